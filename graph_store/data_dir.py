@@ -1,0 +1,131 @@
+"""Where everything of one catalogue lies, and who may write there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph_store.durable import refusing_unwritable
+from graph_store.errors import DataDirBusy
+
+
+class _Held:
+    """The open lock file of one holder."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+# A forked worker inherits the descriptor and with it the lock, which would then outlive a killed parent. So
+# every child closes its copies at once. The set is module-wide because fork handlers are process-wide and
+# cannot be removed.
+_HELD: weakref.WeakSet[_Held] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    for held in list(_HELD):
+        held.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """One data directory. Nothing is created before `create` is called."""
+
+    root: Path
+
+    @property
+    def catalog_path(self) -> Path:
+        """The SQLite file of images, tags and attributes."""
+        return self.root / "catalog.sqlite"
+
+    @property
+    def features_dir(self) -> Path:
+        """One feature file for each encoder."""
+        return self.root / "features"
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Thumbnails, and originals when they are kept."""
+        return self.root / "blobs"
+
+    @property
+    def models_dir(self) -> Path:
+        """One directory for each trained preset."""
+        return self.root / "models"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """One immutable directory for each reindex."""
+        return self.root / "snapshots"
+
+    @property
+    def current_path(self) -> Path:
+        """The small file that names the snapshot to serve."""
+        return self.root / "CURRENT"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that a writer locks."""
+        return self.root / "imsage.lock"
+
+    def create(self) -> None:
+        """Make the directories. Raises Unwritable when that is not possible."""
+        with refusing_unwritable(self.root):
+            for directory in (
+                self.root,
+                self.features_dir,
+                self.blobs_dir,
+                self.models_dir,
+                self.snapshots_dir,
+            ):
+                directory.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def lock(self, purpose: str) -> Iterator[None]:
+        """Be the only writer for the length of a `with` block.
+
+        Raises DataDirBusy, which names the process id and purpose of the holder. The kernel drops the lock
+        when the process ends in any way, so there is never a stale one to remove by hand. It does not nest:
+        taking it twice in one process is refused as well.
+        """
+        with refusing_unwritable(self.lock_path):
+            self.root.mkdir(parents=True, exist_ok=True)
+            held = _Held(os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644))
+        _HELD.add(held)
+        try:
+            try:
+                fcntl.flock(held.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataDirBusy(
+                    f"The data directory {self.root} is in use by {_holder(held.descriptor)}",
+                    hint="Wait for it to end, or stop it.",
+                ) from error
+            with refusing_unwritable(self.lock_path):
+                os.ftruncate(held.descriptor, 0)
+                os.pwrite(held.descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
+            yield
+        finally:
+            held.close()
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, in words; its file may still be empty when the holder has only just taken it."""
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {int(holder['pid'])} ({holder['purpose']})"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,75 @@
+"""Writing so that a kill or a power cut leaves the old file or the new one, never half of it.
+
+A rename is durable only when the file was fsynced before it and its directory after it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graph_store.errors import Unwritable
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+}
+
+
+@contextmanager
+def refusing_unwritable(path: Path) -> Iterator[None]:
+    """Turn a full disk or a read-only place into `Unwritable`, which says so about `path`; other errors
+    pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise Unwritable(
+            f"Cannot write {path}: {reason}", hint="Free space or choose another data directory."
+        ) from error
+
+
+def fsync_file(path: Path) -> None:
+    """Wait until the bytes of the file are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_dir(path: Path) -> None:
+    """Wait until the names in the directory (created, renamed, removed) are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, durably and in one step: a reader sees the old bytes or the new ones."""
+    # The process id keeps two writers from sharing one temporary file; the lock on the data directory is
+    # theirs to take.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with refusing_unwritable(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(path.parent)

@@ -1,0 +1,93 @@
+"""Every error that a user may meet, each with a stable code and the HTTP status it maps to.
+
+A message is one plain sentence that names the thing that is wrong. A hint, where there is one, says what to
+do about it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class ImsageError(Exception):
+    """Base of all errors that are shown to a user as one line rather than as a traceback."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.message.rstrip('.')}. {self.hint}" if self.hint else self.message
+        return " ".join(text.split())
+
+
+class BadInput(ImsageError):
+    """What the user gave cannot be used: a broken picture, a NaN feature, a wrong dimension."""
+
+    code = "bad-input"
+    status = 422
+
+
+class NotFound(ImsageError):
+    """An image, job or snapshot of that name does not exist."""
+
+    code = "not-found"
+    status = 404
+
+
+class UnknownName(ImsageError):
+    """An encoder, preset or option of that name does not exist; the hint lists those that do."""
+
+    code = "unknown-name"
+    status = 422
+
+
+class DataDirBusy(ImsageError):
+    """Another process writes to the data directory."""
+
+    code = "data-directory-busy"
+    status = 409
+
+
+class NothingToServe(ImsageError):
+    """There is no snapshot, or nothing that could make one."""
+
+    code = "nothing-to-serve"
+    status = 503
+
+
+class CorruptFile(ImsageError):
+    """A file is truncated, altered or not what its name says. `path` names it."""
+
+    code = "corrupt-file"
+    status = 500
+
+    def __init__(self, message: str, *, path: Path, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class EncoderMismatch(ImsageError):
+    """Features were made by another encoder than the one at hand."""
+
+    code = "encoder-mismatch"
+    status = 409
+
+
+class EmptyQuery(ImsageError):
+    """The parts of a query cancel each other, so there is no direction to search in."""
+
+    code = "empty-query"
+    status = 422
+
+
+class Unwritable(ImsageError):
+    """The data directory cannot be written: the disk is full or it is read-only."""
+
+    code = "unwritable"
+    status = 507
