@@ -1,7 +1,7 @@
-"""Fixtures that more than one folder of tests uses: the drawn catalogue, ingested and built through the real code.
+"""Fixtures that several folders of tests use: the drawn catalogue, ingested and built through the real code.
 
-The session fixtures are made once and shared by all pytest-xdist workers (a file lock decides who makes them). They
-are for reading: a test that changes a data directory takes `ingested_copy` or `built_copy`.
+The session fixtures are made once and shared by all pytest-xdist workers (a file lock decides who makes
+them). They are for reading: a test that changes a data directory takes `ingested_copy` or `built_copy`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.shapes import write_shapes
 if TYPE_CHECKING:
     from graph_store.data_dir import DataDir
 
-# The machine that runs the tests may be busy: a slow example is no failure. CI draws the same examples each time.
+# The machine that runs the tests may be busy: a slow example is no failure. CI draws the same examples.
 settings.register_profile("imsage", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imsage")
 
@@ -57,7 +57,7 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes_source(shared_dir: Path) -> Path:
-    """tags.jsonl of the drawn catalogue (tests/shapes.py); its pictures lie in images/ beside it. Read only."""
+    """tags.jsonl of the drawn catalogue (tests/shapes.py), with images/ beside it. Read only."""
     folder = make_once(shared_dir / "shapes", write_shapes)
     return folder / "tags.jsonl"
 

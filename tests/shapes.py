@@ -1,8 +1,8 @@
 """A small catalogue of drawn shapes: real pictures with tags that an image model can learn, made in a second.
 
-120 pictures: 6 colours x 5 shapes x 4 variants (size and place). Tags say the colour, the shape, the size and whether
-the shape is round or has corners, so that tags relate to what is seen and to one another. About one in six is
-``split: "test"`` and three of the indexed ones carry no tags. The same seed gives the same bytes.
+120 pictures: 6 colours x 5 shapes x 4 variants (size and place). Tags say the colour, the shape, the size and
+whether the shape is round or has corners, so that tags relate to what is seen and to one another. About one
+in six is ``split: "test"`` and three of the indexed ones carry no tags. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def all_shapes(seed: int = 0) -> list[Shape]:
 
 
 def draw(shape: Shape, side: int = IMAGE_SIDE) -> Image.Image:
-    """The picture: one filled shape on a light ground, drawn at four times the size and shrunk for smooth edges."""
+    """One filled shape on a light ground, drawn at four times the size and shrunk for smooth edges."""
     big = side * 4
     image = Image.new("RGB", (big, big), (244, 243, 238))
     pen = ImageDraw.Draw(image)
@@ -102,7 +102,7 @@ def untagged_ids(shapes: list[Shape]) -> list[str]:
 
 
 def rows(shapes: list[Shape]) -> list[dict[str, Any]]:
-    """The lines of ``tags.jsonl``, attributes included (`area` is a number, `shape_group` a word: for filters)."""
+    """The lines of ``tags.jsonl``, with attributes to filter by: `area` a number, `shape_group` a word."""
     bare = set(untagged_ids(shapes))
     lines = []
     for s in shapes:

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.shapes import all_shapes, untagged_ids
 
 
-def test_the_drawn_catalogue_has_120_readable_pictures_of_which_some_are_held_out(shapes_source: Path) -> None:
+def test_the_drawn_catalogue_has_120_readable_pictures_some_held_out(shapes_source: Path) -> None:
     rows = [json.loads(line) for line in shapes_source.read_text().splitlines()]
 
     assert len(rows) == len({row["id"] for row in rows}) == 120
