@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from graph_store.arrays import AnyArray, Float32Array, Int64Array
+from graph_store.arrays import Float32Array, Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +47,16 @@ class Csr:
             raise ValueError("weights must be finite")
 
     @classmethod
-    def from_edges(cls, rows: AnyArray, cols: AnyArray, weights: AnyArray, num_rows: int) -> Csr:
+    def from_edges(cls, rows: ArrayLike, cols: ArrayLike, weights: ArrayLike, num_rows: int) -> Csr:
         """Build from parallel arrays [num_edges]; edges keep the given order inside their row."""
-        rows = np.asarray(rows, dtype=np.int64)
-        if not rows.shape == np.shape(cols) == np.shape(weights):
+        receivers = np.asarray(rows, dtype=np.int64)
+        if not receivers.shape == np.shape(cols) == np.shape(weights):
             raise ValueError("rows, cols and weights must have one entry for each edge")
-        if rows.size and (rows.min() < 0 or rows.max() >= num_rows):
+        if receivers.size and (receivers.min() < 0 or receivers.max() >= num_rows):
             raise ValueError(f"rows must lie in [0, {num_rows})")
-        order = np.argsort(rows, kind="stable")
+        order = np.argsort(receivers, kind="stable")
         indptr = np.zeros(num_rows + 1, dtype=np.int64)
-        np.cumsum(np.bincount(rows, minlength=num_rows), out=indptr[1:])
+        np.cumsum(np.bincount(receivers, minlength=num_rows), out=indptr[1:])
         return cls(
             indptr,
             np.asarray(cols, dtype=np.int64)[order],

@@ -20,6 +20,9 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "something else is already there",
+    errno.ENOENT: "its directory does not exist",
 }
 
 
