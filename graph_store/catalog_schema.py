@@ -1,0 +1,125 @@
+"""The tables of the catalogue, how they are made and how they are recognised."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from graph_store.durable import fsync_dir, refusing_unwritable
+from graph_store.errors import BadInput, CorruptFile, NothingToServe
+from graph_store.sqlite import Connections, damaged, translating_errors
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x494D5347
+"""`IMSG`: tells our files from any other SQLite file."""
+
+QUICK_CHECK_LIMIT = 64 * 1024 * 1024
+"""Bytes up to which opening checks every page (about 0.1 s at the limit); larger files are checked by
+`verify`.
+"""
+
+_TABLES = """
+CREATE TABLE image (
+    pk INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    row INTEGER NOT NULL UNIQUE,
+    path TEXT,
+    split TEXT NOT NULL CHECK (split IN ('train', 'test')),
+    caption TEXT,
+    attributes TEXT NOT NULL,
+    sha256 TEXT,
+    width INTEGER,
+    height INTEGER,
+    fingerprint TEXT
+);
+CREATE TABLE tag (
+    pk INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE
+);
+CREATE TABLE image_tag (
+    image INTEGER NOT NULL REFERENCES image (pk) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    tag INTEGER NOT NULL REFERENCES tag (pk),
+    weight REAL NOT NULL,
+    PRIMARY KEY (image, position)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX image_tag_by_tag ON image_tag (tag, image);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE skip (
+    pk INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    source TEXT NOT NULL,
+    line INTEGER,
+    reason TEXT NOT NULL,
+    item TEXT NOT NULL
+);
+CREATE INDEX skip_by_run ON skip (run);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counter VALUES ('next_row', 0);
+"""
+
+
+def make_if_new(path: Path) -> None:
+    """Create the tables unless they are there. A kill at any point leaves a file that the next call
+    completes.
+    """
+    with refusing_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with translating_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                # Looked at again inside the transaction: two processes may start at the same time.
+                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                    for statement in _TABLES.split(";\n"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                connection.execute("COMMIT")
+        finally:
+            connection.close()
+    with refusing_unwritable(path):
+        fsync_dir(path.parent)
+
+
+def check(connections: Connections) -> None:
+    """Refuse what is no catalogue of this version.
+
+    Raises NothingToServe when it was never made, CorruptFile when it is damaged or something else, BadInput
+    when a newer imsage made it.
+    """
+    path = connections.path
+    if not path.exists():
+        raise _never_made(path)
+    with connections.read() as connection:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if tables == 0:
+        raise _never_made(path)
+    if application_id != APPLICATION_ID:
+        raise CorruptFile(f"{path} is not a catalogue of imsage", path=path)
+    if version != SCHEMA_VERSION:
+        raise BadInput(
+            f"The catalogue {path} has schema version {version}, and this imsage reads {SCHEMA_VERSION}",
+            hint="Use the imsage that made it, or ingest anew.",
+        )
+    if path.stat().st_size <= QUICK_CHECK_LIMIT:
+        check_pages(connections)
+
+
+def check_pages(connections: Connections) -> None:
+    """Read every page of the database. Raises CorruptFile with SQLite's first complaint."""
+    with connections.read() as connection:
+        complaint = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if complaint != "ok":
+        raise damaged(connections.path, complaint.replace("\n", " "))
+
+
+def _never_made(path: Path) -> NothingToServe:
+    return NothingToServe(f"There is no catalogue at {path}", hint="Run imsage ingest first.")
