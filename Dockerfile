@@ -1,0 +1,57 @@
+# syntax=docker/dockerfile:1
+# Two stages: what is needed to install stays behind, what is needed to serve goes on.
+
+FROM python:3.11-slim-bookworm AS build
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    UV_LINK_MODE=copy
+
+WORKDIR /src
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+# The lock names the development tools too, so here it only constrains: what is installed is what runs.
+# `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes less.
+ARG TORCH_BACKEND=""
+RUN python -m venv /opt/imsage \
+    && /opt/imsage/bin/pip install uv==0.13.9 \
+    && VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache \
+        ${TORCH_BACKEND:+--torch-backend="$TORCH_BACKEND"} \
+        --constraint requirements.lock --requirements pyproject.toml
+COPY app app
+COPY gnn gnn
+COPY graph_store graph_store
+RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps . \
+    && /opt/imsage/bin/uv pip uninstall --python /opt/imsage/bin/python uv
+
+
+FROM python:3.11-slim-bookworm
+
+# One thread a search: the service runs many searches at once. See docs/deployment.md.
+# Everything that is written goes to /data or /tmp, so the root file system may be read-only.
+ENV PATH=/opt/imsage/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OMP_NUM_THREADS=1 \
+    HOME=/tmp \
+    XDG_CACHE_HOME=/tmp/cache \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    IMSAGE_DATA=/data \
+    IMSAGE_HOST=0.0.0.0 \
+    IMSAGE_PORT=8000
+
+RUN groupadd --gid 10001 imsage \
+    && useradd --uid 10001 --gid imsage --no-create-home --home-dir /tmp --shell /usr/sbin/nologin imsage \
+    && install --directory --owner=imsage --group=imsage /data
+
+COPY --from=build /opt/imsage /opt/imsage
+
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['IMSAGE_PORT']}/readyz\", timeout=2)"]
+
+ENTRYPOINT ["imsage"]
+CMD ["serve"]

@@ -1,0 +1,50 @@
+# Everything runs in .venv, which the first target that needs it makes: any Python 3.11 or newer with venv will do.
+PYTHON ?= python3
+DATA ?= demo-data
+PORT ?= 8000
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench bench-quality lock clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+install: $(STAMP) ## Make the virtual environment with the pinned packages
+
+# The stamp is written last, so a broken or interrupted installation is taken up again.
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imsage needs Python 3.11 or newer")'
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $(STAMP)
+
+demo: $(STAMP) ## Build the demo catalogue and serve it at http://127.0.0.1:8000
+	$(BIN)/imsage demo --data $(DATA) --port $(PORT)
+
+test: lint ## Lint, check types and run the whole test suite
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(STAMP) ## Lint, check the format and the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## Measure how fast: encoding, building, searching
+	$(BIN)/python -m benchmarks
+
+bench-quality: $(STAMP) ## Measure how good, on the demo's drawings and on the sets that IMSAGE_TEST_DATA names
+	$(BIN)/python -m benchmarks.quality
+
+lock: $(STAMP) ## Pin the newest allowed packages in requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## Remove what was built, the environment and the demo's data
+	rm -rf $(VENV) $(DATA) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

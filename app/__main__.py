@@ -1,0 +1,6 @@
+"""`python -m app` is the command `imsage`."""
+
+from app.cli import main
+
+if __name__ == "__main__":
+    main()
