@@ -1,0 +1,55 @@
+/**
+ * Making elements without markup. Tags, ids and file names come from strangers, so nothing here (or anywhere on
+ * the page) parses a string as HTML: children are nodes or plain text.
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element with attributes and children.
+ * `attributes`: a `class`, `on*` functions as listeners, `false`/`null` left out, `true` as an empty attribute.
+ */
+export function element(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (typeof value === "function") node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key, value === true ? "" : String(value));
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** One of the icons that index.html holds, hidden from screen readers: the button around it has the name. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+export const percent = (share) => `${Math.round(share * 100)} %`;
+
+/** Two decimals, and no "-0.00". */
+export const decimal = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(2);
+
+export const prefersStillness = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** A bar of two colours for a score: `visual` and `conceptual` against `full`, the score of a full bar. */
+export function splitBar(visual, conceptual, full) {
+  const bar = element("span", {
+    class: "split",
+    role: "img",
+    "aria-label": `Concept ${decimal(conceptual)}, visual ${decimal(visual)}`,
+  });
+  for (const [kind, value] of [["concept", conceptual], ["visual", visual]]) {
+    const part = element("i", { class: kind });
+    part.style.width = `${Math.min(100, (Math.max(0, value) / full) * 100)}%`;
+    bar.append(part);
+  }
+  return bar;
+}

@@ -1,0 +1,141 @@
+/**
+ * The results. Cards are kept by id, so that a re-ranking moves them instead of loading them again; each move is
+ * animated from where the card was (measured before, played back after), unless the user asked for less motion.
+ */
+import { thumbnailOf } from "./api.js";
+import { decimal, element, prefersStillness, splitBar } from "./dom.js";
+
+const GLIDE = { duration: 240, easing: "cubic-bezier(.2, .7, .2, 1)" };
+
+export class Grid {
+  #list;
+  #cards = new Map();
+  #listeners;
+  #glides = [];
+
+  /** `list`: the ul; `listeners`: {pick(hit), why(hit)}. */
+  constructor(list, listeners) {
+    this.#list = list;
+    this.#listeners = listeners;
+    list.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("focusin", (event) => this.#mark(event.target.closest("li")));
+  }
+
+  clear() {
+    this.#cards.clear();
+    this.#list.replaceChildren();
+  }
+
+  get isEmpty() {
+    return this.#cards.size === 0;
+  }
+
+  /** Grey tiles until the first answer comes. */
+  showWaiting(count) {
+    if (!this.isEmpty) return;
+    this.#list.replaceChildren(...Array.from({ length: count }, () =>
+      element("li", { class: "card waiting", "aria-hidden": "true" }, element("span", { class: "tile" }))));
+  }
+
+  show(hits) {
+    const before = this.#places();
+    // The longest bar is the best score; bars never show more than a score of one.
+    const full = Math.max(0.05, ...hits.map((hit) => Math.max(0, hit.visual) + Math.max(0, hit.conceptual)));
+    const cards = new Map();
+    hits.forEach((hit, rank) => {
+      const card = this.#cards.get(hit.id) ?? this.#card();
+      this.#fill(card, hit, rank, full);
+      cards.set(hit.id, card);
+    });
+    const focused = document.activeElement;
+    this.#cards = cards;
+    this.#list.replaceChildren(...[...cards.values()].map((card) => card.node));
+    // Moving a node in the document takes the focus away from it.
+    if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
+    const marked = this.#list.querySelector("li.marked") ?? this.#list.firstElementChild;
+    if (marked) this.#mark(marked);
+    this.#glide(before);
+  }
+
+  #card() {
+    const picture = element("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const pick = element("button", { type: "button", class: "pick", tabindex: "-1" }, picture);
+    const scores = element("span", { class: "scores" });
+    const words = element("span", { class: "card-tags" });
+    const why = element("button", { type: "button", class: "why-button", tabindex: "-1" }, "Why?");
+    const node = element("li", { class: "card" }, pick, scores, element("span", { class: "card-foot" }, words, why));
+    const card = { node, picture, pick, scores, words, why, hit: null };
+    picture.addEventListener("error", () => {
+      picture.hidden = true;
+      pick.append(element("span", { class: "no-picture" }, card.hit.id));
+    });
+    pick.addEventListener("click", () => this.#listeners.pick(card.hit));
+    why.addEventListener("click", () => this.#listeners.why(card.hit));
+    return card;
+  }
+
+  #fill(card, hit, rank, full) {
+    const fresh = card.hit === null;
+    card.hit = hit;
+    const tags = hit.tags.map((tag) => (typeof tag === "string" ? tag : tag.name));
+    if (fresh) card.picture.src = thumbnailOf(hit.id);
+    const called = tags.length ? tags.slice(0, 5).join(", ") : hit.id;
+    card.pick.setAttribute("aria-label",
+      `Result ${rank + 1}: ${called}. Score ${decimal(hit.score)}. Search with this picture`);
+    card.pick.title = hit.id;
+    card.why.setAttribute("aria-label", `Why result ${rank + 1}`);
+    card.scores.replaceChildren(
+      splitBar(hit.visual, hit.conceptual, full),
+      element("span", { class: "score", "aria-hidden": "true" }, decimal(hit.score)));
+    card.words.textContent = tags.join(", ");
+  }
+
+  /** One stop for the Tab key; the arrow keys walk. */
+  #mark(node) {
+    if (!node || node.classList.contains("waiting")) return;
+    for (const button of this.#list.querySelectorAll("button[tabindex='0']")) button.tabIndex = -1;
+    this.#list.querySelector("li.marked")?.classList.remove("marked");
+    node.classList.add("marked");
+    for (const button of node.querySelectorAll("button")) button.tabIndex = 0;
+  }
+
+  #key(event) {
+    const cards = [...this.#list.children];
+    const at = cards.findIndex((card) => card.contains(event.target));
+    const columns = getComputedStyle(this.#list).gridTemplateColumns.split(" ").length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -at, End: cards.length - 1 - at };
+    const step = steps[event.key];
+    if (at < 0 || step === undefined) return;
+    event.preventDefault();
+    const goal = cards[at + step];
+    goal?.querySelector(".pick").focus();
+    goal?.scrollIntoView({ block: "nearest", behavior: prefersStillness() ? "auto" : "smooth" });
+  }
+
+  #places() {
+    const places = new Map();
+    if (prefersStillness()) return places;
+    for (const [id, { node }] of this.#cards) {
+      const { left, top, bottom } = node.getBoundingClientRect();
+      if (bottom > 0 && top < window.innerHeight) places.set(id, { left, top });
+    }
+    return places;
+  }
+
+  #glide(before) {
+    for (const glide of this.#glides) glide.cancel();
+    this.#glides = [];
+    if (prefersStillness()) return;
+    const moves = [];
+    for (const [id, { node }] of this.#cards) {
+      const { left, top, bottom } = node.getBoundingClientRect();
+      const was = before.get(id);
+      if (was && (was.left !== left || was.top !== top)) {
+        moves.push([node, [{ transform: `translate(${was.left - left}px, ${was.top - top}px)` }, { transform: "none" }]]);
+      } else if (!was && top < window.innerHeight && bottom > 0) {
+        moves.push([node, [{ opacity: 0 }, { opacity: 1 }]]);
+      }
+    }
+    this.#glides = moves.map(([node, frames]) => node.animate(frames, GLIDE));
+  }
+}

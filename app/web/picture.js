@@ -1,0 +1,84 @@
+/**
+ * A picture from the user's own disk, made ready to be sent once per move of the dial: a large one is first drawn
+ * smaller here. The encoders look at some 224 to 384 pixels, so nothing that they see is lost.
+ */
+import { Problem } from "./api.js";
+
+const SEND_AS_IS = 256 * 1024;
+const SIDE = 512;
+const QUALITY = 0.92;
+
+let made = 0;
+
+/** `file`: File or Blob. A file that this browser cannot draw goes as it is: the server may know it, or say why not. */
+export async function prepare(file) {
+  if (file.size === 0) throw new Problem({ title: "Not a picture", detail: `${file.name || "The file"} is empty.` });
+  made += 1;
+  return {
+    key: `${made}-${performance.now()}`,
+    name: file.name || "pasted picture",
+    preview: URL.createObjectURL(file),
+    bytes: file.size <= SEND_AS_IS ? file : await smaller(file),
+  };
+}
+
+async function smaller(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    return file;
+  }
+  const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // as the server does: transparency shows over white
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  const drawn = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
+  return drawn ?? file;
+}
+
+/** Calls `take(file)` for a picture that is chosen, dropped anywhere on the page, or pasted. */
+export function listenForPictures({ button, input, veil, take }) {
+  button.addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    if (input.files.length) take(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again
+  });
+
+  const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0; // dragenter and dragleave also come from every element inside
+  const show = (visible) => veil.classList.toggle("shown", visible);
+  window.addEventListener("dragenter", (event) => {
+    if (!carriesFile(event)) return;
+    depth += 1;
+    show(true);
+  });
+  window.addEventListener("dragleave", (event) => {
+    if (!carriesFile(event)) return;
+    depth = Math.max(0, depth - 1);
+    if (depth === 0) show(false);
+  });
+  window.addEventListener("dragover", (event) => {
+    if (carriesFile(event)) event.preventDefault();
+  });
+  window.addEventListener("drop", (event) => {
+    if (!carriesFile(event)) return;
+    event.preventDefault();
+    depth = 0;
+    show(false);
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+  });
+
+  window.addEventListener("paste", (event) => {
+    const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!pictures.length) return;
+    event.preventDefault();
+    take(pictures[0]);
+  });
+}

@@ -1,0 +1,278 @@
+/** The search box: the query's picture, its tags and words as chips, and an entry with suggestions (ARIA combobox). */
+import { tagsStartingWith, thumbnailOf } from "./api.js";
+import { element, icon } from "./dom.js";
+import { withTag } from "./state.js";
+
+const SHOWN = 8;
+/** More than are shown: the very tag that was typed may stand behind many more frequent ones. */
+const FETCHED = 50;
+const PAUSE_MS = 80;
+
+export class SearchBox {
+  #store;
+  #parts;
+  #options = [];
+  #active = -1;
+  #lookup = null;
+  #timer = 0;
+
+  /** `parts`: the elements {box, slot, chips, entry, options, clear}; `fail(error)` shows a failed look-up. */
+  constructor(store, parts, fail) {
+    this.#store = store;
+    this.#parts = parts;
+    this.fail = fail;
+    const { box, chips, entry, options, clear } = parts;
+    entry.addEventListener("input", () => this.#typed());
+    entry.addEventListener("keydown", (event) => this.#key(event));
+    entry.addEventListener("focus", () => {
+      if (entry.value.trim()) this.#typed();
+    });
+    entry.addEventListener("blur", () => this.#close());
+    options.addEventListener("mousedown", (event) => event.preventDefault()); // the entry keeps the focus
+    chips.addEventListener("keydown", (event) => this.#chipKey(event));
+    box.addEventListener("click", (event) => {
+      if (event.target === box || event.target === chips) entry.focus();
+    });
+    clear.addEventListener("click", () => {
+      store.ask({ image: null, tags: [], text: "" });
+      entry.value = "";
+      entry.focus();
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest?.("input[type=text], dialog");
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+        event.preventDefault();
+        entry.focus();
+      }
+    });
+  }
+
+  addTag(name, negated = false) {
+    this.#store.ask({ tags: withTag(this.#store.query.tags, name, negated) });
+  }
+
+  show(query) {
+    const { slot, chips, clear, entry } = this.#parts;
+    slot.replaceChildren(...(query.image ? [this.#pictureChip(query.image)] : []));
+    const focused = [...chips.children].findIndex((chip) => chip.contains(document.activeElement));
+    const remove = document.activeElement?.classList.contains("chip-x");
+    chips.replaceChildren(
+      ...query.tags.map((tag) => this.#tagChip(tag)),
+      ...(query.text ? [this.#wordsChip(query.text)] : []),
+    );
+    clear.hidden = !query.image && !query.tags.length && !query.text;
+    if (focused >= 0) this.#focusChip(Math.min(focused, chips.children.length - 1), remove);
+    entry.placeholder = clear.hidden ? "Type a tag or a few words" : "Add a tag or words";
+  }
+
+  #pictureChip(image) {
+    const picture = element("img", {
+      src: image.id === undefined ? image.preview : thumbnailOf(image.id),
+      alt: image.id === undefined ? `Your picture ${image.name}` : `Picture ${image.id}`,
+      draggable: "false",
+      onerror: () => picture.replaceWith(element("span", { class: "placeholder" }, icon("picture"))),
+    });
+    const remove = element("button", {
+      type: "button",
+      class: "chip-x",
+      "aria-label": "Remove the picture from the query",
+      onclick: () => {
+        this.#store.ask({ image: null });
+        this.#parts.entry.focus();
+      },
+    }, icon("close"));
+    return element("span", { class: "query-picture" }, picture, remove);
+  }
+
+  #tagChip({ name, negated }) {
+    const { tags } = this.#store.query;
+    const turn = element("button", {
+      type: "button",
+      class: "chip-name",
+      "aria-pressed": String(negated),
+      "aria-label": `Leave out ${name}`,
+      title: negated ? "Left out. Click to ask for it" : "Asked for. Click to leave it out",
+      onclick: () => this.addTag(name, !negated),
+    }, negated ? element("span", { class: "not" }, "not ") : null, element("span", { class: "word" }, name));
+    const remove = element("button", {
+      type: "button",
+      class: "chip-x",
+      "aria-label": `Remove ${name}`,
+      onclick: () => this.#store.ask({ tags: tags.filter((tag) => tag.name !== name) }),
+    }, icon("close"));
+    return element("li", { class: negated ? "chip negated" : "chip" }, turn, remove);
+  }
+
+  #wordsChip(text) {
+    const { entry } = this.#parts;
+    const edit = element("button", {
+      type: "button",
+      class: "chip-name",
+      "aria-label": `Change the words ${text}`,
+      title: "Words. Click to change them",
+      onclick: () => {
+        this.#store.ask({ text: "" });
+        entry.value = text;
+        entry.focus();
+      },
+    }, element("span", { class: "word" }, `“${text}”`));
+    const remove = element("button", {
+      type: "button",
+      class: "chip-x",
+      "aria-label": `Remove the words ${text}`,
+      onclick: () => this.#store.ask({ text: "" }),
+    }, icon("close"));
+    return element("li", { class: "chip words" }, edit, remove);
+  }
+
+  #focusChip(index, remove = false) {
+    const chip = this.#parts.chips.children[index];
+    if (chip) chip.querySelector(remove ? ".chip-x" : ".chip-name").focus();
+    else this.#parts.entry.focus();
+  }
+
+  #chipKey(event) {
+    const { chips, entry } = this.#parts;
+    const all = [...chips.children];
+    const at = all.findIndex((chip) => chip.contains(event.target));
+    if (event.key === "ArrowLeft") this.#focusChip(Math.max(0, at - 1));
+    else if (event.key === "ArrowRight") at + 1 < all.length ? this.#focusChip(at + 1) : entry.focus();
+    else if (event.key === "Delete" || event.key === "Backspace") all[at].querySelector(".chip-x").click();
+    else return;
+    event.preventDefault();
+  }
+
+  #key(event) {
+    const { entry, chips } = this.#parts;
+    const open = this.#options.length > 0;
+    if (event.key === "Enter") {
+      event.preventDefault();
+      void this.#commit();
+    } else if (event.key === "ArrowDown" && open) {
+      event.preventDefault();
+      this.#activate((this.#active + 1) % this.#options.length);
+    } else if (event.key === "ArrowUp" && open) {
+      event.preventDefault();
+      this.#activate((this.#active <= 0 ? this.#options.length : this.#active) - 1);
+    } else if (event.key === "Escape") {
+      if (open) this.#close();
+      else entry.value = "";
+    } else if (entry.selectionEnd === 0 && chips.children.length) {
+      if (event.key !== "Backspace" && event.key !== "ArrowLeft") return;
+      event.preventDefault();
+      this.#focusChip(chips.children.length - 1);
+    }
+  }
+
+  /** What stands in the entry: the words, and whether a minus sign asks to leave them out. */
+  #typedWords() {
+    const written = this.#parts.entry.value.trim();
+    const negated = written.startsWith("-");
+    return { words: negated ? written.slice(1).trim() : written, negated };
+  }
+
+  #typed() {
+    clearTimeout(this.#timer);
+    const { words } = this.#typedWords();
+    if (!words) {
+      this.#close();
+      return;
+    }
+    this.#timer = setTimeout(() => void this.#suggest(words), PAUSE_MS);
+  }
+
+  async #find(words) {
+    this.#lookup?.abort();
+    this.#lookup = new AbortController();
+    const found = await tagsStartingWith(words, FETCHED, this.#lookup.signal);
+    const exact = (tag) => tag.name.toLowerCase() === words.toLowerCase();
+    return { tags: [...found.filter(exact), ...found.filter((tag) => !exact(tag))], exact: found.find(exact) };
+  }
+
+  async #suggest(words) {
+    let tags;
+    try {
+      ({ tags } = await this.#find(words));
+    } catch (error) {
+      if (error.name !== "AbortError") this.fail(error);
+      return;
+    }
+    if (this.#typedWords().words !== words || document.activeElement !== this.#parts.entry) return;
+    this.#open(tags.slice(0, SHOWN), words);
+  }
+
+  #open(tags, words) {
+    const { options, entry } = this.#parts;
+    const { negated } = this.#typedWords();
+    this.#options = tags.map(({ name, count }) => ({
+      take: () => this.addTag(name, negated),
+      node: element("li", { role: "option", "aria-selected": "false" },
+        element("span", { class: "option-name" },
+          negated ? element("span", { class: "not" }, "not ") : null,
+          element("b", {}, name.slice(0, words.length)), name.slice(words.length)),
+        element("span", { class: "option-count", "aria-label": `on ${count} pictures` }, count.toLocaleString("en"))),
+    }));
+    if (!negated) {
+      this.#options.push({
+        take: () => this.#store.ask({ text: words }),
+        node: element("li", { role: "option", "aria-selected": "false", class: "as-words" },
+          icon("search"), element("span", { class: "option-name" }, "Search for the words ", element("b", {}, `“${words}”`))),
+      });
+    }
+    this.#options.forEach((option, index) => {
+      option.node.id = `option-${index}`;
+      option.node.addEventListener("click", () => this.#take(option));
+    });
+    options.replaceChildren(...this.#options.map((option) => option.node));
+    options.hidden = this.#options.length === 0;
+    entry.setAttribute("aria-expanded", String(!options.hidden));
+    this.#active = -1;
+    entry.removeAttribute("aria-activedescendant");
+  }
+
+  #activate(index) {
+    this.#options.forEach(({ node }, at) => node.setAttribute("aria-selected", String(at === index)));
+    this.#active = index;
+    this.#options[index].node.scrollIntoView({ block: "nearest" });
+    this.#parts.entry.setAttribute("aria-activedescendant", `option-${index}`);
+  }
+
+  #close() {
+    clearTimeout(this.#timer);
+    this.#lookup?.abort();
+    this.#options = [];
+    this.#active = -1;
+    this.#parts.options.hidden = true;
+    this.#parts.entry.setAttribute("aria-expanded", "false");
+    this.#parts.entry.removeAttribute("aria-activedescendant");
+  }
+
+  #take(option) {
+    this.#parts.entry.value = "";
+    this.#close();
+    option.take();
+  }
+
+  /** Enter: the suggestion that is marked, else the tag of that very name, else the words as free text. */
+  async #commit() {
+    const marked = this.#options[this.#active];
+    if (marked) {
+      this.#take(marked);
+      return;
+    }
+    const { words, negated } = this.#typedWords();
+    if (!words) return;
+    clearTimeout(this.#timer);
+    try {
+      const { exact } = await this.#find(words);
+      this.#take({
+        take: () => {
+          if (exact || negated) this.addTag(exact?.name ?? words, negated);
+          else this.#store.ask({ text: words });
+        },
+      });
+    } catch (error) {
+      if (error.name !== "AbortError") this.fail(error);
+    }
+  }
+}
