@@ -1,0 +1,55 @@
+"""Encoders by name. Nothing heavy is imported before an encoder is asked for."""
+
+from __future__ import annotations
+
+from gnn.encoders.base import ImageEncoder, TextEncoder
+from gnn.encoders.openclip import PREFIX, OpenClip
+from gnn.encoders.precomputed import NAME as PRECOMPUTED
+from graph_store.errors import BadInput, UnknownName
+
+DEFAULT_IMAGE_ENCODER = "efficientnet_lite0"
+DEFAULT_TEXT_ENCODER = "minilm"
+_OPEN_CLIP_FORMS = "open_clip:MODEL/PRETRAINED, open_clip:MODEL@PATH"
+
+
+def image_encoder(
+    name: str = DEFAULT_IMAGE_ENCODER, *, device: str = "auto", threads: int | None = None
+) -> ImageEncoder:
+    """The image encoder of that name. `threads` (None: all cores) bounds its use of the CPU.
+
+    Raises UnknownName, which lists what there is, and BadInput for `precomputed`, which encodes nothing, and
+    for weights that cannot be loaded.
+    """
+    if name == "efficientnet_lite0":
+        from gnn.encoders.efficientnet import EfficientNetLite0
+
+        return EfficientNetLite0(device=device, threads=threads)
+    if name.startswith(PREFIX):
+        return OpenClip(name, device=device)
+    if is_precomputed(name):
+        raise BadInput(
+            "The features of this catalogue were brought along, so a new picture cannot be encoded",
+            hint="Search by image id, by tags or by text.",
+        )
+    raise UnknownName(
+        f"There is no image encoder {name!r}",
+        hint=f"Known: efficientnet_lite0, {_OPEN_CLIP_FORMS}, {PRECOMPUTED}.",
+    )
+
+
+def text_encoder(
+    name: str = DEFAULT_TEXT_ENCODER, *, device: str = "auto", threads: int | None = None
+) -> TextEncoder:
+    """The text encoder of that name. Raises as `image_encoder` does."""
+    if name == "minilm":
+        from gnn.encoders.minilm import MiniLM
+
+        return MiniLM(device=device, threads=threads)
+    if name.startswith(PREFIX):
+        return OpenClip(name, device=device)
+    raise UnknownName(f"There is no text encoder {name!r}", hint=f"Known: minilm, {_OPEN_CLIP_FORMS}.")
+
+
+def is_precomputed(name: str) -> bool:
+    """Whether `name` means features that the user brings (`precomputed` or `precomputed:LABEL`)."""
+    return name == PRECOMPUTED or name.startswith(f"{PRECOMPUTED}:")
