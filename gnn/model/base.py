@@ -29,38 +29,45 @@ class GraphModel(nn.Module, ABC):
 
     ``num_layers`` is L, the number of message passing layers; ``dim`` is the width of the final embedding.
     All tensors are float32 and batch-first. States of layer l are called h^l, h^0 being the input states.
-    ``state_dim(l)`` is the width of h^l, the same for both node types, so that their states can share a
-    cache layout.
+    The two node types may differ in width. ``images_enter_raw`` says that ``input_images`` returns its
+    argument: training blocks may then aggregate straight from the feature table, without a gathered copy.
     """
 
     num_layers: int
     dim: int
+    images_enter_raw: bool = False
 
     @abstractmethod
-    def state_dim(self, layer: int) -> int:
-        """Width of h^layer, for layer in 0..L."""
+    def image_dim(self, layer: int) -> int:
+        """Width of an image's h^layer, for layer in 0..L."""
+
+    @abstractmethod
+    def tag_dim(self, layer: int) -> int:
+        """Width of a tag's h^layer, for layer in 0..L."""
 
     @abstractmethod
     def input_images(self, x: Tensor) -> Tensor:
-        """Raw encoder features x [n, feature_dim] → h^0 [n, state_dim(0)]."""
+        """Raw encoder features x [n, feature_dim] → h^0 [n, image_dim(0)]."""
 
     @abstractmethod
     def input_tags(self, text: Tensor, ids: Tensor) -> Tensor:
-        """Text features [t, text_dim] and tag ids [t] int64 → h^0 [t, state_dim(0)].
+        """Text features [t, text_dim] and tag ids [t] int64 → h^0 [t, tag_dim(0)].
 
         An id of -1 is a tag that training has not seen: only its text speaks for it.
         """
 
     @abstractmethod
     def image_layer(self, layer: int, own: Tensor, similar: Tensor, tags: Tensor) -> Tensor:
-        """h^(layer-1) of n images and their two messages, all [n, state_dim(layer-1)] → h^layer [n,
-        state_dim(layer)].
+        """The step from h^(layer-1) to h^layer of n images, layer in 1..L.
+
+        own, similar: [n, image_dim(layer-1)]; tags: [n, tag_dim(layer-1)] → [n, image_dim(layer)].
         """
 
     @abstractmethod
     def tag_layer(self, layer: int, own: Tensor, images: Tensor, related: Tensor) -> Tensor:
-        """h^(layer-1) of t tags and their two messages, all [t, state_dim(layer-1)] → h^layer [t,
-        state_dim(layer)].
+        """The step from h^(layer-1) to h^layer of t tags, layer in 1..L.
+
+        own, related: [t, tag_dim(layer-1)]; images: [t, image_dim(layer-1)] → [t, tag_dim(layer)].
         """
 
     @abstractmethod
