@@ -16,10 +16,11 @@ from gnn.evaluation.baselines import (
     hard_filter_scores,
     unit_rows,
 )
+from gnn.evaluation.grids import Grids
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
 from gnn.evaluation.mlp import MlpConfig
 from gnn.evaluation.relevance import TagTable, jaccard_gains
-from gnn.evaluation.tuning import Grids, fit_baselines
+from gnn.evaluation.tuning import fit_baselines
 from graph_store.csr import Csr
 
 
