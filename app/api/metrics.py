@@ -1,0 +1,88 @@
+"""What Prometheus reads: time by stage, requests by route and status, and what is being served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+STAGES = ("decode", "encode", "attach", "search", "total")
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+
+
+class Metrics:
+    """The metrics of one application. With several workers they add up over all (see `imsage serve`)."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        stage = Histogram(
+            "imsage_stage_seconds",
+            "Seconds that one stage of an answer took: decode, encode, attach, search, total.",
+            ["stage"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._observe = {name: stage.labels(name).observe for name in STAGES}
+        self._requests = Counter(
+            "imsage_requests",
+            "Requests answered, by route and status.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._children: dict[tuple[str, str, int], Counter] = {}
+        self._images = self._gauge("imsage_index_images", "Images in the snapshot that is served.")
+        self._tags = self._gauge("imsage_index_tags", "Tags in the snapshot that is served.")
+        self._degraded = self._gauge(
+            "imsage_index_degraded", "1 while the newest snapshot cannot be served and an older one is."
+        )
+        self._version = Gauge(
+            "imsage_index_version",
+            "1 for the snapshot that is served.",
+            ["version"],
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._served = ""
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self._registry, multiprocess_mode="mostrecent")
+
+    def observe(self, seconds: Mapping[str, float]) -> None:
+        """Record the stages of one answer, in seconds."""
+        for name, value in seconds.items():
+            self._observe[name](value)
+
+    def count(self, method: str, route: str, status: int) -> None:
+        """Record one answered request."""
+        key = (method, route, status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._requests.labels(method, route, str(status))
+        child.inc()
+
+    def serving(self, version: str, images: int, tags: int, degraded: bool) -> None:
+        """Record what is being served now."""
+        self._images.set(images)
+        self._tags.set(tags)
+        self._degraded.set(int(degraded))
+        if self._served != version:
+            if self._served:
+                self._version.labels(self._served).set(0)
+            self._served = version
+        if version:
+            self._version.labels(version).set(1)
+
+    def exposition(self) -> bytes:
+        """Everything in the text format of Prometheus."""
+        if MULTIPROCESS_VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        # It registers itself, and its constructor has no type annotations.
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

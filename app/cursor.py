@@ -1,0 +1,73 @@
+"""Where the next page of an answer starts: opaque, pinned to one snapshot and to one question."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+
+MAX_DEPTH = 10_000
+"""No cursor leads past this many results: by then the question was the wrong one, and each page costs the
+ones before.
+"""
+
+
+class BadCursor(ValueError):
+    """The text is no cursor of this service, or it belongs to another question."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """`version` is the snapshot, `question` the fingerprint of the request without limit, cursor and explain.
+
+    `seen` results were returned before, the last with `score`; `near` are the rows of those that scored so
+    close to it that noise could move them behind it. What has a lower score and is not near comes next: a
+    position by value, so a page neither repeats nor skips a result when equal scores, or an approximate
+    index, come in another order at another depth. With diversity the position is a count in the order of a
+    fixed pool of `pool` candidates.
+    """
+
+    version: str
+    question: str
+    seen: int
+    score: float = 0.0
+    near: tuple[int, ...] = ()
+    pool: int = 0
+
+    def encode(self) -> str:
+        """The text that goes to the client."""
+        fields = [self.version, self.question, self.seen, self.score, self.near, self.pool]
+        return base64.urlsafe_b64encode(orjson.dumps(fields)).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Cursor:
+        """Raises BadCursor."""
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            version, question, seen, score, near, pool = orjson.loads(raw)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise BadCursor("this is not a cursor of this service") from error
+        if not isinstance(near, list):
+            raise BadCursor("this is not a cursor of this service")
+        numbers = (seen, pool, *near)
+        if (
+            not (isinstance(version, str) and isinstance(question, str) and isinstance(score, float))
+            or any(not isinstance(number, int) or isinstance(number, bool) for number in numbers)
+            or not 0 < seen <= MAX_DEPTH
+            or not 0 <= pool <= MAX_DEPTH
+            or any(not 0 <= number < 2**63 for number in near)
+        ):
+            raise BadCursor("this is not a cursor of this service")
+        return cls(version, question, seen, score, tuple(near), pool)
+
+
+def fingerprint(*parts: bytes) -> str:
+    """A short name of a question; parts are its body and, for an upload, the picture's bytes."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

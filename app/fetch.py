@@ -1,0 +1,143 @@
+"""Fetching a picture by address without becoming a way into the private network of the machine.
+
+A name is resolved once, every address it has must be public, and the connection goes to the address that was
+checked: a second look-up by the HTTP library could answer differently (DNS rebinding). Each redirect goes
+through the same checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+
+import httpx
+
+from graph_store.errors import BadInput
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_MAX_REDIRECTS = 3
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, also where IPv6 wraps an IPv4 one (mapped, 6to4,
+    NAT64).
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+class PictureFetcher:
+    """Fetches the bytes at a URL, within a size and a time.
+
+    `max_bytes` caps the body, `timeout` is in seconds and covers everything. `allowed` judges each address.
+    """
+
+    def __init__(
+        self, max_bytes: int, timeout: float, allowed: Callable[[Address], bool] = is_public
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._allowed = allowed
+        # Environment proxies would do the resolving themselves and so undo the checks.
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            verify=ssl.create_default_context(),
+            timeout=timeout,
+            headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "imsage"},
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def fetch(self, url: str) -> bytes:
+        """The bytes at `url`. Raises BadInput that says why not; a private address is named as refused, not
+        tried.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(url)
+        except TimeoutError as error:
+            raise BadInput(f"Fetching the picture took longer than {self._timeout:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+            raise BadInput(f"The picture could not be fetched: {error or type(error).__name__}") from error
+
+    async def _follow(self, url: str) -> bytes:
+        target = _parse(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            request = await self._pinned(target)
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.is_redirect:
+                    target = _parse(str(target.join(response.headers["location"])))
+                    continue
+                if response.status_code != 200:
+                    raise BadInput(f"The picture could not be fetched: the answer was {response.status_code}")
+                return await self._read(response)
+            finally:
+                await response.aclose()
+        raise BadInput(f"The picture could not be fetched: more than {_MAX_REDIRECTS} redirects")
+
+    async def _pinned(self, url: httpx.URL) -> httpx.Request:
+        address = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        host = f"[{address}]" if address.version == 6 else str(address)
+        return self._client.build_request(
+            "GET",
+            url.copy_with(host=host),
+            headers={"Host": url.netloc.decode("ascii")},
+            # The certificate is checked against the name that was asked for, not against the address.
+            extensions={"sni_hostname": url.raw_host.decode("ascii")},
+        )
+
+    async def _resolve(self, host: str, port: int) -> Address:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise BadInput(f"The host {host} of the picture's address is not known") from error
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        refused = [address for address in addresses if not self._allowed(address)]
+        if refused or not addresses:
+            raise BadInput(
+                f"The picture's address {host} is not on the public internet",
+                hint="Only public addresses are fetched.",
+            )
+        return addresses[0]
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise BadInput(f"The picture could not be fetched: it came encoded as {encoding}, unasked")
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.aiter_raw():
+            size += len(part)
+            if size > self._max_bytes:
+                raise BadInput(f"The picture at that address is larger than {self._max_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise BadInput(f"The picture's address is not a URL: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise BadInput("The picture's address must be an http or https URL with a host")
+    if parsed.userinfo:
+        raise BadInput("The picture's address must not carry a user name or password")
+    return parsed

@@ -1,0 +1,139 @@
+"""Every setting of imsage in one class: environment, then a file, then the defaults written here; flags win
+over all.
+
+Each field carries its own description, so the settings table of the documentation is generated from this
+class.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+
+ENV_PREFIX = "IMSAGE_"
+SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
+
+
+class Settings(BaseSettings):
+    """What can be set. The strongest first: flag, environment variable, settings file (TOML), default."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    data: Path = Field(Path("imsage-data"), description="The data directory that is served.")
+    host: str = Field(
+        "127.0.0.1", description="The address to listen on; 0.0.0.0 is every one of the machine."
+    )
+    port: int = Field(
+        8000, ge=0, le=65535, description="The TCP port to listen on; 0 lets the system choose one."
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="Server processes. They share one memory-mapped snapshot."
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Threads of one vector search (OMP_NUM_THREADS). One is best for many small searches.",
+    )
+    device: str = Field("auto", description="Where encoders run: auto, cpu or cuda.")
+
+    max_body_bytes: int = Field(
+        48 * 2**20, ge=1024, description="Largest request body in bytes; a larger one is refused with 413."
+    )
+    max_image_bytes: int = Field(
+        32 * 2**20, ge=1024, description="Largest encoded picture in bytes that a query may carry."
+    )
+    max_image_pixels: int = Field(
+        64_000_000, ge=1024, description="Largest decoded picture in pixels that a query may carry."
+    )
+
+    url_fetch: bool = Field(
+        False,
+        description=(
+            'Whether a query may name its picture by {"url"}. Only public addresses are ever fetched.'
+        ),
+    )
+    url_fetch_timeout: float = Field(
+        10.0,
+        gt=0,
+        le=300,
+        description="Seconds that fetching one picture by URL may take, redirects included.",
+    )
+
+    batch_wait_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="Longest wait in milliseconds for other pictures to encode in one batch.",
+    )
+    batch_size: int = Field(16, ge=1, le=1024, description="Most pictures or texts in one encoder call.")
+    snapshot_poll_seconds: float = Field(
+        0.5, gt=0, le=3600, description="How often a running server looks whether there is a new snapshot."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important log line that is written."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="How log lines look; auto is console on a terminal and json elsewhere."
+    )
+
+    @property
+    def data_dir(self) -> DataDir:
+        """The data directory, with the names of what lies in it."""
+        return DataDir(self.data)
+
+    def to_environment(self) -> dict[str, str]:
+        """The same settings as environment variables: how a worker process gets those of its parent."""
+        values = self.model_dump(mode="json")
+        return {
+            f"{ENV_PREFIX}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+        }
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file that IMSAGE_SETTINGS_FILE names."""
+        file = os.environ.get(SETTINGS_FILE_VARIABLE)
+        if not file:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(file))
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings in force, `flags` over all; a flag that is None was not given.
+
+    Raises BadInput, naming each wrong setting and why, and when the settings file is missing or is not TOML.
+    """
+    file = os.environ.get(SETTINGS_FILE_VARIABLE)
+    if file and not Path(file).is_file():
+        raise BadInput(f"The settings file {file} does not exist", hint=f"{SETTINGS_FILE_VARIABLE} names it.")
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise BadInput(f"A setting is wrong: {wrong}") from error
+    except ValueError as error:
+        raise BadInput(f"The settings cannot be read: {error}") from error

@@ -1,0 +1,70 @@
+"""Settings: flag over environment over file over default; each says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, load_settings
+from graph_store.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*Settings.model_fields, "settings_file"):
+        monkeypatch.delenv(f"IMSAGE_{name.upper()}", raising=False)
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "imsage.toml"
+    file.write_text('port = 1001\nworkers = 3\nhost = "::1"\n')
+    monkeypatch.setenv("IMSAGE_SETTINGS_FILE", str(file))
+    monkeypatch.setenv("IMSAGE_PORT", "1002")
+    monkeypatch.setenv("IMSAGE_WORKERS", "2")
+    settings = load_settings(port=1003, host=None)
+    assert (settings.port, settings.workers, settings.host) == (1003, 2, "::1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("IMSAGE_PORT", "many", "port"),
+        ("IMSAGE_WORKERS", "0", "workers"),
+        ("IMSAGE_LOG_LEVEL", "loud", "log_level"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(BadInput, match=named):
+        load_settings()
+
+
+def test_a_settings_file_with_an_unknown_name_or_none_at_all_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "imsage.toml"
+    monkeypatch.setenv("IMSAGE_SETTINGS_FILE", str(file))
+    with pytest.raises(BadInput, match="does not exist"):
+        load_settings()
+    file.write_text("prot = 1\n")
+    with pytest.raises(BadInput, match="prot"):
+        load_settings()
+    file.write_text("port = ")
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_settings()
+
+
+def test_a_worker_gets_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    parent = load_settings(data=tmp_path / "a b", url_fetch=True, batch_wait_ms=0.5)
+    for name, value in parent.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == parent
