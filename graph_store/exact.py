@@ -1,0 +1,82 @@
+"""Scores and orders that do not depend on how many queries were asked together.
+
+Matrix products add up in an order that depends on the shapes, so one pair of vectors gets scores that differ
+in the last bits from call to call, and equal pictures change places. The candidates that an index returns
+are therefore scored again here, pair by pair in one fixed order, and sorted by falling score and rising row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graph_store.arrays import BoolArray, Float32Array, Int64Array
+
+SLACK = 16
+"""How many candidates are asked for beyond those wanted, so that ties at the end are seen."""
+
+MARGIN = 1e-5
+"""Two scores nearer than this may come out of a matrix product in either order (vectors of norm near 1)."""
+
+_CHUNK_NUMBERS = 16 * 1024 * 1024
+
+
+def pair_scores(queries: Float32Array, vectors: Float32Array, rows: Int64Array) -> Float32Array:
+    """Inner products of each query with its own rows: queries [n, d], vectors [m, d], rows [n, c] → [n, c]
+    float32.
+
+    A row of -1 is a gap and scores -inf.
+    """
+    scores = np.empty(rows.shape, np.float32)
+    step = max(1, _CHUNK_NUMBERS // max(1, rows.shape[1] * vectors.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        np.einsum("ncd,nd->nc", vectors[np.maximum(rows[part], 0)], queries[part], out=scores[part])
+    scores[rows < 0] = -np.inf
+    return scores
+
+
+def ranked(scores: Float32Array, rows: Int64Array, k: int) -> tuple[Float32Array, Int64Array]:
+    """The best k of each line [n, c] → [n, k]: falling score, equal scores by lower row; padded with -inf
+    and -1.
+    """
+    order = np.lexsort((rows, -scores), axis=-1)[:, :k]
+    lines = np.arange(len(rows))[:, None]
+    return fitted(scores[lines, order], rows[lines, order], k)
+
+
+def fitted(scores: Float32Array, rows: Int64Array, k: int) -> tuple[Float32Array, Int64Array]:
+    """The first k of each line that is already in order [n, c] → [n, k], padded with -inf and -1."""
+    missing = k - rows.shape[1]
+    if missing <= 0:
+        return scores[:, :k], rows[:, :k]
+    gaps = ((0, 0), (0, missing))
+    return np.pad(scores, gaps, constant_values=-np.inf), np.pad(rows, gaps, constant_values=-1)
+
+
+def cut_through_a_tie(scores: Float32Array, k: int, last: int) -> BoolArray:
+    """[n] bool: whether rows outside the candidates may tie with the k-th.
+
+    `scores` [n, c] fall along each line; `last` is the place of the last candidate that is surely the worst
+    of them.
+    """
+    if scores.shape[1] <= k or last < k:
+        return np.zeros(len(scores), np.bool_)
+    cut: BoolArray = np.isfinite(scores[:, last]) & (scores[:, k - 1] - scores[:, last] <= MARGIN)
+    return cut
+
+
+def best_of(
+    query: Float32Array, vectors: Float32Array, k: int, rows: Int64Array | None = None
+) -> tuple[Float32Array, Int64Array]:
+    """The best k of all vectors (or of `rows`) for one query [d], by a scan: scores [k], rows [k], padded."""
+    products = (vectors if rows is None else vectors[rows]) @ query
+    if len(products) > k:
+        kth = np.partition(products, len(products) - k)[len(products) - k]
+        candidates = np.flatnonzero(products >= kth - MARGIN)
+    else:
+        candidates = np.arange(len(products))
+    if rows is not None:
+        candidates = rows[candidates]
+    candidates = candidates[None].astype(np.int64)
+    scores, best = ranked(pair_scores(query[None], vectors, candidates), candidates, k)
+    return scores[0], best[0]

@@ -1,0 +1,187 @@
+"""The vector index inside the process: FAISS, exact for small catalogues and HNSW for large ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.durable import fsync_dir, refusing_unwritable
+from graph_store.errors import BadInput, CorruptFile
+from graph_store.exact import SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
+from graph_store.faiss_api import faiss
+from graph_store.vector_index import SearchResult
+
+Kind = Literal["flat", "hnsw"]
+
+FLAT_BELOW = 20_000
+"""`auto` scans all vectors below this size: about a millisecond, and exact."""
+
+SCAN_ALLOWED_UP_TO = 20_000
+"""At most this many allowed rows are scanned one by one; a graph walk would meet too few of them."""
+
+_LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 120, 128
+
+
+class FaissIndex:
+    """Nearest rows by inner product; search is safe from many threads at once.
+
+    `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120, efSearch = 128) finds more than 95 %
+    of the true best; its links depend on the order in which threads add vectors, unless FAISS runs on one.
+    Either way the scores that come back are computed again pair by pair: one pair always has one score, and
+    equal scores are in order of row.
+    """
+
+    def __init__(self, index: Any, kind: Kind) -> None:
+        self._index = index
+        self._kind: Kind = kind
+        storage = index if kind == "flat" else faiss.downcast_index(index.storage)
+        self._vectors: Float32Array = (
+            faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+            if index.ntotal
+            else np.zeros((0, index.d), np.float32)
+        )
+
+    @classmethod
+    def build(cls, vectors: Float32Array, kind: Literal["auto", "flat", "hnsw"] = "auto") -> FaissIndex:
+        """Index `vectors` [n, dim] float32 of norm about 1, which are copied. Raises BadInput when one is
+        not finite.
+        """
+        vectors = _checked(vectors, None)
+        chosen: Kind = ("flat" if len(vectors) < FLAT_BELOW else "hnsw") if kind == "auto" else kind
+        if chosen == "flat":
+            index = faiss.IndexFlatIP(vectors.shape[1])
+        else:
+            index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = _EF_CONSTRUCTION
+            index.hnsw.efSearch = _EF_SEARCH
+        index.add(vectors)
+        return cls(index, chosen)
+
+    @classmethod
+    def open(cls, path: Path, kind: Kind | None = None) -> FaissIndex:
+        """Map an index from a file. Raises CorruptFile when it is cut short or not of that kind.
+
+        FAISS loads most altered files without a word: take the file from a snapshot, which checks it.
+        """
+        if not path.is_file():
+            raise CorruptFile(f"The index {path} is missing", path=path)
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except (RuntimeError, MemoryError) as error:
+            raise CorruptFile(f"The index {path} cannot be read", path=path) from error
+        found: Kind | None = None
+        if isinstance(index, faiss.IndexFlat):
+            found = "flat"
+        elif isinstance(index, faiss.IndexHNSWFlat):
+            found = "hnsw"
+        if found is None or index.metric_type != faiss.METRIC_INNER_PRODUCT or kind not in (None, found):
+            raise CorruptFile(f"The index {path} is not a {kind or 'flat or hnsw'} index", path=path)
+        return cls(index, found)
+
+    @property
+    def kind(self) -> str:
+        """`flat` or `hnsw`."""
+        return self._kind
+
+    @property
+    def dim(self) -> int:
+        """The length of each vector."""
+        return int(self._index.d)
+
+    @property
+    def size(self) -> int:
+        """How many vectors it holds."""
+        return int(self._index.ntotal)
+
+    @property
+    def vectors(self) -> Float32Array:
+        """[size, dim] float32: the indexed vectors, a view that must not be written to or outlive the
+        index.
+        """
+        return self._vectors
+
+    def search(self, queries: Float32Array, k: int, allowed: Int64Array | None = None) -> SearchResult:
+        """The best k rows for each of `queries` [n, dim], of those in `allowed` [m] where it is given.
+
+        As many rows come back as there are, up to k, however few are allowed. Raises BadInput for a wrong
+        dimension or a query that is not finite, and ValueError for an allowed row that the index does not
+        have.
+        """
+        queries = _checked(queries, self.dim)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        if allowed is not None:
+            allowed = _sorted_rows(allowed, self.size)
+            if len(allowed) == self.size:
+                allowed = None
+        reachable = self.size if allowed is None else len(allowed)
+        if reachable == 0 or len(queries) == 0 or (allowed is not None and reachable <= SCAN_ALLOWED_UP_TO):
+            return self._scan(queries, k, allowed)
+        scores, rows = self._candidates(queries, min(k + SLACK, reachable), allowed)
+        if self._kind == "flat":
+            again = cut_through_a_tie(scores, k, scores.shape[1] - 1) & (scores.shape[1] < reachable)
+        else:
+            again = (rows >= 0).sum(axis=1) < min(k, reachable)
+        scores, rows = fitted(scores, rows, k)
+        for i in np.flatnonzero(again):
+            scores[i], rows[i] = best_of(queries[i], self._vectors, k, allowed)
+        return SearchResult(scores, rows)
+
+    def save(self, path: Path) -> None:
+        """Write the index durably. Raises Unwritable."""
+        # FAISS's own file writer drops an error on closing; through this one a full disk is seen.
+        with refusing_unwritable(path):
+            with path.open("wb") as file:
+                faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+                file.flush()
+                os.fsync(file.fileno())
+            fsync_dir(path.parent)
+
+    def _scan(self, queries: Float32Array, k: int, allowed: Int64Array | None) -> SearchResult:
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        for i, query in enumerate(queries):
+            scores[i], rows[i] = best_of(query, self._vectors, k, allowed)
+        return SearchResult(scores, rows)
+
+    def _candidates(
+        self, queries: Float32Array, count: int, allowed: Int64Array | None
+    ) -> tuple[Float32Array, Int64Array]:
+        """What FAISS finds, scored again and in order: scores and rows [n, count]."""
+        selector = None
+        if allowed is not None:
+            mask = np.zeros(self.size, np.bool_)
+            mask[allowed] = True
+            selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        if self._kind == "flat":
+            parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
+        else:
+            # The walk must meet `count` rows that are allowed, so it is as much wider as they are rarer.
+            share = 1.0 if allowed is None else len(allowed) / self.size
+            width = max(_EF_SEARCH, int(1.5 * count / share))
+            parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
+        _, rows = self._index.search(queries, count, params=parameters)
+        return ranked(pair_scores(queries, self._vectors, rows), rows, count)
+
+
+def _checked(vectors: Float32Array, dim: int | None) -> Float32Array:
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]):
+        raise BadInput(f"Vectors of shape {list(vectors.shape)} where [n, {dim or 'dim'}] is needed")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not bool(finite.all()):
+        raise BadInput(f"Vector {int(np.argmin(finite))} holds a number that is not finite")
+    return vectors
+
+
+def _sorted_rows(rows: Int64Array, size: int) -> Int64Array:
+    rows = np.asarray(rows, dtype=np.int64)
+    if not bool(np.all(rows[1:] > rows[:-1])):
+        rows = np.unique(rows)
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < size:
+        raise ValueError(f"allowed rows must lie in [0, {size})")
+    return rows

@@ -1,0 +1,149 @@
+"""`similar` edges: each image's nearest images by feature cosine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, pair_scores, ranked
+from graph_store.faiss_api import faiss
+from graph_store.faiss_index import FaissIndex
+from graph_store.progress import Progress, SilentProgress
+
+EXACT_UP_TO = 50_000
+"""Catalogues up to this size are compared pair by pair; the work grows with the square."""
+
+TARGET_RECALL = 0.98
+_CHUNK = 4096
+_SAMPLE = 256
+
+
+def similar_edges(vectors: Float32Array, k: int, threshold: float, progress: Progress | None = None) -> Csr:
+    """Edges from each image to its k nearest others with cosine ≥ threshold, nearest first, ties by lower
+    row.
+
+    vectors: [n, d] float32, unit norm. Weights are the cosines. Up to 50,000 images the edges are exact.
+    Above, an inverted file is searched (about 2·√n lists), and the number of lists visited is doubled until
+    a sample of 256 images finds at least 98 % of its true neighbours, so the recall is measured on the very
+    data. On two cores 100,000 images of 256 numbers take about a minute.
+    """
+    num = len(vectors)
+    k = min(k, num - 1)
+    if k < 1:
+        return Csr.empty(num)
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    count = min(k + 1 + SLACK, num)
+    exact = num <= EXACT_UP_TO
+    index = None if exact else _inverted_file(vectors, count)
+    scores = np.empty((num, k), np.float32)
+    rows = np.empty((num, k), np.int64)
+    tied: list[int] = []
+    with (progress or SilentProgress()).phase("similar", num) as advance:
+        for start in range(0, num, _CHUNK):
+            queries = vectors[start : start + _CHUNK]
+            own = np.arange(start, start + len(queries))
+            if index is None:
+                _, found = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+            else:
+                _, found = index.search(queries, count)
+            found[found == own[:, None]] = -1
+            found_scores, found = ranked(pair_scores(queries, vectors, found), found, count)
+            if exact and count < num:
+                # The last place is a gap where the image itself was found, so the last but one is the worst.
+                cut = cut_through_a_tie(found_scores, k, count - 2) & (
+                    found_scores[:, k - 1] >= threshold - MARGIN
+                )
+                tied.extend((start + np.flatnonzero(cut)).tolist())
+            scores[own], rows[own] = found_scores[:, :k], found[:, :k]
+            advance(len(queries))
+    _scan_tied(vectors, tied, scores, rows)
+    kept = (rows >= 0) & (scores >= threshold)
+    receivers = np.broadcast_to(np.arange(num)[:, None], rows.shape)
+    return Csr.from_edges(receivers[kept], rows[kept], np.clip(scores[kept], -1.0, 1.0), num)
+
+
+def _scan_tied(vectors: Float32Array, tied: list[int], scores: Float32Array, rows: Int64Array) -> None:
+    """Redo, in place, the images whose neighbours were cut off inside a tie: copies of one picture, as a
+    rule.
+
+    Copies share one scan, so a catalogue of ten thousand blank pictures costs one.
+    """
+    if not tied:
+        return
+    k = rows.shape[1]
+    distinct, group = np.unique(vectors[tied], axis=0, return_inverse=True)
+    for number, vector in enumerate(distinct):
+        best_scores, best_rows = best_of(vector, vectors, k + 1)
+        for image in np.asarray(tied)[group.reshape(-1) == number]:
+            others = best_rows != image
+            scores[image], rows[image] = best_scores[others][:k], best_rows[others][:k]
+
+
+def _inverted_file(vectors: Float32Array, count: int) -> Any:
+    """An inverted file over the vectors that finds TARGET_RECALL of the `count` nearest, as measured on a
+    sample.
+    """
+    num, dim = vectors.shape
+    lists = int(2 * math.sqrt(num))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.spherical = True
+    index.cp.niter = 10
+    index.cp.max_points_per_centroid = 64
+    index.train(vectors)
+    index.add(vectors)
+    sample = vectors[np.linspace(0, num - 1, _SAMPLE).astype(np.int64)]
+    true_scores, _ = faiss.knn(sample, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+    index.nprobe = 8
+    while index.nprobe < lists:
+        found_scores, _ = index.search(sample, count)
+        if float((found_scores >= true_scores[:, -1:] - MARGIN).mean()) >= TARGET_RECALL:
+            break
+        index.nprobe = min(2 * index.nprobe, lists)
+    return index
+
+
+class NeighbourIndex:
+    """The same neighbours for a query that is not in the graph; kept in a FAISS file."""
+
+    def __init__(self, index: FaissIndex) -> None:
+        self._index = index
+
+    @classmethod
+    def build(cls, vectors: Float32Array) -> NeighbourIndex:
+        """Index `vectors` [n, d] float32, unit norm: exact below 20,000, HNSW from there on."""
+        return cls(FaissIndex.build(vectors, "auto"))
+
+    @classmethod
+    def open(cls, path: Path) -> NeighbourIndex:
+        """Map the index from a file. Raises CorruptFile."""
+        return cls(FaissIndex.open(path))
+
+    @property
+    def dim(self) -> int:
+        """The length of each vector."""
+        return self._index.dim
+
+    @property
+    def size(self) -> int:
+        """How many images it holds."""
+        return self._index.size
+
+    def save(self, path: Path) -> None:
+        """Write the index durably. Raises Unwritable."""
+        self._index.save(path)
+
+    def search(self, queries: Float32Array, k: int, threshold: float) -> tuple[Int64Array, Float32Array]:
+        """The k nearest images with cosine ≥ threshold: queries [n, d] unit norm → rows [n, k] int64,
+        weights [n, k].
+
+        Nearest first, ties by lower row; the rest is row -1 with weight 0.
+        """
+        result = self._index.search(queries, k)
+        kept = (result.rows >= 0) & (result.scores >= threshold)
+        weights = np.where(kept, np.clip(result.scores, -1.0, 1.0), np.float32(0))
+        return np.where(kept, result.rows, -1), weights

@@ -1,0 +1,194 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph_store import faiss_index
+from graph_store.arrays import AnyArray, Float32Array, Int64Array
+from graph_store.errors import BadInput, CorruptFile, Unwritable
+from graph_store.faiss_index import FaissIndex
+from graph_store.vector_index import VectorIndex
+
+
+def unit(vectors: AnyArray) -> Float32Array:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def clustered(num: int, dim: int, clusters: int) -> Float32Array:
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((clusters, dim))
+    return unit(centres[random.integers(0, clusters, num)] + 0.7 * random.standard_normal((num, dim)))
+
+
+def brute_force(vectors: Float32Array, query: Float32Array, k: int, allowed: Int64Array | None) -> list[int]:
+    rows = range(len(vectors)) if allowed is None else sorted(set(allowed.tolist()))
+    score = {row: float((vectors[row].astype(np.float64) * query).sum()) for row in rows}
+    return sorted(rows, key=lambda row: (-round(score[row], 5), row))[:k]
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[Float32Array, Float32Array, int, Int64Array | None]:
+    # Few whole numbers in few dimensions: many equal vectors and many equal scores.
+    dim = draw(st.integers(1, 4))
+    num = draw(st.integers(0, 60))
+    numbers = st.integers(-1, 1)
+    vectors = np.array(draw(st.lists(numbers, min_size=num * dim, max_size=num * dim)), np.float32)
+    queries = np.array(draw(st.lists(numbers, min_size=3 * dim, max_size=3 * dim)), np.float32)
+    allowed = draw(st.none() | st.lists(st.integers(0, num - 1), max_size=num)) if num else None
+    rows = None if allowed is None else np.array(allowed, np.int64)
+    return unit(vectors.reshape(num, dim)), unit(queries.reshape(3, dim)), draw(st.integers(1, 30)), rows
+
+
+@pytest.mark.parametrize("scan_up_to", [0, 20_000])
+@settings(deadline=None, max_examples=150)
+@given(case=searches())
+def test_a_flat_search_equals_brute_force_ties_and_filter_included(
+    scan_up_to: int, case: tuple[Float32Array, Float32Array, int, Int64Array | None]
+) -> None:
+    vectors, queries, k, allowed = case
+    index = FaissIndex.build(vectors, "flat")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", scan_up_to)  # both ways of filtering, on small data
+        result = index.search(queries, k, allowed)
+    for query, scores, rows in zip(queries, result.scores, result.rows, strict=True):
+        expected = brute_force(vectors, query, k, allowed)
+        assert rows.tolist() == expected + [-1] * (k - len(expected))
+        np.testing.assert_allclose(scores[: len(expected)], vectors[expected] @ query, atol=1e-6)
+        assert bool(np.isneginf(scores[len(expected) :]).all())
+
+
+def test_a_pair_has_one_score_however_it_is_asked() -> None:
+    vectors = clustered(3000, 67, 20)
+    index = FaissIndex.build(vectors)
+    together = index.search(vectors[:50], 40)
+    for i in range(50):
+        alone = index.search(vectors[i : i + 1], 25)
+        assert alone.rows[0].tolist() == together.rows[i, :25].tolist()
+        assert alone.scores[0].tolist() == together.scores[i, :25].tolist()
+        some = index.search(vectors[i : i + 1], 25, np.sort(together.rows[i]))
+        assert some.rows[0].tolist() == alone.rows[0].tolist()
+        assert some.scores[0].tolist() == alone.scores[0].tolist()
+
+
+def test_a_thousand_copies_come_in_order_of_row() -> None:
+    vectors = np.repeat(clustered(3, 33, 3), 1000, axis=0)
+    result = FaissIndex.build(vectors, "flat").search(vectors[[5, 1500, 2999]], 10)
+    assert result.rows.tolist() == [[*range(first, first + 10)] for first in (0, 1000, 2000)]
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[FaissIndex, FaissIndex, Float32Array]:
+    everything = clustered(25_200, 64, 250)
+    vectors, queries = everything[:25_000], everything[25_000:]
+    return FaissIndex.build(vectors, "auto"), FaissIndex.build(vectors, "flat"), queries
+
+
+def recall(found: Int64Array, true: Int64Array) -> float:
+    return float(
+        np.mean([len({*a.tolist()} & {*b.tolist()}) / len(b) for a, b in zip(found, true, strict=True)])
+    )
+
+
+def test_auto_is_flat_when_small_and_hnsw_when_large(
+    large: tuple[FaissIndex, FaissIndex, Float32Array],
+) -> None:
+    assert FaissIndex.build(clustered(19, 8, 2)).kind == "flat"
+    assert large[0].kind == "hnsw"
+    assert (large[0].size, large[0].dim) == (25_000, 64)
+
+
+@pytest.mark.parametrize("k", [10, 100])
+def test_hnsw_finds_the_true_neighbours(large: tuple[FaissIndex, FaissIndex, Float32Array], k: int) -> None:
+    hnsw, flat, queries = large
+    assert recall(hnsw.search(queries, k).rows, flat.search(queries, k).rows) >= 0.95
+
+
+@pytest.mark.parametrize("share", [0.9, 0.1, 0.01])
+@pytest.mark.parametrize("scan_up_to", [0, 20_000])
+def test_hnsw_finds_the_allowed_ones_however_rare(
+    large: tuple[FaissIndex, FaissIndex, Float32Array],
+    share: float,
+    scan_up_to: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", scan_up_to)
+    hnsw, flat, queries = large
+    allowed = np.flatnonzero(np.random.default_rng(2).random(25_000) < share)
+    found = hnsw.search(queries[:50], 20, allowed).rows
+    assert bool(np.isin(found, allowed).all())
+    assert recall(found, flat.search(queries[:50], 20, allowed).rows) >= 0.95
+
+
+def test_all_rows_can_be_asked_for(large: tuple[FaissIndex, FaissIndex, Float32Array]) -> None:
+    found = large[0].search(large[2][:1], 26_000).rows[0]
+    assert sorted(found[:25_000].tolist()) == list(range(25_000))
+    assert bool((found[25_000:] == -1).all())
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_survives_saving(tmp_path: Path, kind: faiss_index.Kind) -> None:
+    vectors = clustered(300, 16, 5)
+    built: VectorIndex = FaissIndex.build(vectors, kind)
+    built.save(tmp_path / "index.faiss")
+    opened = FaissIndex.open(tmp_path / "index.faiss")
+    assert (opened.kind, opened.size, opened.dim) == (kind, 300, 16)
+    np.testing.assert_array_equal(opened.vectors, vectors)
+    allowed = np.arange(0, 300, 3)
+    for filtered in (None, allowed):
+        before, after = built.search(vectors, 5, filtered), opened.search(vectors, 5, filtered)
+        np.testing.assert_array_equal(before.rows, after.rows)
+        np.testing.assert_array_equal(before.scores, after.scores)
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_empty_index_finds_nothing(tmp_path: Path, kind: faiss_index.Kind) -> None:
+    FaissIndex.build(np.zeros((0, 4), np.float32), kind).save(tmp_path / "index.faiss")
+    opened = FaissIndex.open(tmp_path / "index.faiss", kind)
+    assert opened.search(np.ones((2, 4), np.float32), 3).rows.tolist() == [[-1] * 3] * 2
+    assert opened.search(np.ones((0, 4), np.float32), 3).rows.shape == (0, 3)
+
+
+def test_one_vector_is_found_and_no_allowed_row_finds_nothing() -> None:
+    index = FaissIndex.build(np.ones((1, 4), np.float32))
+    query = np.ones((1, 4), np.float32)
+    assert index.search(query, 3).rows.tolist() == [[0, -1, -1]]
+    assert index.search(query, 3, np.zeros(0, np.int64)).rows.tolist() == [[-1, -1, -1]]
+
+
+def test_bad_vectors_and_queries_are_refused() -> None:
+    bad = clustered(10, 4, 2)
+    index = FaissIndex.build(bad)
+    bad[7, 1] = np.nan
+    with pytest.raises(BadInput, match="Vector 7 holds a number that is not finite"):
+        FaissIndex.build(bad)
+    with pytest.raises(BadInput, match="Vector 7"):
+        index.search(bad, 3)
+    with pytest.raises(BadInput, match=r"shape \[2, 5\] where \[n, 4\]"):
+        index.search(np.zeros((2, 5), np.float32), 3)
+    with pytest.raises(ValueError, match="allowed rows"):
+        index.search(bad[:1], 3, np.array([10]))
+    with pytest.raises(ValueError, match="k must be"):
+        index.search(bad[:1], 0)
+
+
+def test_a_cut_missing_or_wrong_index_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "index.faiss"
+    with pytest.raises(CorruptFile, match=r"index\.faiss is missing"):
+        FaissIndex.open(path)
+    FaissIndex.build(clustered(100, 8, 2), "hnsw").save(path)
+    with pytest.raises(CorruptFile, match=r"index\.faiss is not a flat index"):
+        FaissIndex.open(path, "flat")
+    data = path.read_bytes()
+    for size in (0, 3, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(CorruptFile, match=r"index\.faiss cannot be read"):
+            FaissIndex.open(path)
+
+
+def test_a_full_disk_is_reported_when_an_index_is_saved(tmp_path: Path) -> None:
+    (tmp_path / "index.faiss").symlink_to("/dev/full")
+    with pytest.raises(Unwritable, match=r"index\.faiss: the disk is full"):
+        FaissIndex.build(clustered(10, 8, 2)).save(tmp_path / "index.faiss")
