@@ -30,8 +30,8 @@ export class Dial {
     const { row, input, concept, visual } = this.#parts;
     if (input.valueAsNumber !== weight) input.value = String(weight);
     row.style.setProperty("--weight", String(weight));
-    concept.value = percent(1 - weight);
-    visual.value = percent(weight);
+    concept.textContent = percent(1 - weight);
+    visual.textContent = percent(weight);
     input.setAttribute("aria-valuetext", `${percent(1 - weight)} concept, ${percent(weight)} visual`);
   }
 }

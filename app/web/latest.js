@@ -5,6 +5,12 @@
 export class Latest {
   #controller = null;
   #waiting = null;
+  #busy;
+
+  /** `busy(yes)` is told when work begins and when there is none left. */
+  constructor(busy = () => {}) {
+    this.#busy = busy;
+  }
 
   /** Drops what runs and what waits, and runs `task(signal)` now: the question itself has changed. */
   replace(task) {
@@ -24,11 +30,13 @@ export class Latest {
     this.#waiting = null;
     this.#controller?.abort();
     this.#controller = null;
+    this.#busy(false);
   }
 
   async #run(task) {
     const controller = new AbortController();
     this.#controller = controller;
+    this.#busy(true);
     try {
       await task(controller.signal);
     } catch (error) {
@@ -39,6 +47,7 @@ export class Latest {
         const next = this.#waiting;
         this.#waiting = null;
         if (next) void this.#run(next);
+        else this.#busy(false);
       }
     }
   }

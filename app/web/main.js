@@ -14,7 +14,13 @@ const PATIENCE_MS = 150; // an answer that comes sooner needs no sign of waiting
 const SUGGESTED = 8;
 
 const store = new Store();
-const results = new Latest();
+let patience = 0;
+const results = new Latest((busy) => {
+  byId("results").setAttribute("aria-busy", String(busy));
+  clearTimeout(patience);
+  if (busy) patience = setTimeout(showWaiting, PATIENCE_MS);
+  else byId("results").classList.remove("slow");
+});
 const suggestions = new Latest();
 let startDrawn = false;
 
@@ -67,11 +73,6 @@ function show(query, { moved }) {
 }
 
 async function showResults(query, signal) {
-  const section = byId("results");
-  const waiting = setTimeout(() => {
-    section.setAttribute("aria-busy", "true");
-    grid.showWaiting(12);
-  }, PATIENCE_MS);
   try {
     const answer = await search(query, { signal });
     if (signal.aborted) return;
@@ -95,11 +96,12 @@ async function showResults(query, signal) {
     byId("status").textContent = "";
     byId("state-row").hidden = true;
     showProblem(error, () => show(store.query, { moved: false }));
-  } finally {
-    clearTimeout(waiting);
-    // When a newer question has taken over, the sign of waiting is now its own.
-    if (!signal.aborted) section.removeAttribute("aria-busy");
   }
+}
+
+function showWaiting() {
+  byId("results").classList.add("slow");
+  grid.showWaiting(12);
 }
 
 function showBlank(query, hits) {
@@ -221,7 +223,7 @@ async function drawFooter() {
   }
   byId("credits").replaceChildren(...linked(index.credits ?? ""));
   byId("version").textContent = [
-    index.index_version && `index ${index.index_version}`, index.model?.preset && `model ${index.model.preset}`, index.encoder?.name,
+    index.index_version && `index ${index.index_version}`, index.model?.preset && `model ${index.model.preset}`, index.encoder?.name, index.degraded,
   ].filter(Boolean).join(" · ");
 }
 

@@ -209,7 +209,7 @@ export class SearchBox {
       node: element("li", { role: "option", "aria-selected": "false" },
         element("span", { class: "option-name" },
           negated ? element("span", { class: "not" }, "not ") : null,
-          element("b", {}, name.slice(0, words.length)), name.slice(words.length)),
+          ...withMatch(name, words)),
         element("span", { class: "option-count", "aria-label": `on ${count} pictures` }, count.toLocaleString("en"))),
     }));
     if (!negated) {
@@ -275,4 +275,12 @@ export class SearchBox {
       if (error.name !== "AbortError") this.fail(error);
     }
   }
+}
+
+/** The name with the typed part of it, at the beginning of a word, in bold. */
+function withMatch(name, words) {
+  const at = ` ${name.toLowerCase()}`.indexOf(` ${words.toLowerCase()}`);
+  if (at < 0) return [name];
+  const end = at + words.length;
+  return [name.slice(0, at), element("b", {}, name.slice(at, end)), name.slice(end)];
 }

@@ -11,10 +11,13 @@ const MORE_PICTURES = 8;
 /** Draws into `section`; `listeners`: {tag(name), image(id)}. Rejects with a Problem when there is nothing to serve. */
 export async function drawStart(section, listeners) {
   const popular = await tagsStartingWith("", TILES + CHIPS);
-  const leading = popular.slice(0, TILES);
-  const answers = await Promise.all(leading.map(({ name }) =>
+  const asked = await Promise.allSettled(popular.slice(0, TILES).map(({ name }) =>
     search({ ...emptyQuery(), tags: [{ name, negated: false }], limit: PICTURES + MORE_PICTURES })));
-  const hitsOf = answers.map((answer) => answer.hits.map((hit) => hit.id));
+  const answered = (at) => asked[at].status === "fulfilled";
+  if (asked.length && !asked.some((_, at) => answered(at))) throw asked[0].reason;
+  // One tag that cannot be searched for is no reason to show nothing.
+  const leading = popular.slice(0, TILES).filter((_, at) => answered(at));
+  const hitsOf = asked.filter((_, at) => answered(at)).map(({ value }) => value.hits.map((hit) => hit.id));
   // Every picture once where there are enough of them: popular tags often share their pictures.
   const seen = new Set();
   const collages = hitsOf.map((ids) => {
