@@ -22,6 +22,9 @@ COPY gnn gnn
 COPY graph_store graph_store
 RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps . \
     && /opt/imsage/bin/uv pip uninstall --python /opt/imsage/bin/python uv
+# The encoders' ONNX graphs are exported here once, so that no container does it again at its start.
+ENV IMSAGE_CACHE_DIR=/opt/imsage/cache
+RUN /opt/imsage/bin/python -c "from gnn.encoders.registry import image_encoder, text_encoder; image_encoder(); text_encoder()"
 
 
 FROM python:3.11-slim-bookworm
@@ -33,7 +36,7 @@ ENV PATH=/opt/imsage/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1 \
     HOME=/tmp \
-    XDG_CACHE_HOME=/tmp/cache \
+    IMSAGE_CACHE_DIR=/opt/imsage/cache \
     MPLCONFIGDIR=/tmp/matplotlib \
     IMSAGE_DATA=/data \
     IMSAGE_HOST=0.0.0.0 \

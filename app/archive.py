@@ -1,0 +1,209 @@
+"""One data directory as one file: `export` writes it, `import` reads it on another machine.
+
+The archive is a plain tar, because thumbnails and features hardly shrink. Its first member lists every other
+one with size and SHA-256, so an import checks each file before any of them is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_file
+from graph_store.data_dir import DataDir
+from graph_store.durable import fsync_dir, refusing_unwritable
+from graph_store.errors import BadInput, CorruptFile
+from graph_store.progress import Progress
+
+LISTING = "imsage-archive.json"
+FORMAT = 1
+UNFINISHED = ".import-tmp"
+_BLOCK = 1 << 20
+_MAX_LISTING_BYTES = 1 << 30
+_TOP = {(name,) for name in ("CURRENT", "catalog.sqlite", "features", "blobs", "models", "snapshots")}
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One file to archive: its name in the archive and where its bytes are."""
+
+    name: str
+    path: Path
+
+
+def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
+    """Writes catalogue, features, blobs, models and the current snapshot into `file`; returns how many files.
+
+    Older snapshots stay out. Nobody may write meanwhile, and `file` appears only when it is complete. Raises
+    NothingToServe when there is no catalogue, DataDirBusy, Unwritable.
+    """
+    Catalog.open(data_dir.catalog_path).close()
+    file = file.absolute()
+    with (
+        data_dir.lock("export"),
+        refusing_unwritable(file),
+        tempfile.TemporaryDirectory(dir=file.parent) as scratch,
+    ):
+        members = [_Member("catalog.sqlite", _copy_catalog(data_dir.catalog_path, Path(scratch)))]
+        members += _members(data_dir)
+        total = sum(member.path.stat().st_size for member in members)
+        listing: dict[str, dict[str, Any]] = {}
+        with progress.phase("Checksums", total) as advance:
+            for member in members:
+                size = member.path.stat().st_size
+                listing[member.name] = {"size": size, "sha256": sha256_of_file(member.path)}
+                advance(size)
+        unfinished = Path(scratch) / "archive.tar"
+        with tarfile.open(unfinished, "w") as archive, progress.phase("Writing", total) as advance:
+            head = {"format": FORMAT, "imsage": version("imsage"), "files": listing}
+            _add_bytes(archive, LISTING, json.dumps(head).encode())
+            for member in members:
+                archive.add(member.path, arcname=member.name, recursive=False)
+                advance(member.path.stat().st_size)
+        unfinished.replace(file)
+        fsync_dir(file.parent)
+    return len(members)
+
+
+def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
+    """Reads an archive into an empty data directory; returns how many files.
+
+    All files are unpacked aside and checked first. They are then moved into place with the name of the
+    snapshot last, so a kill leaves nothing that could be served half; the same command then goes on.
+    Raises BadInput when the directory is in use already or the file is no archive, CorruptFile when it is
+    damaged.
+    """
+    with data_dir.lock("import"), refusing_unwritable(data_dir.root):
+        aside = data_dir.root / UNFINISHED
+        if not aside.exists() and _holds_something(data_dir):
+            raise BadInput(
+                f"{data_dir.root} already holds a catalogue", hint="Import into an empty directory."
+            )
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            count = _unpack(file, aside, progress)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        # The current snapshot's name comes last: before it, nothing here can be served.
+        for name in sorted(
+            (entry.name for entry in aside.iterdir()), key=lambda name: (name == "CURRENT", name)
+        ):
+            target = data_dir.root / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            (aside / name).replace(target)
+            fsync_dir(data_dir.root)
+        aside.rmdir()
+        data_dir.create()
+    return count
+
+
+def _members(data_dir: DataDir) -> Iterator[_Member]:
+    """Every file but the catalogue, in a fixed order."""
+    folders = [data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir]
+    files: list[Path] = []
+    if data_dir.current_path.exists():
+        current = data_dir.current_path.read_text(encoding="utf-8").strip()
+        folders.append(data_dir.snapshots_dir / current)
+        files.append(data_dir.current_path)
+    for folder in folders:
+        files += sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        yield _Member(path.relative_to(data_dir.root).as_posix(), path)
+
+
+def _copy_catalog(path: Path, scratch: Path) -> Path:
+    """A copy of the database as of now, changes that still wait in its write-ahead log included."""
+    copy = scratch / "catalog.sqlite"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    archive.addfile(entry, io.BytesIO(data))
+
+
+def _holds_something(data_dir: DataDir) -> bool:
+    folders = (data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir, data_dir.snapshots_dir)
+    return data_dir.catalog_path.exists() or any(
+        folder.is_dir() and any(folder.iterdir()) for folder in folders
+    )
+
+
+def _unpack(file: Path, aside: Path, progress: Progress) -> int:
+    """Writes the listed files below `aside`, each compared with the listing. Raises BadInput, CorruptFile."""
+    try:
+        with tarfile.open(file, "r:") as archive:
+            listing = _read_listing(archive, file)
+            missing = set(listing)
+            with progress.phase("Unpacking", sum(entry["size"] for entry in listing.values())) as advance:
+                while (member := archive.next()) is not None:
+                    if member.name not in missing or not member.isreg():
+                        raise _damaged(file, f"{member.name!r} is not in its list, or twice in the archive")
+                    missing.remove(member.name)
+                    content = archive.extractfile(member)
+                    assert content is not None  # a regular file has content
+                    _write_checked(content, aside / member.name, listing[member.name], file)
+                    advance(member.size)
+    except (tarfile.TarError, EOFError) as error:
+        raise _damaged(file, str(error)) from error
+    if missing:
+        raise _damaged(file, f"{min(missing)} is missing")
+    return len(listing)
+
+
+def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:
+    """The first member. Names that lead outside of a directory are refused here, once for all."""
+    first = archive.next()
+    if first is None or first.name != LISTING or not first.isreg() or first.size > _MAX_LISTING_BYTES:
+        raise BadInput(f"{file} is no imsage archive", hint="`imsage export` writes one.")
+    content = archive.extractfile(first)
+    assert content is not None
+    try:
+        head = json.loads(content.read())
+        listing = {str(name): dict(entry) for name, entry in head["files"].items()}
+        sound = all(
+            isinstance(entry["size"], int) and isinstance(entry["sha256"], str) for entry in listing.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(file, "its list cannot be read") from error
+    if head.get("format") != FORMAT:
+        raise BadInput(f"{file} has archive format {head.get('format')!r}; this version reads {FORMAT}")
+    for name in listing:
+        path = PurePosixPath(name)
+        if not sound or path.parts[:1] not in _TOP or ".." in path.parts or name != path.as_posix():
+            raise _damaged(file, f"the name {name!r} is not allowed")
+    return listing
+
+
+def _write_checked(content: IO[bytes], target: Path, entry: dict[str, Any], file: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with target.open("wb") as out:
+        while block := content.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+            out.write(block)
+    if size != entry["size"] or digest.hexdigest() != entry["sha256"]:
+        raise _damaged(file, f"{target.name} differs from its checksum")
+
+
+def _damaged(file: Path, why: str) -> CorruptFile:
+    return CorruptFile(f"The archive {file} is damaged: {why}", path=file, hint="Export it again.")

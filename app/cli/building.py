@@ -1,0 +1,131 @@
+"""From pictures to a snapshot: `ingest`, `train`, `reindex`, and `build`, which is the three in a row."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.options import (
+    Data,
+    Device,
+    Encoder,
+    Epochs,
+    Features,
+    Format,
+    Images,
+    KeepOriginals,
+    Preset,
+    Seed,
+    Source,
+    Strict,
+    data_dir,
+)
+from app.cli.telling import tell_ingested, tell_snapshot, tell_trained
+from app.progress import terminal_progress
+
+DEFAULT_ENCODER = "efficientnet_lite0"
+DEFAULT_PRESET = "default"
+
+
+def ingest(
+    source: Source,
+    data: Data = None,
+    format: Format = "auto",
+    encoder: Encoder = DEFAULT_ENCODER,
+    images: Images = None,
+    features: Features = None,
+    strict: Strict = False,
+    keep_originals: KeepOriginals = False,
+    device: Device = "auto",
+) -> None:
+    """Read pictures and tags into the catalogue and compute their features.
+
+    Run again after an interruption or a change: what is already there and unchanged is not read twice.
+    """
+    from app.ingest.pipeline import ingest as ingest_source
+
+    report = ingest_source(
+        source,
+        data_dir(data),
+        format=format,
+        encoder=encoder,
+        images_dir=images,
+        features=features,
+        strict=strict,
+        keep_originals=keep_originals,
+        device=device,
+        progress=terminal_progress(),
+    )
+    tell_ingested(report)
+
+
+def train(
+    data: Data = None,
+    preset: Preset = DEFAULT_PRESET,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train a model on the catalogue's graph."""
+    from gnn.training import train as train_model
+
+    report = train_model(
+        data_dir(data),
+        preset,
+        epochs=epochs,
+        seed=seed,
+        resume=resume,
+        device=device,
+        progress=terminal_progress(),
+    )
+    tell_trained(report)
+
+
+def _known_engine(name: str) -> str:
+    if name == "ray":
+        raise typer.BadParameter("the ray engine is not in this version; use local")
+    if name != "local":
+        raise typer.BadParameter(f"{name} is not an engine; use local")
+    return name
+
+
+def reindex(
+    data: Data = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="NAME", help="Which trained model to use. Without it: the last."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", callback=_known_engine, help="Where it runs: local.")
+    ] = "local",
+    full: Annotated[
+        bool, typer.Option("--full", help="Compute everything anew instead of keeping what did not change.")
+    ] = False,
+) -> None:
+    """Embed the whole catalogue into a new snapshot and swap it in; a running server moves over by itself."""
+    from gnn.reindex import reindex as make_snapshot
+
+    del engine  # only `local` gets here
+    tell_snapshot(make_snapshot(data_dir(data), preset, full=full, progress=terminal_progress()))
+
+
+def build(
+    source: Source,
+    data: Data = None,
+    format: Format = "auto",
+    encoder: Encoder = DEFAULT_ENCODER,
+    images: Images = None,
+    features: Features = None,
+    strict: Strict = False,
+    keep_originals: KeepOriginals = False,
+    preset: Preset = DEFAULT_PRESET,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Ingest, train and reindex: from pictures to a catalogue that can be searched."""
+    ingest(source, data, format, encoder, images, features, strict, keep_originals, device)
+    train(data, preset, epochs, seed, False, device)
+    reindex(data, preset)

@@ -1,0 +1,60 @@
+"""What the command line says and which code it exits with when a command fails.
+
+0 is success, 2 a usage error (a wrong option, an unknown preset, encoder or format), 130 an interruption by
+Ctrl-C, 1 any other failure. A failure is one line on standard error; `IMSAGE_DEBUG=1` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from graph_store.errors import ImsageError, UnknownName
+
+FAILURE = 1
+USAGE = 2
+INTERRUPTED = 130
+
+DEBUG_VARIABLE = "IMSAGE_DEBUG"
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Runs `command`, reports what it raises, and returns the exit code of the process."""
+    try:
+        command()
+    except SystemExit as exit_:
+        return _code_of(exit_)
+    except UnknownName as error:
+        return _report(str(error), USAGE)
+    except ImsageError as error:
+        return _report(str(error), FAILURE)
+    except KeyboardInterrupt:
+        return interrupted()
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _report(f"{what} (this is a fault in imsage; {DEBUG_VARIABLE}=1 shows where)", FAILURE)
+    return 0
+
+
+def interrupted() -> int:
+    """Says what an interruption leaves behind, which is true of every command that takes long."""
+    sys.stderr.write(
+        "imsage: interrupted; what was done is kept, and the same command goes on from there"
+        " (train: with --resume)\n"
+    )
+    return INTERRUPTED
+
+
+def _code_of(exit_: SystemExit) -> int:
+    if exit_.code == INTERRUPTED:  # click turns Ctrl-C into this code without a word
+        return interrupted()
+    return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else FAILURE
+
+
+def _report(line: str, code: int) -> int:
+    if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        traceback.print_exc()
+    sys.stderr.write(f"imsage: {line}\n")
+    return code

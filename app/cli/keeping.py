@@ -1,0 +1,74 @@
+"""Looking after a data directory: `info`, `verify`, `export`, `import`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.errors import FAILURE
+from app.cli.options import Data, data_dir
+from app.cli.telling import stdout_console
+from app.progress import terminal_progress
+
+
+def info(
+    data: Data = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    skips: Annotated[bool, typer.Option("--skips", help="List every item that ingestion skipped.")] = False,
+) -> None:
+    """Say what is in a data directory: catalogue, models, snapshots."""
+    from app.info import describe, list_skips
+
+    directory = data_dir(data)
+    if skips:
+        for line in list_skips(directory):
+            typer.echo(line)
+        return
+    summary = describe(directory)
+    if json:
+        typer.echo(json_format.dumps(summary.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        stdout_console().print(summary.table())
+
+
+def verify(data: Data = None) -> None:
+    """Check every file against its checksum and the catalogue. Exit code 1 if anything is wrong."""
+    from app.verify import verify_data_dir
+
+    report = verify_data_dir(data_dir(data), terminal_progress())
+    for problem in report.problems:
+        typer.echo(f"problem: {problem}", err=True)
+    if report.problems:
+        typer.echo(f"imsage: {len(report.problems)} problem(s) in {report.checked} checked files", err=True)
+        raise typer.Exit(FAILURE)
+    typer.echo(f"Verified: {report.checked} files, no problem")
+
+
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", dir_okay=False, help="The archive to write (.tar).")
+    ],
+    data: Data = None,
+) -> None:
+    """Write a data directory into one file that `imsage import` reads on any machine."""
+    from app.archive import export_archive
+
+    count = export_archive(data_dir(data), file, terminal_progress())
+    typer.echo(f"Exported: {count} files into {file}")
+
+
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="An archive of `imsage export`."),
+    ],
+    data: Data = None,
+) -> None:
+    """Read an archive into an empty data directory, every file checked before any is used."""
+    from app.archive import import_archive
+
+    count = import_archive(file, data_dir(data), terminal_progress())
+    typer.echo(f"Imported: {count} files")

@@ -1,0 +1,76 @@
+"""The options that several commands share, so that each is named and explained in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from graph_store.data_dir import DataDir
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        file_okay=False,
+        help="The data directory. Without it: IMSAGE_DATA, the settings file, or imsage-data.",
+    ),
+]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", exists=True, help="A folder of pictures, or a tags.jsonl, CSV or COCO file."
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option("--format", metavar="NAME", help="auto, jsonl, csv, coco or folder."),
+]
+Encoder = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="efficientnet_lite0, precomputed, open_clip:MODEL/PRETRAINED or open_clip:MODEL@path.",
+    ),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR", exists=True, file_okay=False, help="Where the files that SOURCE names lie."
+    ),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Your own features (.npy, one row an image) for --encoder precomputed.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first item that cannot be used instead of skipping it.")
+]
+KeepOriginals = Annotated[
+    bool, typer.Option("--keep-originals", help="Copy the original files into the data directory as well.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+Preset = Annotated[
+    str, typer.Option("--preset", metavar="NAME", help="The model to train: default, or one of the others.")
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="At most so many passes. Without it: the preset's own.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+
+
+def data_dir(given: Path | None) -> DataDir:
+    """The data directory that `--data` names; without it, what the settings say."""
+    from app.settings import load_settings
+
+    return load_settings(data=given).data_dir

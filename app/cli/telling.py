@@ -1,0 +1,51 @@
+"""What the commands print when they are done: a few plain lines on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from app.ingest.pipeline import IngestReport
+    from gnn.training import TrainReport
+    from graph_store.snapshot import Snapshot
+
+PIPE_WIDTH = 160  # columns of a table that goes to a file or a pipe, where rich would assume 80
+SKIPS_SHOWN = 20
+
+
+def stdout_console() -> Console:
+    """Where tables go: as wide as the terminal, or wide enough to be read by another program."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def tell_ingested(report: IngestReport) -> None:
+    """Every number of the promise seen = stored + unchanged + skipped, and the first skips by name."""
+    typer.echo(
+        f"Ingested: {report.seen:,} seen = {report.stored:,} stored + {report.unchanged:,} unchanged"
+        f" + {len(report.skipped):,} skipped"
+    )
+    for skip in report.skipped[:SKIPS_SHOWN]:
+        place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
+        typer.echo(f"  skipped {skip.item} ({place}): {skip.reason}")
+    if len(report.skipped) > SKIPS_SHOWN:
+        typer.echo(
+            f"  and {len(report.skipped) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them"
+        )
+
+
+def tell_trained(report: TrainReport) -> None:
+    """The model, how long it took and how good it got on the validation part."""
+    typer.echo(
+        f"Trained: preset {report.preset}, {report.epochs} epochs in {report.seconds:.0f} s,"
+        f" best validation metric {report.best_metric:.4f}, in {report.model_dir}"
+    )
+
+
+def tell_snapshot(snapshot: Snapshot) -> None:
+    """The new snapshot's version and what is in it."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in snapshot.manifest["counts"].items())
+    typer.echo(f"Indexed: snapshot {snapshot.version} ({counts})")

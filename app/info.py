@@ -1,0 +1,107 @@
+"""What is in a data directory, said in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError
+from graph_store.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of the catalogue, the trained presets, and the snapshot that is served (None: none yet)."""
+
+    data: str
+    images: int
+    held_out: int
+    untagged: int
+    tags: int
+    skipped: int
+    encoder: str | None
+    presets: tuple[str, ...]
+    snapshot: dict[str, Any] | None
+    snapshot_problem: str
+    snapshots_kept: tuple[str, ...]
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """Two columns: what, and how much."""
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        snapshot = self.snapshot or {}
+        parameters = ", ".join(f"{name} {value}" for name, value in snapshot.get("counts", {}).items())
+        for name, value in (
+            ("data directory", f"{self.data} ({self.bytes / 1e6:,.1f} MB)"),
+            (
+                "images",
+                f"{self.images:,} of which {self.held_out:,} held out and {self.untagged:,} without tags",
+            ),
+            ("tags", f"{self.tags:,}"),
+            ("skipped items", f"{self.skipped:,}"),
+            ("encoder", self.encoder or "none yet"),
+            ("trained presets", ", ".join(self.presets) or "none yet"),
+            ("served snapshot", snapshot.get("version") or self.snapshot_problem),
+            ("  model", snapshot.get("model")),
+            ("  holds", parameters),
+            ("kept snapshots", ", ".join(self.snapshots_kept) or "none"),
+        ):
+            if value:
+                table.add_row(name, str(value))
+        return table
+
+
+def describe(data_dir: DataDir) -> Summary:
+    """Reads the catalogue and the manifest, not the large files. Raises NothingToServe."""
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        encoder = catalog.meta("image_encoder")
+        untagged = sum(not record.tags for record in catalog.records())
+        images, held_out = catalog.count(), catalog.count("test")
+        tags, skipped = len(catalog.tag_counts()), len(catalog.skips())
+    manifest: dict[str, Any] | None = None
+    problem = ""
+    try:
+        manifest = Snapshot.open(data_dir, verify=False).manifest
+    except ImsageError as error:
+        problem = str(error)
+    return Summary(
+        data=str(data_dir.root),
+        images=images,
+        held_out=held_out,
+        untagged=untagged,
+        tags=tags,
+        skipped=skipped,
+        encoder=encoder["name"] if encoder else None,
+        presets=tuple(sorted(path.name for path in _folders(data_dir.models_dir))),
+        snapshot=manifest and {key: value for key, value in manifest.items() if key != "files"},
+        snapshot_problem=problem,
+        snapshots_kept=tuple(sorted(path.name for path in _folders(data_dir.snapshots_dir))),
+        bytes=sum(path.stat().st_size for path in data_dir.root.rglob("*") if path.is_file()),
+    )
+
+
+def list_skips(data_dir: DataDir) -> Iterator[str]:
+    """One line for each item that ingestion has seen and not stored: where, what and why."""
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        for skip in catalog.skips():
+            place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
+            yield f"{place}\t{skip.item}\t{skip.reason}"
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The folders in `parent` that are finished: unfinished ones have names that begin with a dot."""
+    if not parent.is_dir():
+        return []
+    return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]

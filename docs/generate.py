@@ -1,0 +1,84 @@
+"""Writes the parts of the documentation that the code already knows: settings and commands.
+
+    python -m docs.generate
+
+Each part stands between two markers in its file; what is outside of them is written by hand. A test fails
+when a part is not what this would write.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from app.cli import application
+from app.settings import ENV_PREFIX, Settings
+
+DOCS = Path(__file__).parent
+GENERATED = {"configuration.md": "settings", "cli.md": "commands"}
+
+
+def settings_table() -> str:
+    """One row for each setting: the environment variable, its default and what it does."""
+    lines = ["| variable | default | what |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else field.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        lines.append(
+            f"| `{ENV_PREFIX}{name.upper()}` | {f'`{shown}`' if shown else ''} | {field.description} |"
+        )
+    return "\n".join(lines)
+
+
+def commands_text() -> str:
+    """One section for each command: how it is called, what it does, its options."""
+    group: Any = typer.main.get_command(application())
+    return "\n\n".join(_command_text(name, command) for name, command in group.commands.items())
+
+
+def _command_text(name: str, command: Any) -> str:
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    usage = " ".join(["imsage", name, *(argument.metavar for argument in arguments), "[options]"])
+    lines = [f"### `{usage}`", "", " ".join(command.help.split()), ""]
+    if options:
+        lines += ["| option | default | what |", "|---|---|---|"]
+    for option in options:
+        shown = "" if option.default is None or option.is_flag else f"`{option.default}`"
+        metavar = "" if option.is_flag else f" {option.metavar or 'N'}"
+        flags = ", ".join(f"`{flag}{metavar}`" for flag in option.opts)
+        lines.append(f"| {flags} | {shown} | {_cell(option.help)} |")
+    return "\n".join(lines).rstrip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def between_markers(text: str, part: str) -> re.Match[str]:
+    """The place of a generated part in a file's text. Raises ValueError when its markers are missing."""
+    match = re.search(rf"(?s)<!-- {part} -->\n(.*?)\n<!-- /{part} -->", text)
+    if match is None:
+        raise ValueError(f"the markers of {part!r} are missing")
+    return match
+
+
+def generated(part: str) -> str:
+    """What belongs between the markers of `part`."""
+    return {"settings": settings_table, "commands": commands_text}[part]()
+
+
+def main() -> None:
+    """Bring every generated part up to date."""
+    for file, part in GENERATED.items():
+        path = DOCS / file
+        text = path.read_text(encoding="utf-8")
+        place = between_markers(text, part)
+        path.write_text(text[: place.start(1)] + generated(part) + text[place.end(1) :], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""docs/api.md names every call of the service, and none that it does not have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.api.application import create_app
+from app.api.schemas import Condition, Range, SearchRequest
+from app.settings import Settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+UNDOCUMENTED_IN_OPENAPI = {("GET", "/")}
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
+    """(method, path) of every call, as OpenAPI has them."""
+    schema = create_app(Settings(data=tmp_path_factory.mktemp("empty"))).openapi()
+    return {
+        (method.upper(), re.sub(r"\{\w+(:path)?\}", "{id}", path))
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+
+
+def test_the_page_and_openapi_name_the_same_calls(calls: set[tuple[str, str]]) -> None:
+    named = set(re.findall(r"^\| `(GET|POST|DELETE|PUT|PATCH) (/\S*)`", PAGE, flags=re.MULTILINE))
+
+    assert named == calls | UNDOCUMENTED_IN_OPENAPI
+
+
+def test_the_page_explains_every_field_of_a_question() -> None:
+    explained = set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
+
+    assert set(SearchRequest.model_fields) <= explained
+
+
+@pytest.mark.parametrize("model", [Condition, Range])
+def test_the_page_names_every_part_of_a_condition(model: type[Condition] | type[Range]) -> None:
+    assert not [name for name in model.model_fields if f"`{name}`" not in PAGE and f'"{name}"' not in PAGE]
