@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _REASONS.get(error.errno or 0)
+        if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)):
+            reason = "the disk is full"  # as numpy says it
         if reason is None:
             raise
         raise Unwritable(

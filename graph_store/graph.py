@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from graph_store.arrays import AnyArray
+from graph_store.array_files import load_array, save_array
 from graph_store.csr import Csr
-from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
+from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import CorruptFile
 
 _RELATIONS = ("similar", "tags_of_image", "images_of_tag", "related")
@@ -52,8 +50,7 @@ class Graph:
             for relation in _RELATIONS:
                 for array in _ARRAYS:
                     path = directory / f"{relation}.{array}.npy"
-                    np.save(path, getattr(getattr(self, relation), array), allow_pickle=False)
-                    fsync_file(path)
+                    save_array(path, getattr(getattr(self, relation), array))
             fsync_dir(directory)
 
     @classmethod
@@ -73,16 +70,3 @@ class Graph:
             )
         except ValueError as error:
             raise CorruptFile(f"The graph in {directory} is damaged: {error}", path=directory) from error
-
-
-def load_array(path: Path, mmap: bool = True) -> AnyArray:
-    """One `.npy` file, as a read-only memory map unless `mmap` is False. Never unpickles. Raises
-    CorruptFile.
-    """
-    try:
-        array: AnyArray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise CorruptFile(f"The file {path} is missing", path=path) from error
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise CorruptFile(f"The file {path} is not a whole .npy file", path=path) from error
-    return array

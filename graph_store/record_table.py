@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from graph_store.array_files import load_array, save_array
 from graph_store.arrays import Int64Array
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
-from graph_store.graph import load_array
 from graph_store.records import ImageRecord
 
 _IDS, _OFFSETS, _FRAGMENTS = "ids.json", "offsets.npy", "fragments.bin"
@@ -49,7 +49,7 @@ class RecordTable:
                         raise BadInput(f"The image id {record.id!r} comes twice")
                     ids[record.id] = None
                     offsets.append(offsets[-1] + file.write(fragment_of(record)))
-            np.save(directory / _OFFSETS, np.array(offsets, np.int64), allow_pickle=False)
+            save_array(directory / _OFFSETS, np.array(offsets, np.int64))
             (directory / _IDS).write_bytes(orjson.dumps(list(ids)))
             for name in (_FRAGMENTS, _OFFSETS, _IDS):
                 fsync_file(directory / name)

@@ -1,0 +1,44 @@
+"""Single arrays as `.npy` files, written durably and read as memory maps. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from graph_store.arrays import AnyArray
+from graph_store.durable import refusing_unwritable
+from graph_store.errors import CorruptFile
+
+
+class _Sink:
+    """Only `write`, so that numpy writes through Python: its own way drops the error when the last page does
+    not fit.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+
+def save_array(path: Path, array: AnyArray) -> None:
+    """Write one `.npy` file and wait until it is on the disk. Raises Unwritable."""
+    with refusing_unwritable(path), path.open("wb") as file:
+        np.lib.format.write_array(_Sink(file), np.asarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_array(path: Path, mmap: bool = True) -> AnyArray:
+    """Read one `.npy` file, as a read-only memory map unless `mmap` is False. Raises CorruptFile."""
+    try:
+        array: AnyArray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise CorruptFile(f"The file {path} is missing", path=path) from error
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise CorruptFile(f"The file {path} is not a whole .npy file", path=path) from error
+    return array

@@ -1,0 +1,258 @@
+"""Immutable, versioned, checksummed directories, one of which is current.
+
+A snapshot is written aside, checked, renamed into place and only then named in CURRENT, which is itself
+replaced by a rename. So a kill at any point leaves the old snapshot current or the new one. `manifest.json`
+lists every file with size and SHA-256; `manifest.sha256` holds the manifest's own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from graph_store.array_files import load_array, save_array
+from graph_store.arrays import AnyArray
+from graph_store.checksums import sha256_of_bytes, sha256_of_file
+from graph_store.data_dir import DataDir
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
+from graph_store.errors import CorruptFile, ImsageError, NotFound, NothingToServe
+from graph_store.snapshot_files import (
+    MANIFEST,
+    MANIFEST_SHA256,
+    SCHEMA_VERSION,
+    TEMPORARY,
+    VERSION_PATTERN,
+    check_files,
+    current_version,
+    faults,
+    files_below,
+    json_bytes,
+    manifest_of,
+    number_of,
+    seal,
+    versions,
+)
+
+_SET_HERE = ("schema_version", "version", "created", "files")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a data directory."""
+
+    path: Path
+    reason: str
+
+
+class Snapshot:
+    """One snapshot, open for reading. It stays readable when a newer one becomes current."""
+
+    def __init__(self, directory: Path, manifest: dict[str, Any]) -> None:
+        self.directory = directory
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, data_dir: DataDir, version: str | None = None, verify: bool = True) -> Snapshot:
+        """Open a version, or the current one.
+
+        Sizes and the manifest are always checked, the SHA-256 of each file when `verify` is set. Raises
+        NothingToServe when nothing is current, NotFound for an unknown version, and CorruptFile, which names
+        the file, when one is missing, cut short or altered.
+        """
+        if version is not None:
+            if not (data_dir.snapshots_dir / version).is_dir() or not VERSION_PATTERN.fullmatch(version):
+                raise NotFound(f"There is no snapshot {version!r}")
+            return _opened(data_dir.snapshots_dir / version, verify)
+        named = current_version(data_dir)
+        if named is None:
+            raise NothingToServe(
+                f"{data_dir.root} has no snapshot yet", hint="Run imsage train and imsage reindex first."
+            )
+        try:
+            return _opened(data_dir.snapshots_dir / named, verify)
+        except CorruptFile:
+            # A writer may have moved on and removed this version between the two steps.
+            newer = current_version(data_dir)
+            if newer in (None, named):
+                raise
+            return _opened(data_dir.snapshots_dir / str(newer), verify)
+
+    @property
+    def version(self) -> str:
+        """Such as `000012-ab34cd56`; later snapshots sort after earlier ones."""
+        return str(self.manifest["version"])
+
+    def path(self, name: str) -> Path:
+        """The file, or the directory of files, of that name. Raises NotFound."""
+        files = self.manifest["files"]
+        if name not in files and not any(file.startswith(f"{name}/") for file in files):
+            raise NotFound(f"Snapshot {self.version} has no file {name!r}")
+        return self.directory / name
+
+    def array(self, name: str) -> AnyArray:
+        """The array that the writer stored under `name`, as a read-only memory map."""
+        return load_array(self.path(f"{name}.npy"))
+
+    def json(self, name: str) -> Any:
+        """The value that the writer stored under `name`."""
+        path = self.path(f"{name}.json")
+        try:
+            return json.loads(path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise CorruptFile(f"The file {path} cannot be read", path=path) from error
+
+
+class SnapshotWriter:
+    """Writes one snapshot aside; used in a `with` block, by the holder of the data directory's lock.
+
+    Leaving the block without `commit`, or by an exception, removes what was written. What an earlier writer
+    left when it was killed is removed on entering.
+    """
+
+    def __init__(self, data_dir: DataDir) -> None:
+        self._data_dir = data_dir
+        self._number = 0
+        self._directory = data_dir.snapshots_dir
+
+    def __enter__(self) -> SnapshotWriter:
+        with refusing_unwritable(self._data_dir.snapshots_dir):
+            self._data_dir.snapshots_dir.mkdir(parents=True, exist_ok=True)
+            for left_over in self._data_dir.snapshots_dir.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(left_over)
+            self._number = _next_number(self._data_dir)
+            self._directory = self._data_dir.snapshots_dir / f"{TEMPORARY}{self._number:06d}"
+            self._directory.mkdir()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def path(self, name: str) -> Path:
+        """Where to write the file or directory `name`, a relative path with `/`; its parent exists
+        afterwards.
+        """
+        path = self._directory / name
+        if (
+            not path.is_relative_to(self._directory)
+            or ".." in path.parts
+            or name in (MANIFEST, MANIFEST_SHA256)
+        ):
+            raise ValueError(f"{name!r} is no name for a file of a snapshot")
+        with refusing_unwritable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def array(self, name: str, array: AnyArray) -> None:
+        """Write `<name>.npy`."""
+        save_array(self.path(f"{name}.npy"), array)
+
+    def json(self, name: str, value: Any) -> None:
+        """Write `<name>.json`."""
+        path = self.path(f"{name}.json")
+        with refusing_unwritable(path):
+            path.write_bytes(json_bytes(value))
+
+    def commit(self, manifest: dict[str, Any]) -> Snapshot:
+        """Seal what was written, check it, and make it current.
+
+        `manifest` says what it is: encoder, text_encoder, model, parameters, counts; the rest is filled in
+        here. Raises Unwritable, or CorruptFile when what was read back is not what was written; then nothing
+        has changed.
+        """
+        taken = [key for key in _SET_HERE if key in manifest]
+        if taken:
+            raise ValueError(f"the manifest's {', '.join(taken)} cannot be given")
+        with refusing_unwritable(self._directory):
+            files = {}
+            for path in files_below(self._directory):
+                fsync_file(path)
+                if path.suffix == ".npy":
+                    load_array(path)  # numpy's own writer may have dropped the end of it on a full disk
+                name = path.relative_to(self._directory).as_posix()
+                files[name] = {"size": path.stat().st_size, "sha256": sha256_of_file(path)}
+            sealed = {
+                "schema_version": SCHEMA_VERSION,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                **manifest,
+                "files": files,
+            }
+            sealed["version"] = f"{self._number:06d}-{sha256_of_bytes(json_bytes(sealed))[:8]}"
+            data = json_bytes(sealed)
+            write_bytes(self._directory / MANIFEST, data)
+            write_bytes(self._directory / MANIFEST_SHA256, seal(data))
+            for directory in [path for path in self._directory.rglob("*") if path.is_dir()]:
+                fsync_dir(directory)
+            fsync_dir(self._directory)
+            check_files(self._directory, sealed, hashes=True)
+            final = self._data_dir.snapshots_dir / sealed["version"]
+            self._directory.rename(final)
+            fsync_dir(self._data_dir.snapshots_dir)
+        try:
+            write_bytes(self._data_dir.current_path, f"{sealed['version']}\n".encode())
+        except BaseException:
+            shutil.rmtree(final, ignore_errors=True)
+            raise
+        return Snapshot(final, sealed)
+
+
+def last_good(data_dir: DataDir) -> Snapshot:
+    """The newest snapshot whose every file is as it was written. Raises NothingToServe when there is none."""
+    for version in reversed(versions(data_dir)):
+        try:
+            return Snapshot.open(data_dir, version)
+        except ImsageError:
+            continue
+    raise NothingToServe(f"{data_dir.root} has no whole snapshot", hint="Run imsage reindex.")
+
+
+def prune(data_dir: DataDir, keep: int) -> list[str]:
+    """Remove all but the newest `keep` snapshots; the current one always stays. Returns the versions
+    removed.
+    """
+    try:
+        current = current_version(data_dir)
+    except CorruptFile:
+        return []  # while it is not known which one is current, none is spare
+    present = versions(data_dir)
+    doomed = [version for version in present[: max(0, len(present) - keep)] if version != current]
+    with refusing_unwritable(data_dir.snapshots_dir):
+        for version in doomed:
+            # Renamed first: a kill in the middle leaves a temporary directory, never half a snapshot.
+            aside = data_dir.snapshots_dir / f"{TEMPORARY}pruned-{version}"
+            (data_dir.snapshots_dir / version).rename(aside)
+            shutil.rmtree(aside)
+        if doomed:
+            fsync_dir(data_dir.snapshots_dir)
+    return doomed
+
+
+def verify_all(data_dir: DataDir) -> list[Problem]:
+    """Everything wrong with CURRENT and with any file of any snapshot; empty when all is well."""
+    problems: list[Problem] = []
+    try:
+        current_version(data_dir)
+    except CorruptFile as error:
+        problems.append(Problem(error.path, str(error)))
+    for version in versions(data_dir):
+        directory = data_dir.snapshots_dir / version
+        try:
+            manifest = manifest_of(directory)
+        except CorruptFile as error:
+            problems.append(Problem(error.path, str(error)))
+            continue
+        problems.extend(Problem(found.path, str(found)) for found in faults(directory, manifest, hashes=True))
+    return problems
+
+
+def _opened(directory: Path, verify: bool) -> Snapshot:
+    manifest = manifest_of(directory)
+    check_files(directory, manifest, hashes=verify)
+    return Snapshot(directory, manifest)
+
+
+def _next_number(data_dir: DataDir) -> int:
+    return max((number_of(version) for version in versions(data_dir)), default=0) + 1

@@ -1,0 +1,107 @@
+"""The parts of a snapshot on the disk: its name, its manifest and how they are checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from graph_store.checksums import sha256_of_bytes, sha256_of_file
+from graph_store.data_dir import DataDir
+from graph_store.errors import CorruptFile
+
+SCHEMA_VERSION = 1
+MANIFEST, MANIFEST_SHA256 = "manifest.json", "manifest.sha256"
+VERSION_PATTERN = re.compile(r"(\d{6,})-[0-9a-f]{8}")
+TEMPORARY = ".tmp-"
+
+
+def current_version(data_dir: DataDir) -> str | None:
+    """What CURRENT names, None when there is no CURRENT. Raises CorruptFile when it names nothing that can
+    be a version.
+    """
+    path = data_dir.current_path
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    version = text.removesuffix(b"\n").decode("ascii", errors="replace")
+    if not text.endswith(b"\n") or not VERSION_PATTERN.fullmatch(version):
+        raise CorruptFile(f"{path} does not name a snapshot", path=path)
+    if not (data_dir.snapshots_dir / version).is_dir():
+        raise CorruptFile(f"{path} names snapshot {version}, which is missing", path=path)
+    return version
+
+
+def versions(data_dir: DataDir) -> list[str]:
+    """All versions present, oldest first, whole or not."""
+    if not data_dir.snapshots_dir.is_dir():
+        return []
+    names = (path.name for path in data_dir.snapshots_dir.iterdir() if path.is_dir())
+    return sorted((name for name in names if VERSION_PATTERN.fullmatch(name)), key=number_of)
+
+
+def manifest_of(directory: Path) -> dict[str, Any]:
+    """The manifest of a snapshot, checked against its own checksum. Raises CorruptFile."""
+    path, seal_path = directory / MANIFEST, directory / MANIFEST_SHA256
+    try:
+        data, recorded = path.read_bytes(), seal_path.read_bytes()
+    except FileNotFoundError as error:
+        raise CorruptFile(f"The file {error.filename} is missing", path=Path(error.filename)) from error
+    if recorded != seal(data):
+        raise CorruptFile(f"The file {path} is not what {MANIFEST_SHA256} beside it says", path=path)
+    manifest: dict[str, Any] = json.loads(data)
+    if manifest["version"] != directory.name:
+        raise CorruptFile(f"The file {path} belongs to snapshot {manifest['version']}", path=path)
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        raise CorruptFile(
+            f"The snapshot {directory} has schema version {manifest['schema_version']}, and this imsage "
+            f"reads version {SCHEMA_VERSION}",
+            path=path,
+            hint="Run imsage reindex.",
+        )
+    return manifest
+
+
+def check_files(directory: Path, manifest: dict[str, Any], hashes: bool) -> None:
+    """Raise the first of `faults`."""
+    for fault in faults(directory, manifest, hashes):
+        raise fault
+
+
+def faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[CorruptFile]:
+    """One CorruptFile for each listed file that is missing, cut short or, with `hashes`, altered."""
+    for name, expected in manifest["files"].items():
+        path = directory / name
+        if not path.is_file():
+            yield CorruptFile(f"The file {path} is missing", path=path)
+        elif path.stat().st_size != expected["size"]:
+            yield CorruptFile(
+                f"The file {path} has {path.stat().st_size} bytes in place of {expected['size']}", path=path
+            )
+        elif hashes and sha256_of_file(path) != expected["sha256"]:
+            yield CorruptFile(
+                f"The file {path} has been altered: its SHA-256 is not the recorded one", path=path
+            )
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files of a directory and its sub-directories, by name."""
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def number_of(version: str) -> int:
+    """The running number that a version begins with."""
+    return int(version.split("-")[0])
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as snapshots write it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def seal(manifest: bytes) -> bytes:
+    """What `manifest.sha256` holds for a manifest."""
+    return f"{sha256_of_bytes(manifest)}\n".encode()

@@ -1,0 +1,41 @@
+"""Everything that is wrong with a data directory, in one list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError, NothingToServe
+from graph_store.features import FeatureFile
+from graph_store.snapshot import Problem, verify_all
+
+
+def verify_data_dir(data_dir: DataDir) -> list[Problem]:
+    """Read the catalogue, the features and all snapshots whole; empty when all is well. Takes no lock.
+
+    Raises NothingToServe when there is no catalogue, since then there is nothing to verify.
+    """
+    problems = list(_of_catalogue_and_features(data_dir))
+    return problems + verify_all(data_dir)
+
+
+def _of_catalogue_and_features(data_dir: DataDir) -> Iterator[Problem]:
+    try:
+        with Catalog.open(data_dir.catalog_path) as catalog:
+            catalog.check()
+            needed = catalog.next_row()
+    except NothingToServe:
+        raise
+    except ImsageError as error:
+        yield Problem(data_dir.catalog_path, str(error))
+        return
+    for description in sorted(data_dir.features_dir.glob("*.json")):
+        try:
+            dim = int(json.loads(description.read_bytes())["dim"])
+            FeatureFile.open(data_dir.features_dir, description.stem, dim).view(needed)
+        except ImsageError as error:
+            yield Problem(getattr(error, "path", description), str(error))
+        except (ValueError, KeyError, TypeError):
+            yield Problem(description, f"The description {description} cannot be read")

@@ -1,0 +1,300 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph_store.csr import Csr
+from graph_store.data_dir import DataDir
+from graph_store.errors import CorruptFile, NotFound, NothingToServe, Unwritable
+from graph_store.graph import Graph
+from graph_store.snapshot import Snapshot, SnapshotWriter, last_good, prune, verify_all
+
+MANIFEST = {
+    "encoder": {"name": "efficientnet_lite0", "dim": 4},
+    "text_encoder": None,
+    "model": {"preset": "default"},
+    "parameters": {"k": 5},
+    "counts": {"images": 3},
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> DataDir:
+    data_dir = DataDir(tmp_path)
+    data_dir.create()
+    return data_dir
+
+
+def write(data_dir: DataDir, value: int) -> Snapshot:
+    with SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", np.full((3, 4), value, np.float32))
+        writer.json("tags", [f"tag {value}"])
+        Graph(2, 1, Csr.empty(2), Csr.empty(2), Csr.empty(1), Csr.empty(1)).save(writer.path("graph"))
+        return writer.commit(MANIFEST)
+
+
+def value_of(snapshot: Snapshot) -> int:
+    value = int(snapshot.array("embeddings")[0, 0])
+    assert snapshot.json("tags") == [f"tag {value}"]
+    assert Graph.load(snapshot.path("graph")).num_images == 2
+    return value
+
+
+def test_a_committed_snapshot_is_current_and_whole(data_dir: DataDir) -> None:
+    written = write(data_dir, 7)
+    snapshot = Snapshot.open(data_dir)
+    assert value_of(snapshot) == 7
+    assert snapshot.version == written.version
+    assert snapshot.version.startswith("000001-")
+    assert snapshot.manifest == written.manifest
+    assert snapshot.manifest["model"] == {"preset": "default"}
+    assert snapshot.manifest["files"]["embeddings.npy"]["size"] == 176
+    assert not snapshot.array("embeddings").flags.writeable
+    assert verify_all(data_dir) == []
+
+
+def test_versions_rise_and_old_ones_stay_readable(data_dir: DataDir) -> None:
+    first, second = write(data_dir, 1), write(data_dir, 2)
+    assert first.version < second.version
+    assert value_of(Snapshot.open(data_dir)) == 2
+    assert value_of(Snapshot.open(data_dir, first.version)) == 1
+    assert value_of(first) == 1
+
+
+@pytest.mark.parametrize("version", ["000009-00000000", "../models", ".tmp-000001", ""])
+def test_an_unknown_version_or_file_is_not_found(data_dir: DataDir, version: str) -> None:
+    with pytest.raises(NotFound):
+        Snapshot.open(data_dir, version)
+    with pytest.raises(NotFound, match=r"'no\.npy'"):
+        write(data_dir, 1).array("no")
+
+
+def test_there_is_nothing_to_serve_before_the_first_snapshot(data_dir: DataDir) -> None:
+    with pytest.raises(NothingToServe, match="imsage reindex"):
+        Snapshot.open(data_dir)
+    with pytest.raises(NothingToServe):
+        last_good(data_dir)
+    assert prune(DataDir(data_dir.root / "none"), 1) == []
+
+
+def test_an_error_while_writing_leaves_no_trace(data_dir: DataDir) -> None:
+    write(data_dir, 1)
+    with pytest.raises(RuntimeError, match="broken"), SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", np.zeros(3))
+        raise RuntimeError("broken")
+    with SnapshotWriter(data_dir) as writer:
+        writer.json("tags", [])
+    assert len(list(data_dir.snapshots_dir.iterdir())) == 1
+    assert value_of(Snapshot.open(data_dir)) == 1
+
+
+def test_an_array_that_somebody_cut_short_is_not_sealed(data_dir: DataDir) -> None:
+    with (
+        pytest.raises(CorruptFile, match=r"embeddings\.npy is not a whole"),
+        SnapshotWriter(data_dir) as writer,
+    ):
+        writer.array("embeddings", np.zeros(1000))
+        os.truncate(writer.path("embeddings.npy"), 5000)
+        writer.commit(MANIFEST)
+
+
+@pytest.mark.parametrize("name", ["../CURRENT", "/etc/x", "manifest.json"])
+def test_a_name_that_leaves_the_snapshot_is_refused(data_dir: DataDir, name: str) -> None:
+    with SnapshotWriter(data_dir) as writer, pytest.raises(ValueError, match="no name for a file"):
+        writer.path(name)
+
+
+def test_the_manifest_cannot_be_given_what_is_measured(data_dir: DataDir) -> None:
+    with SnapshotWriter(data_dir) as writer, pytest.raises(ValueError, match="version, files"):
+        writer.commit({**MANIFEST, "version": "x", "files": {}})
+
+
+def all_files(data_dir: DataDir, snapshot: Snapshot) -> list[Path]:
+    return [data_dir.current_path, *(path for path in snapshot.directory.rglob("*") if path.is_file())]
+
+
+def refused_name(data_dir: DataDir) -> str:
+    with pytest.raises(CorruptFile) as caught:
+        Snapshot.open(data_dir)
+    assert str(caught.value.path) in caught.value.message
+    problems = verify_all(data_dir)
+    assert [problem.path for problem in problems] == [caught.value.path]
+    return caught.value.path.name
+
+
+def test_any_flipped_bit_of_any_file_is_refused_by_name(data_dir: DataDir) -> None:
+    snapshot = write(data_dir, 5)
+    files = all_files(data_dir, snapshot)
+    assert len(files) == 1 + 2 + 12 + 2
+    random = np.random.default_rng(0)
+    for path in files:
+        data = path.read_bytes()
+        for place in {0, len(data) - 1, *random.integers(0, len(data), 4).tolist()}:
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << int(random.integers(0, 8))
+            path.write_bytes(flipped)
+            expected = "manifest.json" if path.name == "manifest.sha256" else path.name
+            assert refused_name(data_dir) == expected
+        path.write_bytes(data)
+    assert value_of(Snapshot.open(data_dir)) == 5
+
+
+def test_any_truncated_or_missing_file_is_refused_by_name(data_dir: DataDir) -> None:
+    snapshot = write(data_dir, 5)
+    for path in all_files(data_dir, snapshot):
+        data = path.read_bytes()
+        for size in (0, len(data) // 2, len(data) - 1):
+            path.write_bytes(data[:size])
+            expected = "manifest.json" if path.name == "manifest.sha256" else path.name
+            assert refused_name(data_dir) == expected
+        path.unlink()
+        if path != data_dir.current_path:
+            assert refused_name(data_dir) == path.name
+        path.write_bytes(data)
+
+
+def test_without_verifying_a_short_file_is_still_refused(data_dir: DataDir) -> None:
+    path = write(data_dir, 5).path("embeddings.npy")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptFile, match=r"embeddings\.npy has 175 bytes in place of 176"):
+        Snapshot.open(data_dir, verify=False)
+
+
+def test_the_last_good_snapshot_is_found_behind_a_damaged_one(data_dir: DataDir) -> None:
+    for value in (1, 2, 3):
+        snapshot = write(data_dir, value)
+    (snapshot.directory / "tags.json").write_text('["tag 4"]')
+    with pytest.raises(CorruptFile):
+        Snapshot.open(data_dir)
+    assert value_of(last_good(data_dir)) == 2
+
+
+def test_a_snapshot_copied_under_another_name_is_refused(data_dir: DataDir) -> None:
+    snapshot = write(data_dir, 1)
+    shutil.copytree(snapshot.directory, data_dir.snapshots_dir / "000002-00000000")
+    with pytest.raises(CorruptFile, match="belongs to snapshot 000001-"):
+        Snapshot.open(data_dir, "000002-00000000")
+
+
+def test_a_current_that_names_a_missing_snapshot_is_refused(data_dir: DataDir) -> None:
+    data_dir.current_path.write_text("000004-00000000\n")
+    assert refused_name(data_dir) == "CURRENT"
+
+
+def test_pruning_keeps_the_newest_and_the_current(data_dir: DataDir) -> None:
+    snapshots = [write(data_dir, value) for value in range(5)]
+    data_dir.current_path.write_text(f"{snapshots[0].version}\n")
+    assert prune(data_dir, 2) == [snapshot.version for snapshot in snapshots[1:3]]
+    assert value_of(Snapshot.open(data_dir)) == 0
+    assert value_of(Snapshot.open(data_dir, snapshots[4].version)) == 4
+    assert len(list(data_dir.snapshots_dir.iterdir())) == 3
+
+
+def test_nothing_is_pruned_while_it_is_not_known_what_is_current(data_dir: DataDir) -> None:
+    for value in range(3):
+        write(data_dir, value)
+    data_dir.current_path.write_text("?")
+    assert prune(data_dir, 1) == []
+
+
+def test_a_full_disk_is_reported_and_the_old_snapshot_serves(small_disk: Path) -> None:
+    data_dir = DataDir(small_disk)
+    data_dir.create()
+    write(data_dir, 1)
+    with pytest.raises(Unwritable, match="the disk is full"), SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", np.zeros(2**20))
+    with pytest.raises(Unwritable, match="the disk is full"), SnapshotWriter(data_dir) as writer:
+        Graph(2**16, 0, *[Csr.empty(2**16)] * 2, *[Csr.empty(0)] * 2).save(writer.path("graph"))
+    assert value_of(Snapshot.open(data_dir)) == 1
+    assert len(list(data_dir.snapshots_dir.iterdir())) == 1
+
+
+def test_a_read_only_disk_still_serves(small_disk: Path) -> None:
+    data_dir = DataDir(small_disk)
+    data_dir.create()
+    write(data_dir, 1)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert value_of(Snapshot.open(data_dir)) == 1
+    with pytest.raises(Unwritable, match="read-only"):
+        write(data_dir, 2)
+
+
+# Runs in its own process, which has one thread: forks a writer again and again, and kills it at its 1st,
+# 2nd, 3rd … fsync, rename or replacement, before or after the call, until one gets through.
+KILLED_AT_EVERY_STEP = """
+import json, os, signal, sys
+from pathlib import Path
+import numpy as np
+from graph_store.data_dir import DataDir
+from graph_store.snapshot import Snapshot, SnapshotWriter, prune, verify_all
+
+data_dir = DataDir(Path(sys.argv[1]))
+
+def write(value):
+    with data_dir.lock("reindex"), SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", np.full((3, 4), value, np.float32))
+        writer.json("tags", [f"tag {value}"])
+        writer.commit({})
+        prune(data_dir, 1)
+
+def die_at(step, after):
+    seen = 0
+    def dying(call):
+        def wrapped(*args, **kwargs):
+            nonlocal seen
+            seen += 1
+            if seen == step and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = call(*args, **kwargs)
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+        return wrapped
+    os.fsync = dying(os.fsync)
+    Path.rename = dying(Path.rename)
+    Path.replace = dying(Path.replace)
+
+def finished(step, after, value):
+    child = os.fork()
+    if child == 0:
+        die_at(step, after)
+        write(value)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+write(0)
+expected, seen = 0, []
+for step in range(1, 100):
+    for after in (False, True):
+        done = finished(step, after, expected + 1)
+        snapshot = Snapshot.open(data_dir)
+        value = int(snapshot.array("embeddings")[0, 0])
+        assert snapshot.json("tags") == [f"tag {value}"]
+        assert value in (expected, expected + 1)
+        assert verify_all(data_dir) == []
+        seen.append(value - expected)
+        expected = value
+    if done:
+        break
+write(expected + 1)
+print(json.dumps({"steps": step, "moved": sum(seen), "stayed": seen.count(0)}))
+"""
+
+
+def test_a_kill_at_any_step_leaves_the_old_snapshot_or_the_new_one(data_dir: DataDir) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(data_dir.root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["steps"] > 10 and outcome["moved"] > 2 and outcome["stayed"] > 10
+    assert [path.name for path in data_dir.snapshots_dir.iterdir()] == [Snapshot.open(data_dir).version]

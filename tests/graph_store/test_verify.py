@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import NothingToServe
+from graph_store.features import FeatureFile
+from graph_store.records import ImageRecord
+from graph_store.snapshot import SnapshotWriter
+from graph_store.verify import verify_data_dir
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> DataDir:
+    data_dir = DataDir(tmp_path)
+    data_dir.create()
+    FeatureFile.open(data_dir.features_dir, "lite0", 4, create=True).write(0, np.zeros((2, 4)))
+    with Catalog.open(data_dir.catalog_path, create=True) as catalog:
+        catalog.set_meta("image_encoder", {"name": "efficientnet_lite0"})
+        catalog.upsert([ImageRecord(id="a", row=0), ImageRecord(id="b", row=1)])
+    with SnapshotWriter(data_dir) as writer:
+        writer.json("tags", [])
+        writer.commit({})
+    return data_dir
+
+
+def test_a_sound_directory_has_no_problems(data_dir: DataDir) -> None:
+    assert verify_data_dir(data_dir) == []
+
+
+def test_each_damaged_part_is_named(data_dir: DataDir) -> None:
+    features = data_dir.features_dir / "lite0.f32"
+    features.write_bytes(features.read_bytes()[:-1])
+    tags = next(data_dir.snapshots_dir.glob("*/tags.json"))
+    tags.write_text("{}")
+    assert [problem.path for problem in verify_data_dir(data_dir)] == [features, tags]
+    (data_dir.features_dir / "lite0.json").write_text("?")
+    data_dir.catalog_path.write_bytes(b"x" * 5000)
+    assert [problem.path for problem in verify_data_dir(data_dir)] == [data_dir.catalog_path, tags]
+
+
+def test_features_without_a_readable_description_are_named(data_dir: DataDir) -> None:
+    (data_dir.features_dir / "lite0.json").write_text("?")
+    assert [problem.path.name for problem in verify_data_dir(data_dir)] == ["lite0.json"]
+
+
+def test_without_a_catalogue_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    with pytest.raises(NothingToServe):
+        verify_data_dir(DataDir(tmp_path))
