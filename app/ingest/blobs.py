@@ -1,0 +1,38 @@
+"""Files of the data directory that are named after the SHA-256 of the original bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from graph_store.data_dir import DataDir
+from graph_store.durable import refusing_unwritable
+
+
+def thumbnail_path(data_dir: DataDir, sha256: str) -> Path:
+    """Where the thumbnail of an image lies, if it has been made."""
+    return data_dir.blobs_dir / "thumbnails" / sha256[:2] / f"{sha256}.webp"
+
+
+def original_path(data_dir: DataDir, sha256: str) -> Path:
+    """Where the original bytes lie, if they were kept."""
+    return data_dir.blobs_dir / "originals" / sha256[:2] / sha256
+
+
+def write_blob(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step, so that a blob that is there is whole. Raises Unwritable.
+
+    It is not fsynced: that would cost more than the encoding. A blob lost in a power cut is found missing and
+    made anew.
+    """
+    # Two workers may write the same blob when two images have the same bytes.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    with refusing_unwritable(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

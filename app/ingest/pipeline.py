@@ -1,0 +1,247 @@
+"""Ingestion: reads a source, decodes and encodes its pictures in parallel, and stores what is new or changed.
+
+It may be interrupted at any point and run again: what was committed is recognised by its fingerprint and not
+read a second time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from app.ingest.features import FeatureMaker, feature_maker
+from app.ingest.items import ImageSource, SourceItem
+from app.ingest.parallel import ordered_map
+from app.ingest.prepare import Prepared, fingerprint, prepare, same_file, skip_of
+from app.ingest.report import IngestReport
+from app.ingest.source import open_source
+from app.ingest.store import ImageStore, stacked
+from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER
+from graph_store.arrays import AnyArray, Float32Array
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+from graph_store.progress import Progress, SilentProgress
+from graph_store.records import Skip
+
+__all__ = ["IngestReport", "ingest"]
+
+_BATCHES_A_COMMIT = 8
+"""A commit waits for the disk, so it is worth some batches; a kill loses at most the work of so many."""
+_RUNS_KEY = "ingest_runs"
+
+_Outcome = Prepared | Skip
+_Task = Callable[[], _Outcome]
+
+
+def ingest(
+    source: Path,
+    data_dir: DataDir,
+    *,
+    format: str = "auto",
+    encoder: str = DEFAULT_IMAGE_ENCODER,
+    images_dir: Path | None = None,
+    features: Path | None = None,
+    strict: bool = False,
+    keep_originals: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Bring `source` into the catalogue; images that are there and have not changed are left alone.
+
+    `features` is a .npy of features brought along (see Precomputed), which are then used instead of encoding.
+    `workers` threads decode (None: one a core). With `strict` the first thing that cannot be stored as given
+    ends the run with BadInput; without, it is named in the report and in the catalogue.
+
+    Raises BadInput for a source that is unusable or holds nothing usable, UnknownName for a format or an
+    encoder, EncoderMismatch when the catalogue's images come from another encoder, DataDirBusy, Unwritable.
+    """
+    items = open_source(source, format=format, images_dir=images_dir)
+    maker = feature_maker(encoder, features, device)
+    data_dir.create()
+    with data_dir.lock("ingest"), Catalog.open(data_dir.catalog_path, create=True) as catalog:
+        runs = list(catalog.meta(_RUNS_KEY) or [])
+        run = f"ingest-{len(runs) + 1:06d}"
+        work = _Run(
+            data_dir=data_dir,
+            catalog=catalog,
+            store=ImageStore.open(data_dir, catalog, maker.spec, run),
+            maker=maker,
+            strict=strict,
+            keep_originals=keep_originals,
+            batch_size=max(1, batch_size),
+            workers=max(1, workers or os.cpu_count() or 1),
+        )
+        report = work.all(items, progress or SilentProgress())
+        counts = {"seen": report.seen, "stored": report.stored, "unchanged": report.unchanged}
+        catalog.set_meta(_RUNS_KEY, [*runs, {"run": run, "source": str(source), **counts}])
+    if report.seen == 0:
+        raise BadInput(f"The source {source} holds no images")
+    if report.stored + report.unchanged == 0:
+        first = report.skipped[0]
+        raise BadInput(
+            f"None of the {report.seen} images could be used; the first, {first.item!r}: {first.reason}"
+        )
+    return report
+
+
+@dataclass
+class _Run:
+    """One pass over a source."""
+
+    data_dir: DataDir
+    catalog: Catalog
+    store: ImageStore
+    maker: FeatureMaker
+    strict: bool
+    keep_originals: bool
+    batch_size: int
+    workers: int
+
+    seen: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    skipped: list[Skip] = field(default_factory=list)
+    notes: list[Skip] = field(default_factory=list)
+
+    # What has been prepared or named since the last commit.
+    _prepared: list[Prepared] = field(default_factory=list)
+    _inputs: list[AnyArray] = field(default_factory=list)
+    _vectors: list[Float32Array] = field(default_factory=list)
+    _named: list[Skip] = field(default_factory=list)
+
+    def all(self, items: ImageSource, progress: Progress) -> IngestReport:
+        """Take every item of the source to its end: stored, unchanged or skipped."""
+        with progress.phase("Reading pictures", items.count()) as advance:
+            tasks = self._tasks(items, advance)
+            results = ordered_map(_done, tasks, workers=self.workers, ahead=2 * self.batch_size)
+            with closing(results):
+                for result in results:
+                    if isinstance(result, Skip):
+                        self._skip(result)
+                    else:
+                        self._take(result)
+                    advance(1)
+                    if len(self._inputs) >= self.batch_size:
+                        self._encode()
+                    if len(self._prepared) + len(self._named) >= _BATCHES_A_COMMIT * self.batch_size:
+                        self._commit()
+            self._commit()
+        return IngestReport(self.seen, self.stored, self.unchanged, tuple(self.skipped), tuple(self.notes))
+
+    # -- before the workers -------------------------------------------------------------------------------
+
+    def _tasks(self, items: ImageSource, advance: Callable[[int], None]) -> Iterator[_Task]:
+        """What is left to do for each item that is not known to be unchanged."""
+        known = self.catalog.known_sources()
+        ids: set[str] = set()
+        for item in items:
+            self.seen += 1
+            if isinstance(item, Skip):
+                yield partial(_known, item)
+            elif item.id in ids:
+                yield partial(_known, skip_of(item, "the id was already used earlier in the source"))
+            else:
+                ids.add(item.id)
+                task = self._task(item, known.get(item.id))
+                if task is None:
+                    self.unchanged += 1
+                    advance(1)
+                else:
+                    yield task
+
+    def _task(self, item: SourceItem, before: str | None) -> _Task | None:
+        """None when the item is unchanged since its fingerprint was `before`."""
+        try:
+            given = self.maker.given(item.id)
+            mark = fingerprint(item, given, keep_original=self.keep_originals)
+        except BadInput as error:
+            return partial(_known, skip_of(item, error.message))
+        if mark == before:
+            return None
+        reread = item.embedded_keywords or self.keep_originals or given is not None
+        if not reread and same_file(before, mark):
+            return partial(_known, self._described_anew(item, mark))
+        return partial(
+            prepare,
+            item,
+            mark,
+            data_dir=self.data_dir,
+            preprocess=partial(self.maker.input, given=given),
+            keep_originals=self.keep_originals,
+        )
+
+    def _described_anew(self, item: SourceItem, mark: str) -> Prepared:
+        """The file is as it was, so only what the source says of it is stored."""
+        record = replace(
+            self.catalog.get(item.id),
+            tags=item.tags,
+            split=item.split,
+            caption=item.caption,
+            attributes=item.attributes,
+            fingerprint=mark,
+        )
+        return Prepared(record, None, dropped=item.dropped)
+
+    # -- after the workers --------------------------------------------------------------------------------
+
+    def _skip(self, skip: Skip) -> None:
+        skip = _printable(skip)
+        self._refuse_if_strict(skip)
+        self.skipped.append(skip)
+        self._named.append(skip)
+
+    def _take(self, prepared: Prepared) -> None:
+        for note in map(_printable, prepared.dropped):
+            self._refuse_if_strict(note)
+            self.notes.append(note)
+            self._named.append(note)
+        self._prepared.append(prepared)
+        if prepared.input is not None:
+            self._inputs.append(prepared.input)
+
+    def _refuse_if_strict(self, skip: Skip) -> None:
+        if not self.strict:
+            return
+        self._commit()  # what came before is whole, and the next run need not do it again
+        place = skip.source if skip.line is None else f"{skip.source}, line {skip.line}"
+        raise BadInput(f"{place}: {skip.item}: {skip.reason}")
+
+    def _encode(self) -> None:
+        if not self._inputs:
+            return
+        self._vectors.append(self.maker.vectors(np.stack(self._inputs)))
+        self._inputs.clear()
+
+    def _commit(self) -> None:
+        self._encode()
+        self.store.add(self._prepared, stacked(self._vectors, self.store.dim), self._named)
+        self.stored += len(self._prepared)
+        self._prepared.clear()
+        self._vectors.clear()
+        self._named.clear()
+
+
+def _done(task: _Task) -> _Outcome:
+    return task()
+
+
+def _known(outcome: _Outcome) -> _Outcome:
+    """What is known without work goes through the workers too, so that the order stays."""
+    return outcome
+
+
+def _printable(skip: Skip) -> Skip:
+    """File names may hold bytes that are no UTF-8, which no database and no terminal takes."""
+    source, reason, item = (
+        text.encode("utf-8", errors="replace").decode() for text in (skip.source, skip.reason, skip.item)
+    )
+    return Skip(source, skip.line, reason, item)

@@ -1,0 +1,139 @@
+"""One image from its file to what the encoder takes: what the worker threads of ingestion do."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from app.images import MAX_BYTES, Decoded, decode, thumbnail_of
+from app.ingest.blobs import original_path, thumbnail_path, write_blob
+from app.ingest.items import SourceItem, checked_tags
+from app.ingest.keywords import embedded_keywords
+from graph_store.arrays import AnyArray
+from graph_store.checksums import sha256_of_bytes
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+from graph_store.records import ImageRecord, Skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image that is ready to be stored but for its feature row.
+
+    `input` is what goes into the encoder, or the feature itself ([dim] float32) where features were brought.
+    It is None when the picture is as it was and only its tags or attributes differ: then `record.row` stays.
+    """
+
+    record: ImageRecord
+    input: AnyArray | None
+    dropped: tuple[Skip, ...] = ()
+
+
+def fingerprint(item: SourceItem, feature: AnyArray | None, *, keep_original: bool = False) -> str:
+    """`size:mtime_ns:hash`: equal as long as neither the file nor what the source says of it has changed.
+
+    Raises BadInput when the file is missing or is no file, or when the attributes cannot be stored.
+    """
+    size, modified = (0, 0) if item.image is None else _status(item.image)
+    told = [
+        str(item.image),
+        [[tag.name, tag.weight] for tag in item.tags],
+        item.split,
+        item.caption,
+        item.attributes,
+        keep_original,
+    ]
+    try:
+        text = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise BadInput(f"the attributes cannot be stored: {error}") from error
+    digest = hashlib.sha256(text)
+    if feature is not None:
+        digest.update(feature.tobytes())
+    return f"{size}:{modified}:{digest.hexdigest()[:32]}"
+
+
+def same_file(one: str | None, other: str) -> bool:
+    """Whether two fingerprints are of a file of the same size and time."""
+    return one is not None and one.rpartition(":")[0] == other.rpartition(":")[0]
+
+
+def prepare(
+    item: SourceItem,
+    mark: str,
+    *,
+    data_dir: DataDir,
+    preprocess: Callable[[Decoded | None], AnyArray],
+    keep_originals: bool,
+) -> Prepared | Skip:
+    """Read, check and decode the picture of `item`, make its thumbnail, and preprocess it for the encoder.
+
+    Where features were brought, `preprocess` returns them, also for an item without a picture (None).
+    A picture that cannot be used gives a Skip. Raises Unwritable when the data directory takes no thumbnail.
+    """
+    record = ImageRecord(
+        id=item.id,
+        tags=item.tags,
+        split=item.split,
+        caption=item.caption,
+        attributes=item.attributes,
+        fingerprint=mark,
+    )
+    try:
+        if item.image is None:
+            return Prepared(record, preprocess(None), dropped=item.dropped)
+        data = _read(item.image)
+        decoded = decode(data)
+        model_input = preprocess(decoded)
+    except BadInput as error:
+        return skip_of(item, error.message)
+    dropped = item.dropped
+    if item.embedded_keywords:
+        keywords, unusable = checked_tags(
+            list(embedded_keywords(data)), source=item.source, line=item.line, item=item.id
+        )
+        record = replace(record, tags=(*record.tags, *keywords))
+        dropped = (*dropped, *unusable)
+    sha256 = sha256_of_bytes(data)
+    small = thumbnail_path(data_dir, sha256)
+    if not small.exists():
+        write_blob(small, thumbnail_of(data, decoded))
+    if keep_originals and not original_path(data_dir, sha256).exists():
+        write_blob(original_path(data_dir, sha256), data)
+    record = replace(record, path=str(item.image), sha256=sha256, width=decoded.width, height=decoded.height)
+    return Prepared(record, model_input, dropped=dropped)
+
+
+def skip_of(item: SourceItem, reason: str) -> Skip:
+    """A Skip for an item that was understood but cannot be stored."""
+    return Skip(item.source, item.line, reason, item.id)
+
+
+def _status(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds. Raises BadInput when it is not a file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"the file {path} cannot be read: {_why(error)}") from error
+    # A pipe or a device would be read for ever.
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"{path} is not a file")
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"the file {path} cannot be read: {_why(error)}") from error
+    return data
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
