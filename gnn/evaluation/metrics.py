@@ -7,7 +7,6 @@ it out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -121,94 +120,12 @@ def r_precision(relevant: BoolArray, total: Int64Array) -> Float64Array:
     return _share((relevant & within).sum(axis=1), total)
 
 
-@dataclass(frozen=True)
-class TagMeasures:
-    """How well tags are predicted with a fixed number of tags per image.
-
-    precision, recall and f1 are means over the tags that occur in the truth, each tag counting once,
-    however rare (f1 is the mean of the tags' own F1; f1_of_means the harmonic mean of precision and recall,
-    as in the image annotation literature since Makadia et al. 2008). recalled: N+, the number of tags found
-    at least once. per_tag: [num_tags, 3] precision, recall, F1; NaN for a tag that no image carries.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    f1_of_means: float
-    recalled: int
-    possible: int
-    per_tag: Float64Array
-
-
-def tag_measures(scores: FloatArray, truth: BoolArray, per_image: int = 5) -> TagMeasures:
-    """Precision, recall and F1 per tag when every image gets its `per_image` best tags.
-
-    scores, truth: [num_images, num_tags]. A tag that is never predicted has precision 0.
-    """
-    chosen = top_k(scores, per_image)
-    predicted = np.zeros(truth.shape, dtype=bool)
-    np.put_along_axis(predicted, chosen, True, axis=1)
-    hit = (predicted & truth).sum(axis=0).astype(np.float64)
-    carried = truth.sum(axis=0)
-    given = predicted.sum(axis=0)
-    present = carried > 0
-    precision = hit / np.maximum(given, 1)
-    recall = hit / np.maximum(carried, 1)
-    f1 = 2 * hit / np.maximum(given + carried, 1)
-    per_tag = np.stack([precision, recall, f1], axis=1)
-    per_tag[~present] = np.nan
-    if not present.any():
-        return TagMeasures(float("nan"), float("nan"), float("nan"), float("nan"), 0, 0, per_tag)
-    p, r = float(precision[present].mean()), float(recall[present].mean())
-    return TagMeasures(
-        precision=p,
-        recall=r,
-        f1=float(f1[present].mean()),
-        f1_of_means=2 * p * r / (p + r) if p + r > 0 else 0.0,
-        recalled=int((hit > 0).sum()),
-        possible=int(present.sum()),
-        per_tag=per_tag,
-    )
-
-
 def spearman(x: FloatArray, y: FloatArray) -> float:
     """Rank correlation of two series [n], ties by their mean rank; NaN where one of them is constant."""
     a, b = rankdata(x), rankdata(y)
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm > 0 else float("nan")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its bootstrap interval, and the number of queries that it is taken over."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-
-def bootstrap(
-    values: FloatArray, *, seed: int = 0, samples: int = 1000, confidence: float = 0.95
-) -> Interval:
-    """Percentile bootstrap over queries (Efron 1979); NaN values (undefined queries) are left out.
-
-    values: [num_queries]. Resamples by multinomial counts, which is the same as drawing queries with
-    replacement.
-    """
-    kept = np.asarray(values, dtype=np.float64)
-    kept = kept[np.isfinite(kept)]
-    if kept.size == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(kept.size, np.full(kept.size, 1.0 / kept.size), size=samples)
-    means = counts @ kept / kept.size
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    mean = float(kept.mean())
-    # The interval of a constant may miss its own mean by one rounding.
-    return Interval(mean, min(float(low), mean), max(float(high), mean), int(kept.size))
 
 
 def expected_calibration_error(probability: FloatArray, happened: BoolArray, bins: int = 15) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gnn.evaluation.baselines import TagPredictor, TagSpace
-from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains, recall_at_k, tag_measures, top_k
+from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains, recall_at_k, top_k
 from gnn.evaluation.relevance import TagTable, jaccard_gains
+from gnn.evaluation.tag_measures import tag_measures
 from graph_store.arrays import Float32Array, Int64Array
 
 FitOnAll = Callable[[Float32Array, TagTable], TagPredictor]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gnn.evaluation.intervals import bootstrap, ratio_of_means
 from gnn.evaluation.metrics import (
-    bootstrap,
     expected_calibration_error,
     ideal_gains,
     knn_label_accuracy,
@@ -19,10 +19,10 @@ from gnn.evaluation.metrics import (
     ranked_gains,
     recall_at_k,
     spearman,
-    tag_measures,
     top_k,
     triplet_accuracy,
 )
+from gnn.evaluation.tag_measures import tag_measures
 
 matrices = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=8)
 shares = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -168,3 +168,9 @@ def test_triplet_accuracy_by_hand() -> None:
     positive = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     negative = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
     assert triplet_accuracy(anchor, positive, negative).tolist() == [1.0, 0.0, 0.5]
+
+
+def test_the_ratio_of_a_series_to_its_half_is_two_without_spread() -> None:
+    values = np.random.default_rng(0).random(50)
+    got = ratio_of_means(values, values / 2)
+    assert (got.mean, got.low, got.high) == pytest.approx((2.0, 2.0, 2.0))
