@@ -12,7 +12,7 @@ Importing this module imports torch_geometric, which takes seconds: only tests a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ EDGE_TYPES = (SIMILAR, REV_HAS, HAS, RELATED)
 
 class WeightedSAGEConv(SAGEConv):  # type: ignore[misc]  # torch_geometric has no type information
     """SAGEConv whose neighbourhood term is Σ_j w_j h_j with given weights instead of the uniform mean."""
+
+    # Arguments of propagate(), which PyG needs to know to write the method.
+    propagate_type: ClassVar[dict[str, Any]] = {"x": tuple[Tensor, Tensor], "edge_weight": Tensor}
 
     def __init__(self, in_channels: tuple[int, int], out_channels: int, **kwargs: Any) -> None:
         super().__init__(in_channels, out_channels, aggr="sum", **kwargs)

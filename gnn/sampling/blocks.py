@@ -203,6 +203,6 @@ def _distinct(
     for part in parts:
         needed[part] = True
     nodes = np.flatnonzero(needed)
-    table = np.zeros(num_nodes, dtype=np.int64)
+    table = np.zeros(max(num_nodes, 1), dtype=np.int64)  # masked places look up id 0, node or not
     table[nodes] = np.arange(nodes.size)
     return nodes, lambda ids: table[ids]

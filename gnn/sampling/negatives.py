@@ -29,20 +29,22 @@ class NegativeSampler:
         if not weights.any():
             weights[:] = 1.0
         self._cumulated = np.cumsum(weights)
+        # Rounding may put a draw past the end: it then means the last node that can be drawn at all.
+        self._last = int(np.flatnonzero(weights)[-1])
         self.probabilities: AnyArray = weights / self._cumulated[-1]
 
     def sample(self, count: int, rng: np.random.Generator) -> Int64Array:
         """[count] int64."""
         draws = rng.random(count) * self._cumulated[-1]
         # side="right" skips nodes of zero weight, whose interval is empty.
-        return np.minimum(
-            np.searchsorted(self._cumulated, draws, side="right"), self._cumulated.size - 1
-        ).astype(np.int64)
+        places: Int64Array = np.searchsorted(self._cumulated, draws, side="right")
+        return np.minimum(places, self._last)
 
     def log_expected(self, nodes: Int64Array, count: int) -> Float32Array:
         """log of how often each node is expected among ``count`` draws: the log-Q of a sampled softmax."""
-        tiny = np.finfo(np.float32).tiny
-        return np.log(np.maximum(self.probabilities[nodes] * count, tiny)).astype(np.float32)
+        expected = np.maximum(self.probabilities[nodes] * count, np.finfo(np.float32).tiny)
+        result: Float32Array = np.log(expected).astype(np.float32)
+        return result
 
 
 def accidental_hits(pairs: Pairs, negatives: Int64Array, links: LinkSet | None) -> BoolArray:

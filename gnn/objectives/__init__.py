@@ -1,0 +1,1 @@
+"""What the models learn from: each file is one objective of :class:`gnn.trainer.Trainer`."""
