@@ -26,6 +26,7 @@ from graph_store.data_dir import DataDir
 from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.progress import Progress
+from graph_store.snapshot import Snapshot
 
 LISTING = "imsage-archive.json"
 FORMAT = 1
@@ -47,7 +48,7 @@ def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
     """Writes catalogue, features, blobs, models and the current snapshot into `file`; returns how many files.
 
     Older snapshots stay out. Nobody may write meanwhile, and `file` appears only when it is complete. Raises
-    NothingToServe when there is no catalogue, DataDirBusy, Unwritable.
+    NothingToServe when there is no catalogue, CorruptFile, DataDirBusy, Unwritable.
     """
     Catalog.open(data_dir.catalog_path).close()
     file = file.absolute()
@@ -113,15 +114,15 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
 
 
 def _members(data_dir: DataDir) -> Iterator[_Member]:
-    """Every file but the catalogue, in a fixed order."""
+    """Every file but the catalogue, in a fixed order. Raises CorruptFile when the snapshot is damaged."""
     folders = [data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir]
     files: list[Path] = []
     if data_dir.current_path.exists():
-        current = data_dir.current_path.read_text(encoding="utf-8").strip()
-        folders.append(data_dir.snapshots_dir / current)
+        folders.append(Snapshot.open(data_dir).directory)
         files.append(data_dir.current_path)
     for folder in folders:
-        files += sorted(path for path in folder.rglob("*") if path.is_file())
+        # A name that begins with a dot is one that a killed writer left behind.
+        files += sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     for path in files:
         yield _Member(path.relative_to(data_dir.root).as_posix(), path)
 

@@ -69,7 +69,7 @@ def describe(data_dir: DataDir) -> Summary:
         encoder = catalog.meta("image_encoder")
         untagged = sum(not record.tags for record in catalog.records())
         images, held_out = catalog.count(), catalog.count("test")
-        tags, skipped = len(catalog.tag_counts()), len(catalog.skips())
+        tags, skipped = len(catalog.tag_counts()), len(catalog.skips(_last_run(catalog)))
     manifest: dict[str, Any] | None = None
     problem = ""
     try:
@@ -93,11 +93,17 @@ def describe(data_dir: DataDir) -> Summary:
 
 
 def list_skips(data_dir: DataDir) -> Iterator[str]:
-    """One line for each item that ingestion has seen and not stored: where, what and why."""
+    """One line for each thing that the last ingestion has seen and not stored: where, what and why."""
     with Catalog.open(data_dir.catalog_path) as catalog:
-        for skip in catalog.skips():
+        for skip in catalog.skips(_last_run(catalog)):
             place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
             yield f"{place}\t{skip.item}\t{skip.reason}"
+
+
+def _last_run(catalog: Catalog) -> str:
+    """The name under which the last ingestion has stored what it skipped."""
+    runs = catalog.meta("ingest_runs") or [{"run": ""}]
+    return str(runs[-1]["run"])
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from app.progress import terminal_progress
 def info(
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    skips: Annotated[bool, typer.Option("--skips", help="List every item that ingestion skipped.")] = False,
+    skips: Annotated[bool, typer.Option("--skips", help="List what the last ingestion skipped.")] = False,
 ) -> None:
     """Say what is in a data directory: catalogue, models, snapshots."""
     from app.info import describe, list_skips
@@ -38,13 +38,14 @@ def verify(data: Data = None) -> None:
     """Check every file against its checksum and the catalogue. Exit code 1 if anything is wrong."""
     from app.verify import verify_data_dir
 
-    report = verify_data_dir(data_dir(data), terminal_progress())
-    for problem in report.problems:
-        typer.echo(f"problem: {problem}", err=True)
-    if report.problems:
-        typer.echo(f"imsage: {len(report.problems)} problem(s) in {report.checked} checked files", err=True)
+    directory = data_dir(data)
+    problems = verify_data_dir(directory, terminal_progress())
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        typer.echo(f"imsage: {len(problems)} problem(s) in {directory.root}", err=True)
         raise typer.Exit(FAILURE)
-    typer.echo(f"Verified: {report.checked} files, no problem")
+    typer.echo(f"Verified: nothing is wrong in {directory.root}")
 
 
 def export(

@@ -28,13 +28,12 @@ def tell_ingested(report: IngestReport) -> None:
         f"Ingested: {report.seen:,} seen = {report.stored:,} stored + {report.unchanged:,} unchanged"
         f" + {len(report.skipped):,} skipped"
     )
-    for skip in report.skipped[:SKIPS_SHOWN]:
+    told = [("skipped", skip) for skip in report.skipped] + [("noted", note) for note in report.notes]
+    for what, skip in told[:SKIPS_SHOWN]:
         place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
-        typer.echo(f"  skipped {skip.item} ({place}): {skip.reason}")
-    if len(report.skipped) > SKIPS_SHOWN:
-        typer.echo(
-            f"  and {len(report.skipped) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them"
-        )
+        typer.echo(f"  {what} {skip.item} ({place}): {skip.reason}")
+    if len(told) > SKIPS_SHOWN:
+        typer.echo(f"  and {len(told) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them")
 
 
 def tell_trained(report: TrainReport) -> None:

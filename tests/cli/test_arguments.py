@@ -1,0 +1,49 @@
+"""How tags and places on the slider are written on the command line."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.cli.asking import slider_value, tag_and_weight
+
+
+@pytest.mark.parametrize(
+    ("given_", "name", "weight"),
+    [
+        ("dog", "dog", 1.0),
+        ("dog:2", "dog", 2.0),
+        ("people:-0.5", "people", -0.5),
+        ("flag: Peru", "flag: Peru", 1.0),
+        ("flag: Peru:0.5", "flag: Peru", 0.5),
+        ("16:9:1", "16:9", 1.0),
+        (" dog ", "dog", 1.0),
+        ("dog:", "dog:", 1.0),
+    ],
+)
+def test_a_tag_may_carry_a_weight_after_its_last_colon(given_: str, name: str, weight: float) -> None:
+    assert tag_and_weight(given_) == (name, weight)
+
+
+@given(st.text(min_size=1).filter(lambda text: text.strip()), st.floats(-100, 100).filter(bool))
+def test_a_tag_written_with_its_weight_is_read_back(name: str, weight: float) -> None:
+    assert tag_and_weight(f"{name}:{weight!r}") == (name.strip(), weight)
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", ":1", "dog:0", "dog:nan", "dog:inf"])
+def test_what_is_no_tag_is_a_usage_error(wrong: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        tag_and_weight(wrong)
+
+
+@given(st.floats(0, 1))
+def test_every_place_from_0_to_1_is_on_the_slider(value: float) -> None:
+    assert slider_value(repr(value), "--stops") == value
+
+
+@pytest.mark.parametrize("wrong", ["-0.1", "1.01", "nan", "inf", "", "half"])
+def test_no_other_place_is_on_the_slider(wrong: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        slider_value(wrong, "--stops")

@@ -1,0 +1,95 @@
+"""`imsage ingest`: what it says, and that it can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.cli import run
+from app.cli.errors import FAILURE, INTERRUPTED, USAGE
+from graph_store.data_dir import DataDir
+
+
+def test_it_counts_what_it_saw_and_names_what_it_skipped(
+    shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = json.loads(shapes_source.read_text().splitlines()[0])
+    lines = [
+        {"image": str(shapes_source.parent / good["image"]), "id": "good", "tags": ["red"]},
+        {"image": "missing.png", "id": "gone", "tags": ["red"]},
+    ]
+    source = tmp_path / "tags.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert run(["ingest", str(source), "--data", str(tmp_path / "D")]) == 0
+
+    told = capsys.readouterr()
+    assert "2 seen = 1 stored + 0 unchanged + 1 skipped" in told.out
+    assert f"skipped gone ({source}:2)" in told.out
+    assert told.err == ""
+
+    assert run(["info", "--skips", "--data", str(tmp_path / "D")]) == 0
+    assert "gone" in capsys.readouterr().out
+
+
+def test_strict_stops_at_the_first_bad_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "tags.jsonl"
+    source.write_text('{"image": "missing.png"}\n')
+
+    assert run(["ingest", str(source), "--data", str(tmp_path / "D"), "--strict"]) == FAILURE
+    assert "missing.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--encoder", "clever"), ("--format", "xml")])
+def test_an_unknown_encoder_or_format_is_a_usage_error_that_lists_the_known(
+    option: str, value: str, shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ingest", str(shapes_source), "--data", str(tmp_path / "D"), option, value]) == USAGE
+
+    told = capsys.readouterr().err
+    assert value in told
+    assert "Known" in told
+
+
+def test_a_second_writer_is_told_who_is_at_work(
+    shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with DataDir(tmp_path).lock("reindex"):
+        assert run(["ingest", str(shapes_source), "--data", str(tmp_path)]) == FAILURE
+
+    assert "(reindex)" in capsys.readouterr().err
+
+
+def test_an_interrupted_ingest_says_so_and_goes_on(shapes_source: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in shapes_source.read_text().splitlines()]
+    source = tmp_path / "tags.jsonl"
+    with source.open("w") as file:
+        for turn in range(15):
+            for row in rows:
+                image = str(shapes_source.parent / row["image"])
+                file.write(
+                    json.dumps({"image": image, "id": f"{row['id']}-{turn}", "tags": row["tags"]}) + "\n"
+                )
+    data_dir = DataDir(tmp_path / "D")
+    command = [sys.executable, "-m", "app", "ingest", str(source), "--data", str(data_dir.root)]
+    root = Path(__file__).parents[2]
+
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not any(data_dir.features_dir.glob("*.f32")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == INTERRUPTED, told
+    assert told.splitlines()[-1].startswith("imsage: interrupted")
+    again = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert f"{15 * len(rows):,} seen" in again.stdout
+    assert "0 skipped" in again.stdout
