@@ -95,7 +95,14 @@ class Catalog:
     def delete(self, ids: Iterable[str]) -> int:
         """Remove the images; ids that are not known are passed over. Returns how many were removed."""
         with self._connections.write() as connection:
-            return connection.executemany("DELETE FROM image WHERE id = ?", [(i,) for i in set(ids)]).rowcount
+            removed = connection.executemany(
+                "DELETE FROM image WHERE id = ?", [(i,) for i in set(ids)]
+            ).rowcount
+            # An emptied catalogue begins anew, so that it may be filled by another encoder into another file.
+            connection.execute(
+                "UPDATE counter SET value = 0 WHERE name = 'next_row' AND NOT EXISTS (SELECT 1 FROM image)"
+            )
+            return removed
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of one image. Raises NotFound."""
@@ -142,7 +149,9 @@ class Catalog:
             return int(connection.execute(query, (split, split)).fetchone()[0])
 
     def next_row(self) -> int:
-        """The first feature row that no image ever had; a row is never given to a second image."""
+        """The first feature row that no image ever had. A row is never given to a second image, until the
+        catalogue has been emptied.
+        """
         with self._connections.read() as connection:
             return int(connection.execute("SELECT value FROM counter WHERE name = 'next_row'").fetchone()[0])
 

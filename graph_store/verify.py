@@ -12,16 +12,18 @@ from graph_store.features import FeatureFile
 from graph_store.snapshot import Problem, verify_all
 
 
-def verify_data_dir(data_dir: DataDir) -> list[Problem]:
+def verify_data_dir(data_dir: DataDir, features: str | None = None) -> list[Problem]:
     """Read the catalogue, the features and all snapshots whole; empty when all is well. Takes no lock.
 
-    Raises NothingToServe when there is no catalogue, since then there is nothing to verify.
+    `features` is the slug of the feature file that the catalogue refers to; without it every feature file
+    must hold all rows. Raises NothingToServe when there is no catalogue, since then there is nothing to
+    verify.
     """
-    problems = list(_of_catalogue_and_features(data_dir))
+    problems = list(_of_catalogue_and_features(data_dir, features))
     return problems + verify_all(data_dir)
 
 
-def _of_catalogue_and_features(data_dir: DataDir) -> Iterator[Problem]:
+def _of_catalogue_and_features(data_dir: DataDir, features: str | None) -> Iterator[Problem]:
     try:
         with Catalog.open(data_dir.catalog_path) as catalog:
             catalog.check()
@@ -34,7 +36,9 @@ def _of_catalogue_and_features(data_dir: DataDir) -> Iterator[Problem]:
     for description in sorted(data_dir.features_dir.glob("*.json")):
         try:
             dim = int(json.loads(description.read_bytes())["dim"])
-            FeatureFile.open(data_dir.features_dir, description.stem, dim).view(needed)
+            FeatureFile.open(data_dir.features_dir, description.stem, dim).view(
+                needed if features in (None, description.stem) else None
+            )
         except ImsageError as error:
             yield Problem(getattr(error, "path", description), str(error))
         except (ValueError, KeyError, TypeError):

@@ -105,11 +105,15 @@ def test_an_unknown_id_is_not_found_and_is_left_out_of_find(catalog: Catalog) ->
     assert catalog.delete(["image-7", "nobody"]) == 1
 
 
-def test_a_feature_row_is_never_given_to_a_second_image(catalog: Catalog) -> None:
+def test_a_feature_row_is_never_given_to_a_second_image_until_the_catalogue_is_empty(
+    catalog: Catalog,
+) -> None:
     assert catalog.next_row() == 0
-    catalog.upsert([record(4)])
+    catalog.upsert([record(0), record(4)])
     catalog.delete(["image-4"])
     assert catalog.next_row() == 5
+    catalog.delete(["image-0"])
+    assert catalog.next_row() == 0
 
 
 def test_rows_may_change_hands_inside_one_batch(catalog: Catalog) -> None:

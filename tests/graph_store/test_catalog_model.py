@@ -79,6 +79,8 @@ class CatalogAgainstADictionary(RuleBasedStateMachine):
         assert self.catalog.delete(doomed) == expected
         for image_id in doomed:
             self.model.pop(image_id, None)
+        if not self.model:
+            self.rows_used = 0
 
     @rule()
     def reopen(self) -> None:

@@ -41,6 +41,13 @@ def test_each_damaged_part_is_named(data_dir: DataDir) -> None:
     assert [problem.path for problem in verify_data_dir(data_dir)] == [data_dir.catalog_path, tags]
 
 
+def test_features_of_an_encoder_no_longer_used_may_be_fewer(data_dir: DataDir) -> None:
+    FeatureFile.open(data_dir.features_dir, "older", 4, create=True)
+    assert verify_data_dir(data_dir, "lite0") == []
+    assert [problem.path.name for problem in verify_data_dir(data_dir, "older")] == ["older.f32"]
+    assert [problem.path.name for problem in verify_data_dir(data_dir)] == ["older.f32"]
+
+
 def test_features_without_a_readable_description_are_named(data_dir: DataDir) -> None:
     (data_dir.features_dir / "lite0.json").write_text("?")
     assert [problem.path.name for problem in verify_data_dir(data_dir)] == ["lite0.json"]
