@@ -1,0 +1,114 @@
+"""`imsage search` on a built catalogue: answers, both ends of the slider, and the contact sheet."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.cli import run
+from app.cli.errors import FAILURE
+from graph_store.data_dir import DataDir
+from tests.shapes import all_shapes, is_test
+
+INDEXED = next(shape for shape in all_shapes() if not is_test(shape.id) and shape.size == "large")
+HELD_OUT = next(shape for shape in all_shapes() if is_test(shape.id))
+ROW = re.compile(r"│ +(\d+) │ (\S+) +│ +(-?[\d.]+) │ +(-?[\d.]+) │ +(-?[\d.]+) │")
+
+
+def search(data_dir: DataDir, *options: str) -> int:
+    return run(["search", "--data", str(data_dir.root), *options])
+
+
+def rows(told: str) -> list[tuple[str, float, float, float]]:
+    """(id, score, visual, conceptual) of every line of the table."""
+    return [(m[2], float(m[3]), float(m[4]), float(m[5])) for m in ROW.finditer(told)]
+
+
+def picture(shapes_source: Path, image_id: str) -> str:
+    return str(shapes_source.parent / "images" / f"{image_id}.png")
+
+
+def test_results_come_best_first_and_their_score_is_the_sum_of_its_parts(
+    built_data_dir: DataDir, shapes_source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_data_dir, "--image", picture(shapes_source, HELD_OUT.id), "-k", "7") == 0
+
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 7
+    assert [score for _, score, _, _ in found] == sorted((score for _, score, _, _ in found), reverse=True)
+    for _, score, visual, conceptual in found:
+        assert score == pytest.approx(visual + conceptual, abs=2e-4)
+
+
+def test_an_image_of_the_index_is_not_its_own_answer(
+    built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_data_dir, "--image-id", INDEXED.id, "-k", "50") == 0
+
+    found = [image_id for image_id, *_ in rows(capsys.readouterr().out)]
+    assert len(found) == 50
+    assert INDEXED.id not in found
+
+
+def test_a_held_out_image_can_be_asked_by_its_id_and_is_never_an_answer(
+    built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_data_dir, "--image-id", HELD_OUT.id, "-k", "200") == 0
+
+    found = [image_id for image_id, *_ in rows(capsys.readouterr().out)]
+    assert not [image_id for image_id in found if is_test(image_id)]
+
+
+@pytest.mark.parametrize(("weight", "part"), [("1", 3), ("0", 2)])
+def test_at_an_end_of_the_slider_the_other_part_is_zero(
+    weight: str, part: int, built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_data_dir, "--image-id", INDEXED.id, "--visual-weight", weight) == 0
+
+    assert {row[part] for row in rows(capsys.readouterr().out)} == {0.0}
+
+
+def test_tags_and_words_are_answered_without_a_picture(
+    built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_data_dir, "--tag", "red", "--visual-weight", "0", "-k", "10") == 0
+    by_tag = [image_id for image_id, *_ in rows(capsys.readouterr().out)]
+    assert sum("red" in image_id for image_id in by_tag) >= 5
+
+    assert search(built_data_dir, "--text", "a crimson disc", "-k", "10") == 0
+    assert len(rows(capsys.readouterr().out)) == 10
+
+
+def test_an_unknown_id_is_one_line(built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search(built_data_dir, "--image-id", "nobody") == FAILURE
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_picture_is_one_line(
+    built_data_dir: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "notes.jpg"
+    file.write_text("not a picture")
+
+    assert search(built_data_dir, "--image", str(file)) == FAILURE
+    told = capsys.readouterr().err
+    assert "fault in imsage" not in told
+    assert told.count("\n") == 1
+
+
+def test_the_sheet_has_a_row_for_each_query_and_a_column_for_each_stop(
+    built_data_dir: DataDir, shapes_source: Path, tmp_path: Path
+) -> None:
+    pictures = [picture(shapes_source, shape.id) for shape in all_shapes() if is_test(shape.id)]
+    one, many = tmp_path / "one.png", tmp_path / "deep" / "many.png"
+
+    assert search(built_data_dir, "--image", pictures[0], "--sheet", str(one), "--stops", "0.5") == 0
+    options = [option for path in pictures[:2] for option in ("--image", path)]
+    assert search(built_data_dir, *options, "--tag", "red", "--sheet", str(many)) == 0
+
+    with Image.open(one) as narrow, Image.open(many) as wide:
+        assert wide.width > 2 * narrow.width
+        assert wide.height > 1.5 * narrow.height
