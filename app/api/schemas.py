@@ -42,6 +42,10 @@ def _one_of(*names: str) -> dict[str, Any]:
 
 
 ImageId = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+Url = Annotated[str, StringConstraints(max_length=8192)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+CursorText = Annotated[str, StringConstraints(max_length=262_144)]
 
 
 class ImageRef(Strict):
@@ -49,15 +53,12 @@ class ImageRef(Strict):
 
     model_config = ConfigDict(json_schema_extra=_one_of("id", "data", "url"))
 
-    id: Annotated[ImageId | None, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 4096})] = (
-        Field(None, description="The id of a picture of the catalogue.", examples=["beach/0042.jpg"])
+    id: ImageId | None = Field(
+        None, description="The id of a picture of the catalogue.", examples=["beach/0042.jpg"]
     )
-    data: Annotated[str | None, WithJsonSchema({"type": "string", "contentEncoding": "base64"})] = Field(
-        None, description="The bytes of a picture file, in base64."
-    )
-    url: Annotated[str | None, WithJsonSchema({"type": "string", "maxLength": 8192})] = Field(
+    data: Base64 | None = Field(None, description="The bytes of a picture file, in base64.")
+    url: Url | None = Field(
         None,
-        max_length=8192,
         description=(
             "A public http or https address to fetch the picture from. "
             "Off unless the setting url_fetch is on."
@@ -103,6 +104,7 @@ def _bound(value: Any) -> Any:
 
 
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+AnyOf = Annotated[list[Scalar], Field(min_length=1, max_length=1000)]
 Bound = Annotated[Any, BeforeValidator(_bound), WithJsonSchema({"type": ["string", "number"]})]
 
 
@@ -148,10 +150,8 @@ class Condition(Strict):
     ] = Field(
         None, min_length=1, max_length=1000, description="The value is one of these, or the list holds one."
     )
-    range: Annotated[Range | None, WithJsonSchema({"$ref": "#/components/schemas/Range"})] = Field(
-        None, description="The value lies inside these bounds. Not for tags."
-    )
-    exists: Annotated[bool | None, WithJsonSchema({"type": "boolean"})] = Field(
+    range: Range | None = Field(None, description="The value lies inside these bounds. Not for tags.")
+    exists: bool | None = Field(
         None, description="Whether there is a value at all that is neither null nor an empty list."
     )
 
@@ -196,10 +196,7 @@ class SearchOptions(Strict):
     tags: list[TagBody] = Field(
         [], max_length=MAX_TAGS, description="What the results should be about; weights may be negative."
     )
-    text: Annotated[
-        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)] | None,
-        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 2000}),
-    ] = Field(None, description="What the results should be about, in free words.")
+    text: Words | None = Field(None, description="What the results should be about, in free words.")
     attach: Attach = Field(
         "auto",
         description=(
@@ -213,19 +210,14 @@ class SearchOptions(Strict):
         0.5, ge=0, le=1, description="The slider: 1 is looks alone, 0 is meaning alone."
     )
     limit: int = Field(20, ge=1, le=MAX_LIMIT, description="Most results in this answer.")
-    cursor: Annotated[str | None, WithJsonSchema({"type": "string", "maxLength": 262144})] = Field(
+    cursor: CursorText | None = Field(
         None,
-        max_length=262_144,
         description=(
             "next_cursor of the answer before, with the same question. 410 when its snapshot is gone."
         ),
     )
-    filter: Annotated[Filter | None, WithJsonSchema({"$ref": "#/components/schemas/Filter"})] = Field(
-        None, description="Which images may be found at all."
-    )
-    score_threshold: Annotated[float | None, WithJsonSchema({"type": "number"})] = Field(
-        None, description="Leave out results with a lower score."
-    )
+    filter: Filter | None = Field(None, description="Which images may be found at all.")
+    score_threshold: float | None = Field(None, description="Leave out results with a lower score.")
     diversity: float = Field(
         0.0, ge=0, le=1, description="How much results that resemble an earlier one are held back; 0 is off."
     )
@@ -265,9 +257,7 @@ class SearchRequest(SearchOptions):
         }
     )
 
-    image: Annotated[ImageRef | None, WithJsonSchema({"$ref": "#/components/schemas/ImageRef"})] = Field(
-        None, description="The picture to be like."
-    )
+    image: ImageRef | None = Field(None, description="The picture to be like.")
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -278,6 +268,12 @@ class SearchRequest(SearchOptions):
 
 class BatchRequest(Strict):
     """Several searches in one call."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"queries": [{"tags": ["dog"]}, {"image": {"id": "beach/0042.jpg"}, "limit": 5}]}]
+        }
+    )
 
     queries: list[SearchRequest] = Field(min_length=1, max_length=MAX_BATCH)
 

@@ -1,0 +1,93 @@
+"""The FastAPI application: routes, problems, what surrounds each request, and the web page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from app.api import problems
+from app.api.image_routes import image_routes
+from app.api.metrics import Metrics
+from app.api.middleware import Around
+from app.api.openapi import DocumentedFastAPI
+from app.api.operation_routes import operation_routes
+from app.api.search_routes import search_routes
+from app.logs import configure_logs
+from app.search_service import SearchService
+from app.settings import Settings, load_settings
+
+WEB = Path(__file__).parent.parent / "web"
+
+DESCRIPTION = """\
+Image search with a dial: like this picture, and about these things, this much of each.
+
+Every error is an RFC 9457 problem (`application/problem+json`); `errors` points at each wrong part of the
+request.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service over one data directory. It starts also where there is nothing to serve yet."""
+    metrics = Metrics()
+
+    def on_change() -> None:
+        serving = service.states.serving
+        if serving is None:
+            metrics.serving("", 0, 0, degraded=True)
+        else:
+            metrics.serving(
+                serving.version,
+                serving.engine.num_images,
+                len(serving.engine.tag_names),
+                degraded=bool(service.states.problem),
+            )
+
+    service = SearchService(settings, observe=metrics.observe, on_change=on_change)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = DocumentedFastAPI(
+        title="imsage",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # The usual documentation pages load scripts from elsewhere, which the content-security policy rightly
+        # stops.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    problems.install(app)
+    app.include_router(search_routes(service))
+    app.include_router(image_routes(service))
+    app.include_router(operation_routes(service, metrics))
+    _serve_page(app)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """What a server process runs: settings come from its environment (see `app.serve`)."""
+    settings = load_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+def _serve_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page(_: Request) -> Response:
+        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=WEB), name="static")

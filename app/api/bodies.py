@@ -1,0 +1,107 @@
+"""Reading a request's body into a model, straight from its bytes, and describing it in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from app.api.problems import validation_errors
+from app.api.schemas import SearchOptions
+from app.request_errors import InvalidRequest, UnsupportedMediaType
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def json_body(request: Request, model: type[M]) -> M:
+    """The body as a `model`. Raises InvalidRequest, which points at each wrong part; UnsupportedMediaType."""
+    media_type = request.headers.get("content-type")
+    if media_type is not None and not _is_json(media_type):
+        raise UnsupportedMediaType(
+            f"The body is {media_type}, and this call takes application/json",
+            hint="Send the header Content-Type: application/json.",
+        )
+    return parse(await request.body(), model)
+
+
+def parse(body: bytes, model: type[M], prefix: str = "") -> M:
+    """JSON bytes as a `model`. Raises InvalidRequest; its pointers begin with `prefix`."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        errors = [(prefix + where, what) for where, what in validation_errors(error)]
+        raise InvalidRequest("The request is not valid", errors=errors) from error
+
+
+def _is_json(media_type: str) -> bool:
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
+    """The parts `query` (JSON, may be left out) and `image` (a file). Raises InvalidRequest,
+    UnsupportedMediaType.
+    """
+    media_type = request.headers.get("content-type", "nothing")
+    if not media_type.lower().startswith("multipart/form-data"):
+        raise UnsupportedMediaType(
+            f"The body is {media_type}, and this call takes multipart/form-data",
+            hint="Send the parts image (a file) and query (JSON).",
+        )
+    async with request.form(max_files=2, max_fields=2) as form:
+        unknown = sorted(set(form) - {"image", "query"})
+        if unknown:
+            raise InvalidRequest(
+                "The request is not valid",
+                errors=[
+                    (f"#form/{name}", "there is no such part; the parts are image and query")
+                    for name in unknown
+                ],
+            )
+        picture = await _part(form, "image")
+        if not picture:
+            raise InvalidRequest.at("#form/image", "give the picture as a file in this part")
+        query = await _part(form, "query")
+    return parse(query or b"{}", SearchOptions, "#form/query"), picture
+
+
+async def _part(form: FormData, name: str) -> bytes:
+    parts = form.getlist(name)
+    if len(parts) > 1:
+        raise InvalidRequest.at(f"#form/{name}", f"there are {len(parts)} parts of this name")
+    if not parts:
+        return b""
+    part = parts[0]
+    return await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogateescape")
+
+
+def describes_json(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a call whose body is a `model`."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
+        }
+    }
+
+
+def describes_upload() -> dict[str, Any]:
+    """`openapi_extra` of a call that takes a picture and a question about it."""
+    schema = {
+        "type": "object",
+        "required": ["image"],
+        "additionalProperties": False,
+        "properties": {
+            "image": {"type": "string", "format": "binary", "description": "The picture file."},
+            "query": {"$ref": "#/components/schemas/SearchOptions"},
+        },
+    }
+    encoding = {"query": {"contentType": "application/json"}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}},
+        }
+    }

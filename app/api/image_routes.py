@@ -1,0 +1,118 @@
+"""Pictures of the catalogue, by id. An id may hold slashes, encoded as %2F or not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from starlette.responses import FileResponse, Response
+
+from app.api.answers import ImageAnswer, NeighborsAnswer
+from app.api.problems import problem_responses
+from app.catalogue_reader import PictureFile
+from app.search_service import SearchService
+from graph_store.errors import NotFound
+
+ImageIdPath = Annotated[
+    str, Path(alias="id", description="The id of a picture.", examples=["beach/0042.jpg"])
+]
+
+_PROBLEMS = problem_responses(404, 422, 500, 503)
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+_NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names what is there"}}
+# Whatever a picture file turns out to hold, a browser that opens it by itself shall run none of it.
+_PICTURE_POLICY = "default-src 'none'; sandbox"
+
+
+def image_routes(service: SearchService) -> APIRouter:
+    """The calls about one picture."""
+    router = APIRouter(prefix="/v1/images", tags=["images"])
+
+    async def describe(image_id: str) -> Response:
+        record = await service.run(lambda: service.catalogue.record(image_id))
+        serving = service.states.serving
+        body = {
+            "id": record.id,
+            "split": record.split,
+            "indexed": serving is not None and serving.engine.row_of(image_id) is not None,
+            "width": record.width,
+            "height": record.height,
+            "caption": record.caption,
+            "tags": [{"name": tag.name, "weight": tag.weight} for tag in record.tags],
+            "attributes": record.attributes,
+        }
+        return Response(orjson.dumps(body), media_type="application/json")
+
+    @router.get(
+        "/{id:path}/file",
+        summary="The picture itself",
+        response_class=FileResponse,
+        responses={200: {"content": {"image/*": _PICTURE}}, **_NOT_CHANGED, **_PROBLEMS},
+    )
+    async def file(request: Request, image_id: ImageIdPath) -> Response:
+        """The original, where it is still there. Ranges are served."""
+        if _belongs_to_id(request, b"/file"):
+            return await describe(f"{image_id}/file")
+        found = await service.run(lambda: service.catalogue.original(image_id))
+        return _picture(request, found)
+
+    @router.get(
+        "/{id:path}/thumbnail",
+        summary="A small copy of the picture",
+        response_class=FileResponse,
+        responses={200: {"content": {"image/webp": _PICTURE}}, **_NOT_CHANGED, **_PROBLEMS},
+    )
+    async def thumbnail(request: Request, image_id: ImageIdPath) -> Response:
+        """WebP, made at ingestion."""
+        if _belongs_to_id(request, b"/thumbnail"):
+            return await describe(f"{image_id}/thumbnail")
+        found = await service.run(lambda: service.catalogue.thumbnail(image_id))
+        return _picture(request, found)
+
+    @router.get(
+        "/{id:path}/neighbors",
+        summary="The picture's edges in the graph",
+        response_model=NeighborsAnswer,
+        responses=_PROBLEMS,
+    )
+    async def neighbors(request: Request, image_id: ImageIdPath) -> Response:
+        """The pictures and tags that the graph joins it to. Only pictures of the index have edges."""
+        if _belongs_to_id(request, b"/neighbors"):
+            return await describe(f"{image_id}/neighbors")
+        state = service.states.current
+        row = state.engine.row_of(image_id)
+        if row is None:
+            await service.run(lambda: service.catalogue.record(image_id))
+            raise NotFound(f"The image {image_id!r} is in the catalogue, but not in the index")
+        return Response(orjson.dumps(state.neighbours(row)), media_type="application/json")
+
+    @router.get(
+        "/{id:path}",
+        summary="What the catalogue knows of a picture",
+        response_model=ImageAnswer,
+        responses=_PROBLEMS,
+    )
+    async def image(image_id: ImageIdPath) -> Response:
+        """Its tags and attributes, also where it is held out of the index."""
+        return await describe(image_id)
+
+    return router
+
+
+def _belongs_to_id(request: Request, ending: bytes) -> bool:
+    """Whether the ending came with an encoded slash: then it is the end of an id, not the name of a part."""
+    raw: bytes = request.scope.get("raw_path") or b""
+    return bool(raw) and not raw.endswith(ending)
+
+
+def _picture(request: Request, found: PictureFile) -> Response:
+    headers = {
+        "ETag": found.etag,
+        "Cache-Control": "private, max-age=3600",
+        "Content-Security-Policy": _PICTURE_POLICY,
+    }
+    asked = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    if found.etag in asked or "*" in asked:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(found.path, headers=headers, media_type=found.media_type)

@@ -1,0 +1,135 @@
+"""What happens around every request: id, size limit, security headers, counting, one log line.
+
+Plain ASGI: the wrapped `send` and `receive` cost microseconds, where a middleware with request and response
+objects costs more than the answer itself.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.metrics import Metrics
+from app.api.problems import PROBLEM_TYPE, problem_bytes
+from app.request_errors import BodyTooLarge
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+_SECURITY_HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+
+
+class Around:
+    """The outermost layer of the application. Also the last resort: an unexpected fault becomes a problem
+    here.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._log = structlog.get_logger("imsage.http")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        request_id = _request_id(scope)
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message.get("headers", ()))
+                given = {name for name, _ in headers}
+                headers.append((b"x-request-id", request_id))
+                headers.extend(header for header in _SECURITY_HEADERS if header[0] not in given)
+                message["headers"] = headers
+            await send(message)
+
+        try:
+            await self._app(scope, self._limited(scope, receive), send_with_headers)
+        except Exception:
+            self._log.exception("unexpected_error", method=scope["method"], path=scope["path"])
+            if status:
+                # The answer has begun, so the connection must break: half an answer must not look whole.
+                raise
+            await _send_fault(scope, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.count(scope["method"], route, status)
+            self._log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - start) * 1000, 3),
+            )
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        limit = self._max_body_bytes
+        declared = _content_length(scope)
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            if declared is not None and declared > limit:
+                raise _too_large(limit)
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise _too_large(limit)
+            return message
+
+        return receive_within_limit
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The body is larger than {limit} bytes", hint="The setting max_body_bytes is the limit."
+    )
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            given: bytes = value
+            return given
+    return secrets.token_hex(12).encode()
+
+
+def _content_length(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None
+
+
+async def _send_fault(scope: Scope, send: Send) -> None:
+    detail = "Something went wrong inside the service. Its log says more under this request id."
+    body = problem_bytes(scope["path"], "internal-error", 500, detail)
+    headers = [(b"content-type", PROBLEM_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

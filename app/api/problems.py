@@ -1,0 +1,190 @@
+"""Every error as an RFC 9457 problem: `application/problem+json`, with a pointer to each wrong part of the
+request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.request_errors import QueryOfBatch, RequestError
+from graph_store.errors import ImsageError
+
+PROBLEM_TYPE = "application/problem+json"
+_TYPE_PREFIX = "urn:imsage:problem:"
+
+
+class ProblemError(BaseModel):
+    """One wrong part of the request."""
+
+    pointer: str = Field(
+        description="A JSON pointer into the body, or #query/NAME, #path/NAME, #header/NAME.",
+        examples=["/visual_weight"],
+    )
+    detail: str = Field(examples=["Input should be less than or equal to 1"])
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = Field(
+        description="A stable name of the kind of error.", examples=["urn:imsage:problem:bad-input"]
+    )
+    title: str = Field(description="The kind of error in words.", examples=["Bad input"])
+    status: int = Field(description="The HTTP status, again.", examples=[422])
+    detail: str = Field(description="What is wrong this time, and what to do about it.")
+    instance: str = Field(description="The path that was asked.", examples=["/v1/search"])
+    errors: list[ProblemError] = Field(description="Which parts of the request are wrong; may be empty.")
+
+
+def problem(
+    request: Request,
+    code: str,
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The response for one problem."""
+    return Response(
+        problem_bytes(request.url.path, code, status, detail, errors),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type=PROBLEM_TYPE,
+    )
+
+
+def problem_bytes(
+    path: str, code: str, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """The body for one problem."""
+    return orjson.dumps(
+        {
+            "type": _TYPE_PREFIX + code,
+            "title": code.replace("-", " ").capitalize(),
+            "status": status,
+            "detail": _encodable(detail),
+            "instance": _encodable(path),
+            "errors": [{"pointer": _encodable(p), "detail": _encodable(d)} for p, d in errors],
+        }
+    )
+
+
+def _encodable(text: str) -> str:
+    # A JSON body may hold a lone surrogate, and an error message may quote it.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def pointer(location: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901) for a pydantic location inside the body."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def validation_errors(error: ValidationError) -> list[tuple[str, str]]:
+    """(pointer, detail) for every wrong part of a body."""
+    return [
+        (pointer(item["loc"]), _plain(item["msg"]))
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+async def _on_request_validation(request: Request, error: Exception) -> Response:
+    errors = []
+    for item in cast(RequestValidationError, error).errors():
+        where, *location = item["loc"]
+        errors.append((f"#{where}{pointer(location)}", _plain(item["msg"])))
+    return problem(request, "invalid-request", 422, "The request is not valid", errors)
+
+
+async def _on_imsage_error(request: Request, error: Exception) -> Response:
+    known = cast(ImsageError, error)
+    detail, prefix = str(known), ""
+    if isinstance(known, QueryOfBatch):
+        prefix, known = known.prefix, known.cause
+    errors = known.errors if isinstance(known, RequestError) else ()
+    headers = {"Retry-After": "5"} if known.status == 503 else None
+    located = [(prefix + where, what) for where, what in errors] or ([(prefix, detail)] if prefix else [])
+    return problem(request, known.code, known.status, detail, located, headers)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    known = cast(HTTPException, error)
+    phrase = HTTPStatus(known.status_code).phrase
+    detail = {
+        404: f"There is nothing at {request.url.path}",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }.get(known.status_code, str(known.detail))
+    code = phrase.lower().replace(" ", "-").replace("'", "")
+    return problem(request, code, known.status_code, detail, headers=known.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem. (Unexpected ones: see middleware.)"""
+    app.add_exception_handler(RequestValidationError, _on_request_validation)
+    app.add_exception_handler(ImsageError, _on_imsage_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+_DESCRIPTIONS = {
+    400: "The request could not be read",
+    403: "A setting of this server leaves that off",
+    404: "Nothing has that name",
+    409: "The encoder at hand is not the one that made the snapshot's features",
+    410: "The snapshot that the cursor is pinned to is gone",
+    413: "The body is larger than the setting max_body_bytes",
+    415: "The body is not JSON",
+    422: "The request is not valid; errors names each wrong part",
+    500: "A fault of the service or of its files",
+    503: "There is nothing to serve yet, or a part that this call needs is missing",
+}
+_CODES = {
+    400: "bad-request",
+    403: "setting-off",
+    404: "not-found",
+    409: "encoder-mismatch",
+    410: "cursor-gone",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    422: "invalid-request",
+    500: "corrupt-file",
+    503: "nothing-to-serve",
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for the problems that a call may answer with, each with an example."""
+    return {
+        status: {
+            "description": _DESCRIPTIONS[status],
+            "content": {
+                PROBLEM_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": {
+                        "type": _TYPE_PREFIX + _CODES[status],
+                        "title": _CODES[status].replace("-", " ").capitalize(),
+                        "status": status,
+                        "detail": _DESCRIPTIONS[status],
+                        "instance": "/v1/search",
+                        "errors": [
+                            {"pointer": "/visual_weight", "detail": "Input should be less than or equal to 1"}
+                        ]
+                        if status == 422
+                        else [],
+                    },
+                }
+            },
+        }
+        for status in statuses
+    }

@@ -1,0 +1,127 @@
+"""Images by id, as the catalogue and the blobs hold them: also those held out of the index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gnn.encoders.base import EncoderSpec
+from graph_store.arrays import Float32Array
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError, NotFound
+from graph_store.features import FeatureFile
+from graph_store.records import ImageRecord
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+)
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A file of a picture that may be sent: `etag` changes when its bytes do."""
+
+    path: Path
+    media_type: str
+    etag: str
+
+
+def media_type_of(head: bytes) -> str | None:
+    """The media type of a picture by its first 16 bytes; None for what a browser had better not be given."""
+    for signature, media_type in _SIGNATURES:
+        if head.startswith(signature):
+            return media_type
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return "image/avif"
+    return None
+
+
+class CatalogueReader:
+    """Reads one catalogue. Opened at first use, since a server may start before there is one. Any thread may
+    call.
+    """
+
+    def __init__(self, data_dir: DataDir) -> None:
+        self._data_dir = data_dir
+        self._opened: Catalog | None = None
+
+    def close(self) -> None:
+        """Close the catalogue's connections."""
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _catalog(self) -> Catalog:
+        if self._opened is None:
+            self._opened = Catalog.open(self._data_dir.catalog_path)
+        return self._opened
+
+    def record(self, image_id: str) -> ImageRecord:
+        """Raises NotFound."""
+        return self._catalog.get(image_id)
+
+    def credits(self) -> str | None:
+        """Who is to be named for the pictures, where the catalogue says so."""
+        try:
+            words = self._catalog.meta("credits")
+        except ImsageError:
+            # A snapshot is served also where its catalogue is missing or damaged.
+            return None
+        return words if isinstance(words, str) else None
+
+    def stored_features(self, image_id: str, spec: EncoderSpec) -> Float32Array:
+        """[1, dim] float32, unit norm: what ingestion stored. Raises NotFound."""
+        record = self.record(image_id)
+        stored = FeatureFile.open(self._data_dir.features_dir, spec.slug, spec.dim, create=False)
+        features = np.array(stored.view()[record.row : record.row + 1], dtype=np.float32)
+        if len(features) == 0:
+            raise NotFound(f"There are no features of image {image_id!r}", hint="Ingest it again.")
+        return features
+
+    def thumbnail(self, image_id: str) -> PictureFile:
+        """Raises NotFound when the image or its thumbnail is missing (only features were brought along)."""
+        digest = self.record(image_id).sha256
+        if digest is not None:
+            path = self._data_dir.blobs_dir / "thumbnails" / digest[:2] / f"{digest}.webp"
+            if path.is_file():
+                return PictureFile(path, "image/webp", f'"t-{digest}"')
+        raise NotFound(f"There is no thumbnail of image {image_id!r}")
+
+    def original(self, image_id: str) -> PictureFile:
+        """The kept original, or else the file that was ingested. Raises NotFound when neither is there any
+        more.
+        """
+        record = self.record(image_id)
+        for path in self._places(record):
+            try:
+                with path.open("rb") as file:
+                    media_type = media_type_of(file.read(16))
+                stat = path.stat()
+            except OSError:
+                continue
+            if media_type is not None:
+                return PictureFile(path, media_type, f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"')
+        raise NotFound(
+            f"The original of image {image_id!r} is not there any more",
+            hint="Its thumbnail is; ingest with --keep-originals to keep originals.",
+        )
+
+    def _places(self, record: ImageRecord) -> list[Path]:
+        places: list[Path] = []
+        if record.sha256 is not None:
+            folder = self._data_dir.blobs_dir / "originals" / record.sha256[:2]
+            places += sorted(folder.glob(f"{record.sha256}*")) if folder.is_dir() else []
+        if record.path is not None:
+            places.append(Path(record.path))
+        return places

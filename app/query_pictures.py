@@ -1,0 +1,88 @@
+"""Pictures of queries: from bytes to features, off the event loop and several at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from app.api.batching import Batcher
+from app.images import decode
+from app.settings import Settings
+from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
+from gnn.encoders.registry import image_encoder
+from graph_store.arrays import AnyArray, Float32Array
+from graph_store.errors import BadInput
+
+
+class _Encoding:
+    """One loaded encoder and the batches that it works on."""
+
+    def __init__(self, encoder: ImageEncoder, executor: ThreadPoolExecutor, size: int, wait: float) -> None:
+        self.encoder = encoder
+        self.batcher: Batcher[AnyArray, Float32Array] = Batcher(self._run, executor, size=size, wait=wait)
+
+    def _run(self, batch: Sequence[AnyArray]) -> Sequence[Float32Array]:
+        return list(self.encoder.encode(np.stack(batch)))
+
+
+class QueryPictures:
+    """Decodes in a pool of threads and encodes in one thread of its own, which several requests share by the
+    batch.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._decoders = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode")
+        self._encoder_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._encodings: dict[EncoderSpec, _Encoding] = {}
+
+    def close(self) -> None:
+        """Stop the threads when they have done what they are doing."""
+        self._decoders.shutdown(cancel_futures=True)
+        self._encoder_thread.shutdown(cancel_futures=True)
+
+    def load(self, spec: EncoderSpec) -> None:
+        """Make the encoder ready (seconds, so off the event loop); known ones stay.
+
+        Raises UnknownName, EncoderMismatch, or BadInput for features that no encoder of ours made.
+        """
+        if spec in self._encodings:
+            return
+        if spec.name == "precomputed":
+            raise BadInput(
+                "This catalogue has features that were brought along, so a new picture cannot be encoded",
+                hint="Name a picture of the catalogue by its id.",
+            )
+        encoder = image_encoder(spec.name, device=self._settings.device)
+        check_same_encoder(spec, encoder.spec)
+        self._encodings[spec] = _Encoding(
+            encoder, self._encoder_thread, self._settings.batch_size, self._settings.batch_wait_ms / 1000
+        )
+
+    async def features(self, data: bytes, spec: EncoderSpec, stages: dict[str, float]) -> Float32Array:
+        """[1, dim] float32, unit norm, of the picture in `data`; adds the seconds of decode and encode to
+        `stages`.
+
+        Raises BadInput when the bytes are no usable picture, and what `load` raises.
+        """
+        loop = asyncio.get_running_loop()
+        if spec not in self._encodings:
+            await loop.run_in_executor(self._encoder_thread, self.load, spec)
+        encoding = self._encodings[spec]
+        start = time.perf_counter()
+        pixels = await loop.run_in_executor(self._decoders, self._decode, data, encoding.encoder)
+        decoded = time.perf_counter()
+        features = await encoding.batcher.submit(pixels)
+        stages["decode"] = decoded - start
+        stages["encode"] = time.perf_counter() - decoded
+        return np.asarray(features, dtype=np.float32)[np.newaxis]
+
+    def _decode(self, data: bytes, encoder: ImageEncoder) -> AnyArray:
+        settings = self._settings
+        decoded = decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        return encoder.preprocess(decoded.image)

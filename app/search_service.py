@@ -1,0 +1,462 @@
+"""Search and tag prediction over the snapshot that is served now; it knows nothing of HTTP.
+
+Work that takes microseconds is done where it is asked for, on the event loop: a hop to a thread would cost
+more. What may take longer (decoding, encoding, text, a filter's first use, a slow search) goes to threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import orjson
+
+from app.api.batching import Batcher
+from app.api.schemas import (
+    BatchRequest,
+    Condition,
+    Filter,
+    ImageRef,
+    PredictRequest,
+    SearchOptions,
+    SearchRequest,
+)
+from app.catalogue_reader import CatalogueReader
+from app.cursor import BadCursor, Cursor, fingerprint
+from app.explain import explain_edges, explain_hits
+from app.fetch import PictureFetcher
+from app.filtering import Clause, RowFilter
+from app.query_pictures import QueryPictures
+from app.ranking import Page, Ranking, rank
+from app.request_errors import (
+    CursorGone,
+    InvalidRequest,
+    QueryOfBatch,
+    SettingOff,
+    UnknownImage,
+    UnusablePicture,
+)
+from app.serving_state import ServingState, ServingStates
+from app.settings import Settings
+from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
+from gnn.encoders.registry import text_encoder
+from gnn.query import Query, QueryTag, QueryVectors
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.errors import BadInput, EmptyQuery, ImsageError, NotFound
+from graph_store.snapshot import Snapshot
+from graph_store.tag_names import normalise_tag, tag_key
+
+T = TypeVar("T")
+
+_FEW = 200
+"""Depths of search up to this many results are quick enough for the event loop, where the index is."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The picture of a query, found: its features, and its row when the snapshot indexes it."""
+
+    features: Float32Array | None
+    row: int | None = None
+
+
+class SearchService:
+    """Answers questions. `observe` is given the seconds of each stage of each answer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        observe: Callable[[Mapping[str, float]], None] = lambda _: None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._observe = observe
+        self._texts: dict[EncoderSpec, TextEncoder] = {}
+        self.states = ServingStates(settings.data_dir, self._text_encoder, on_change)
+        self.catalogue = CatalogueReader(settings.data_dir)
+        self._pictures = QueryPictures(settings)
+        self._fetcher = (
+            PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout)
+            if settings.url_fetch
+            else None
+        )
+        self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
+        self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
+        self._embeddings: Batcher[tuple[ServingState, Query], QueryVectors] = Batcher(
+            _embed_batch, self._text_thread, size=settings.batch_size, wait=settings.batch_wait_ms / 1000
+        )
+        self._watcher: asyncio.Task[None] | None = None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open what CURRENT names, make its encoder ready, and begin to watch for newer snapshots."""
+        await self.run(self.states.refresh)
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def close(self) -> None:
+        """Stop watching and close files, threads and connections."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        self._pictures.close()
+        self._text_thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
+        self.catalogue.close()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, done in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _watch(self) -> None:
+        await self._warm()
+        while True:
+            await asyncio.sleep(self._settings.snapshot_poll_seconds)
+            if self.states.changed():
+                await self.run(self.states.refresh)
+                await self._warm()
+
+    async def _warm(self) -> None:
+        state = self.states.serving
+        if state is None:
+            return
+        try:
+            await self.run(lambda: self._pictures.load(state.encoder_spec))
+        except ImsageError:
+            # Searching by id goes on; a query with a new picture is told the reason.
+            return
+
+    def _text_encoder(self, snapshot: Snapshot) -> TextEncoder | None:
+        recorded = snapshot.manifest.get("text_encoder")
+        if recorded is None:
+            return None
+        spec = EncoderSpec.from_dict(recorded)
+        encoder = self._texts.get(spec)
+        if encoder is None:
+            encoder = text_encoder(spec.name)
+            check_same_encoder(spec, encoder.spec)
+            self._texts[spec] = encoder
+        return encoder
+
+    # -- search
+
+    async def search(self, request: SearchRequest) -> bytes:
+        """The JSON of one answer."""
+        start = time.perf_counter()
+        return await self._answer(request, request.image, None, start)
+
+    async def search_upload(self, options: SearchOptions, picture: bytes) -> bytes:
+        """The JSON of one answer to a question whose picture came beside it."""
+        start = time.perf_counter()
+        return await self._answer(options, None, picture, start)
+
+    async def search_batch(self, batch: BatchRequest) -> bytes:
+        """The JSON of all answers, from one snapshot. Raises QueryOfBatch for the first query that fails."""
+        start = time.perf_counter()
+        state = self.states.current
+        answers = await asyncio.gather(
+            *(self._answer(query, query.image, None, start, state) for query in batch.queries),
+            return_exceptions=True,
+        )
+        for number, answer in enumerate(answers):
+            if isinstance(answer, ImsageError):
+                raise QueryOfBatch(number, answer)
+            if isinstance(answer, BaseException):
+                raise answer
+        parts = [orjson.Fragment(answer) for answer in answers if isinstance(answer, bytes)]
+        return orjson.dumps({"results": parts})
+
+    async def _answer(
+        self,
+        options: SearchOptions,
+        image: ImageRef | None,
+        upload: bytes | None,
+        start: float,
+        state: ServingState | None = None,
+    ) -> bytes:
+        stages: dict[str, float] = {}
+        if state is None:
+            state = self.states.current
+        cursor = None
+        question = ""
+        if options.cursor is not None:
+            question = _question(options, upload)
+            cursor = _read_cursor(options.cursor, question)
+            state = await self._pinned(cursor.version)
+        picture = await self._picture(state, image, upload, stages)
+        query = _query(options, picture)
+        allowed = await self._allowed(state, options.filter)
+        ranking = Ranking(
+            visual_weight=options.visual_weight,
+            limit=options.limit,
+            allowed=allowed,
+            exclude_row=picture.row if picture else None,
+            score_threshold=options.score_threshold,
+            diversity=options.diversity,
+        )
+        if _needs_words(state, query):
+            begin = time.perf_counter()
+            vectors = await self._embeddings.submit((state, query))
+            stages["attach"] = time.perf_counter() - begin
+            page = await self._ranked(state, vectors, ranking, cursor, stages)
+        else:
+            vectors, page = await self._attached_and_ranked(state, query, ranking, cursor, stages)
+        more = page.more
+        next_cursor = None
+        if more is not None:
+            question = question or _question(options, upload)
+            next_cursor = replace(more, version=state.version, question=question).encode()
+        hits = _hits(state, page)
+        body: dict[str, Any] = {}
+        if options.explain:
+            body["explain"] = explain_edges(state, vectors)
+            for hit, tags in zip(hits, explain_hits(state, vectors, page), strict=True):
+                hit["explain"] = {"tags": tags}
+        record = state.records.fragment
+        body["hits"] = [_with_record(hit, record(row)) for hit, row in zip(hits, page.rows, strict=True)]
+        body["attach"] = vectors.attach
+        body["index_version"] = state.version
+        stages["total"] = time.perf_counter() - start
+        body["took_ms"] = {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}
+        body["next_cursor"] = next_cursor
+        self._observe(stages)
+        return orjson.dumps(body)
+
+    async def _pinned(self, version: str) -> ServingState:
+        current = self.states.current
+        if current.version == version:
+            return current
+        pinned = await self.run(lambda: self.states.pinned(version))
+        if pinned is None:
+            raise CursorGone(
+                f"The snapshot {version} that the cursor is pinned to is gone",
+                hint="Ask again without the cursor.",
+                errors=[("/cursor", "its snapshot is gone")],
+            )
+        return pinned
+
+    async def _attached_and_ranked(
+        self,
+        state: ServingState,
+        query: Query,
+        ranking: Ranking,
+        cursor: Cursor | None,
+        stages: dict[str, float],
+    ) -> tuple[QueryVectors, Page]:
+        def work() -> tuple[QueryVectors, Page]:
+            begin = time.perf_counter()
+            vectors = state.engine.embed(query)
+            attached = time.perf_counter()
+            page = rank(state.engine, vectors, ranking, cursor)
+            done = time.perf_counter()
+            stages["attach"] = attached - begin
+            stages["search"] = done - attached
+            state.pace.record(done - begin)
+            return vectors, page
+
+        if state.pace.is_quick and _is_small(ranking, cursor):
+            return work()
+        return await self.run(work)
+
+    async def _ranked(
+        self,
+        state: ServingState,
+        vectors: QueryVectors,
+        ranking: Ranking,
+        cursor: Cursor | None,
+        stages: dict[str, float],
+    ) -> Page:
+        def work() -> Page:
+            begin = time.perf_counter()
+            page = rank(state.engine, vectors, ranking, cursor)
+            stages["search"] = time.perf_counter() - begin
+            return page
+
+        return work() if state.pace.is_quick and _is_small(ranking, cursor) else await self.run(work)
+
+    async def _allowed(self, state: ServingState, asked: Filter | None) -> Int64Array | None:
+        if asked is None or not (asked.must or asked.should or asked.must_not):
+            return None
+        name = asked.model_dump_json()
+        rows = state.filters.known(name)
+        if rows is not None:
+            return rows
+        row_filter = RowFilter(
+            tuple(map(_clause, asked.must)),
+            tuple(map(_clause, asked.should)),
+            tuple(map(_clause, asked.must_not)),
+        )
+        return await self.run(lambda: state.filters.allowed(row_filter, name))
+
+    # -- pictures of queries
+
+    async def _picture(
+        self, state: ServingState, image: ImageRef | None, upload: bytes | None, stages: dict[str, float]
+    ) -> _Picture | None:
+        if upload is not None:
+            return await self._encoded(state, upload, "#form/image", stages)
+        if image is None:
+            return None
+        if image.id is not None:
+            return await self._by_id(state, image.id)
+        if image.data is not None:
+            try:
+                data = base64.b64decode(image.data, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise InvalidRequest.at("/image/data", f"this is not base64: {error}") from error
+            return await self._encoded(state, data, "/image/data", stages)
+        return await self._encoded(state, await self._fetch(image.url or ""), "/image/url", stages)
+
+    async def _by_id(self, state: ServingState, image_id: str) -> _Picture:
+        row = state.engine.row_of(image_id)
+        if row is not None:
+            return _Picture(None, row)
+        try:
+            features = await self.run(lambda: self.catalogue.stored_features(image_id, state.encoder_spec))
+        except NotFound as error:
+            raise UnknownImage(
+                error.message, hint=error.hint, errors=[("/image/id", error.message)]
+            ) from error
+        return _Picture(features)
+
+    async def _encoded(
+        self, state: ServingState, data: bytes, where: str, stages: dict[str, float]
+    ) -> _Picture:
+        try:
+            return _Picture(await self._pictures.features(data, state.encoder_spec, stages))
+        except BadInput as error:
+            raise UnusablePicture(error.message, hint=error.hint, errors=[(where, error.message)]) from error
+
+    async def _fetch(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise SettingOff(
+                "This server does not fetch pictures by address",
+                hint="The setting url_fetch (IMSAGE_URL_FETCH=true) turns it on.",
+                errors=[("/image/url", "fetching is off")],
+            )
+        try:
+            return await self._fetcher.fetch(url)
+        except BadInput as error:
+            raise UnusablePicture(
+                error.message, hint=error.hint, errors=[("/image/url", error.message)]
+            ) from error
+
+    # -- tags
+
+    async def predict(self, request: PredictRequest) -> bytes:
+        """The JSON of the likeliest tags of a picture, the likeliest first, scores in [0, 1]."""
+        start = time.perf_counter()
+        stages: dict[str, float] = {}
+        state = self.states.current
+        picture = await self._picture(state, request.image, None, stages)
+        if picture is None:
+            raise InvalidRequest.at("/image", "give a picture")
+        features = picture.features if picture.row is None else state.engine.image_features(picture.row)
+        if features is None:
+            raise InvalidRequest.at("/image", "there are no features of this picture")
+        known = features
+        tags = await self.run(lambda: state.engine.predict_tags(known, request.limit)[0])
+        stages["total"] = time.perf_counter() - start
+        self._observe(stages)
+        return orjson.dumps(
+            {
+                "tags": [{"name": name, "score": round(float(score), 6)} for name, score in tags],
+                "index_version": state.version,
+                "took_ms": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()},
+            }
+        )
+
+
+def _query(options: SearchOptions, picture: _Picture | None) -> Query:
+    tags = tuple(
+        QueryTag(_tag_name(tag.name, number), tag.weight)
+        for number, tag in enumerate(options.tags)
+        if tag.weight
+    )
+    if picture is None and not tags and options.text is None:
+        raise EmptyQuery("All tags of the query have weight 0", hint="Give one of them a weight.")
+    if picture is None:
+        return Query(images=None, tags=tags, text=options.text, attach=options.attach)
+    return Query(
+        images=picture.features,
+        tags=tags,
+        text=options.text,
+        attach=options.attach,
+        indexed_row=picture.row,
+    )
+
+
+def _tag_name(name: str, number: int) -> str:
+    try:
+        return normalise_tag(name)
+    except BadInput as error:
+        raise InvalidRequest.at(f"/tags/{number}", error.message) from error
+
+
+def _needs_words(state: ServingState, query: Query) -> bool:
+    """Whether the text encoder has to be asked, which takes milliseconds."""
+    return query.text is not None or any(tag_key(tag.name) not in state.tag_numbers for tag in query.tags)
+
+
+def _is_small(ranking: Ranking, cursor: Cursor | None) -> bool:
+    return ranking.diversity == 0 and ranking.limit + (cursor.seen if cursor else 0) <= _FEW
+
+
+def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:
+    # A batch may span the moment when a new snapshot came; each query keeps its own.
+    vectors: dict[int, QueryVectors] = {}
+    for state in {state for state, _ in batch}:
+        mine = [number for number, (other, _) in enumerate(batch) if other is state]
+        answers = state.engine.embed_many([batch[number][1] for number in mine])
+        vectors.update(zip(mine, answers, strict=True))
+    return [vectors[number] for number in range(len(batch))]
+
+
+def _clause(condition: Condition) -> Clause:
+    if condition.range is not None:
+        return Clause(condition.key, "range", condition.range)
+    if condition.any is not None:
+        return Clause(condition.key, "any", condition.any)
+    if condition.exists is not None:
+        return Clause(condition.key, "exists", condition.exists)
+    return Clause(condition.key, "match", condition.match)
+
+
+def _question(options: SearchOptions, upload: bytes | None) -> str:
+    body = options.model_dump_json(exclude={"cursor", "limit", "explain"}).encode()
+    return fingerprint(body, upload or b"")
+
+
+def _read_cursor(text: str, question: str) -> Cursor:
+    try:
+        cursor = Cursor.decode(text)
+    except BadCursor as error:
+        raise InvalidRequest.at("/cursor", str(error)) from error
+    if cursor.question != question:
+        raise InvalidRequest.at("/cursor", "this cursor belongs to another question; repeat the same one")
+    return cursor
+
+
+def _hits(state: ServingState, page: Page) -> list[dict[str, Any]]:
+    ids = state.engine.image_ids
+    return [
+        {"id": ids[row], "score": score, "visual": visual, "conceptual": conceptual}
+        for row, score, visual, conceptual in zip(
+            page.rows, page.score, page.visual, page.conceptual, strict=True
+        )
+    ]
+
+
+def _with_record(hit: dict[str, Any], record: bytes) -> orjson.Fragment:
+    # Both are JSON objects: the end of the one and the beginning of the other become one comma.
+    return orjson.Fragment(orjson.dumps(hit)[:-1] + b"," + record[1:])

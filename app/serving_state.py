@@ -1,0 +1,252 @@
+"""What one answer is made from, and how a running service moves from one snapshot to the next.
+
+An answer takes one `ServingState` at its start and uses nothing else, so it can never mix two snapshots.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import orjson
+import structlog
+
+from app.filtering import FilterIndex
+from app.tag_completion import TagCompletion
+from gnn.encoders.base import EncoderSpec, TextEncoder
+from gnn.query import QueryEngine
+from graph_store.arrays import Int64Array
+from graph_store.csr import Csr
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError, NothingToServe
+from graph_store.record_table import RecordTable
+from graph_store.snapshot import Snapshot, last_good
+from graph_store.tag_names import tag_key
+
+_KEPT_OLD_STATES = 2
+_NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
+
+
+class Pace:
+    """How long a plain search takes here lately: whether the event loop may do it or a thread should."""
+
+    _QUICK_SECONDS = 0.002
+    _WEIGHT_OF_NEW = 0.1
+
+    def __init__(self) -> None:
+        # The first search meets cold memory maps, so it goes to a thread.
+        self._seconds = 1.0
+        self._measured = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a hop to a thread would cost more than it frees."""
+        return self._seconds < self._QUICK_SECONDS
+
+    def record(self, seconds: float) -> None:
+        """Take one search into the moving average."""
+        if self._measured:
+            seconds = self._seconds + self._WEIGHT_OF_NEW * (seconds - self._seconds)
+        self._measured = True
+        self._seconds = seconds
+
+
+@dataclass(frozen=True, eq=False)
+class ServingState:
+    """One opened snapshot with everything that is derived from it. Nothing in it changes, but what is built
+    lazily.
+    """
+
+    snapshot: Snapshot
+    engine: QueryEngine
+    records: RecordTable
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def version(self) -> str:
+        """The snapshot's version."""
+        return self.snapshot.version
+
+    @cached_property
+    def encoder_spec(self) -> EncoderSpec:
+        """The encoder that made the snapshot's features."""
+        return EncoderSpec.from_dict(self.snapshot.manifest["encoder"])
+
+    @cached_property
+    def tag_numbers(self) -> dict[str, int]:
+        """Tag index by `tag_key` of its name."""
+        return {tag_key(name): number for number, name in enumerate(self.engine.tag_names)}
+
+    @cached_property
+    def completion(self) -> TagCompletion:
+        """Tags by the beginnings of their words."""
+        return TagCompletion(self.engine.tag_names, self.engine.tag_counts)
+
+    @cached_property
+    def filters(self) -> FilterIndex:
+        """Filters over this snapshot's rows."""
+        graph = self.engine.graph
+
+        def rows_of_tag(name: str) -> Int64Array:
+            number = self.tag_numbers.get(tag_key(name))
+            return _NO_ROWS if number is None else graph.images_of_tag.row(number)[0]
+
+        return FilterIndex(
+            num_rows=self.engine.num_images,
+            rows_of_tag=rows_of_tag,
+            tagged=lambda: np.flatnonzero(graph.tags_of_image.degrees()).astype(np.int64, copy=False),
+            attributes=lambda: (
+                orjson.loads(self.records.fragment(row))["attributes"]
+                for row in range(self.engine.num_images)
+            ),
+        )
+
+    def neighbours(self, row: int) -> dict[str, Any]:
+        """The edges of an indexed image, as JSON values."""
+        graph, ids = self.engine.graph, self.engine.image_ids
+        similar = sorted(_edges(graph.similar, row), key=lambda edge: (-edge[1], edge[0]))
+        tags = _edges(graph.tags_of_image, row)
+        return {
+            "id": ids[row],
+            "similar": [{"id": ids[other], "weight": weight} for other, weight in similar],
+            "tags": self._weighted(tags),
+            "related": {
+                self.engine.tag_names[tag]: self._weighted(_edges(graph.related, tag)) for tag, _ in tags
+            },
+            "index_version": self.version,
+        }
+
+    def _weighted(self, edges: list[tuple[int, float]]) -> list[dict[str, Any]]:
+        names = self.engine.tag_names
+        ordered = sorted(edges, key=lambda edge: (-edge[1], edge[0]))
+        return [{"name": names[tag], "weight": weight} for tag, weight in ordered]
+
+
+def _edges(relation: Csr, row: int) -> list[tuple[int, float]]:
+    senders, weights = relation.row(row)
+    return [(int(sender), round(float(weight), 6)) for sender, weight in zip(senders, weights, strict=True)]
+
+
+@dataclass(eq=False)
+class ServingStates:
+    """The state that is served now, and lately served ones for cursors that are pinned to them.
+
+    `refresh` does the work (seconds, when there is a new snapshot); call it off the event loop. `current`
+    never waits.
+    """
+
+    data_dir: DataDir
+    text_encoder: Callable[[Snapshot], TextEncoder | None]
+    on_change: Callable[[], None] = field(default=lambda: None)
+
+    def __post_init__(self) -> None:
+        self._state: ServingState | None = None
+        self._problem: str = "the service has only just started"
+        # No signature is equal to this, so the first look is a change.
+        self._seen: object = object()
+        self._old: OrderedDict[str, ServingState] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def current(self) -> ServingState:
+        """The state to answer from. Raises NothingToServe."""
+        state = self._state
+        if state is None:
+            raise NothingToServe(
+                f"There is nothing to serve: {self._problem}", hint="Build an index with `imsage build`."
+            )
+        return state
+
+    @property
+    def serving(self) -> ServingState | None:
+        """The state to answer from, None where there is none."""
+        return self._state
+
+    @property
+    def problem(self) -> str:
+        """Why the newest snapshot is not what is served; empty when all is well."""
+        return self._problem
+
+    def changed(self) -> bool:
+        """Whether CURRENT is another file than `refresh` last looked at. One stat call."""
+        return self._signature() != self._seen
+
+    def refresh(self) -> None:
+        """Serve what CURRENT names; when that is damaged, go on with what is served, or else with the last
+        good one.
+        """
+        with self._lock:
+            self._seen = self._signature()
+            try:
+                self._move_to(Snapshot.open(self.data_dir))
+                self._problem = ""
+            except ImsageError as error:
+                self._problem = str(error)
+                structlog.get_logger().error("snapshot_refused", reason=str(error))
+                if self._state is None:
+                    self._fall_back()
+            self.on_change()
+
+    def pinned(self, version: str) -> ServingState | None:
+        """The state of that version: served now or lately, or opened from the disk again; None when it is
+        gone.
+        """
+        state = self._state
+        if state is not None and state.version == version:
+            return state
+        with self._lock:
+            if version in self._old:
+                self._old.move_to_end(version)
+                return self._old[version]
+            try:
+                opened = self._open(Snapshot.open(self.data_dir, version))
+            except ImsageError:
+                return None
+            self._keep(opened)
+            return opened
+
+    def _signature(self) -> object:
+        try:
+            stat = self.data_dir.current_path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+    def _fall_back(self) -> None:
+        try:
+            snapshot = last_good(self.data_dir)
+            if snapshot is not None:
+                self._move_to(snapshot)
+        except ImsageError as error:
+            structlog.get_logger().error("no_snapshot_to_fall_back_to", reason=str(error))
+
+    def _move_to(self, snapshot: Snapshot) -> None:
+        before = self._state
+        if before is not None and before.version == snapshot.version:
+            return
+        self._state = self._open(snapshot)
+        if before is not None:
+            self._keep(before)
+        structlog.get_logger().info(
+            "snapshot_served",
+            version=snapshot.version,
+            images=self._state.engine.num_images,
+            before=before.version if before else None,
+        )
+
+    def _open(self, snapshot: Snapshot) -> ServingState:
+        return ServingState(
+            snapshot,
+            QueryEngine.open(snapshot, self.text_encoder(snapshot)),
+            RecordTable.open(snapshot.path("records")),
+        )
+
+    def _keep(self, state: ServingState) -> None:
+        self._old[state.version] = state
+        while len(self._old) > _KEPT_OLD_STATES:
+            self._old.popitem(last=False)

@@ -1,0 +1,171 @@
+"""Every error is a whole RFC 9457 problem that points at what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from graph_store.data_dir import DataDir
+from tests.api.conftest import problem, serving
+
+BAD_BODIES: list[tuple[dict[str, Any], str]] = [
+    ({}, ""),
+    ({"tags": []}, ""),
+    ({"tags": ["red"], "visual_weight": 1.01}, "/visual_weight"),
+    ({"tags": ["red"], "visual_weight": -0.1}, "/visual_weight"),
+    ({"tags": ["red"], "visual_weight": "0.5"}, "/visual_weight"),
+    ({"tags": ["red"], "limit": 0}, "/limit"),
+    ({"tags": ["red"], "limit": 1001}, "/limit"),
+    ({"tags": ["red"], "limit": 1.5}, "/limit"),
+    ({"tags": ["red"], "colour": "blue"}, "/colour"),
+    ({"tags": ["red"], "attach": "none"}, "/attach"),
+    ({"tags": ["red"], "diversity": 2}, "/diversity"),
+    ({"tags": ["red"], "explain": "yes"}, "/explain"),
+    ({"tags": ["red"], "score_threshold": None}, ""),
+    ({"tags": [""]}, "/tags/0/name"),
+    ({"tags": ["x" * 301]}, "/tags/0/name"),
+    ({"tags": [{"name": "red", "weight": 1e9}]}, "/tags/0/weight"),
+    ({"tags": [{"name": "red", "wait": 1}]}, "/tags/0/wait"),
+    ({"tags": [3]}, "/tags/0"),
+    ({"text": "  "}, "/text"),
+    ({"image": {}}, "/image"),
+    ({"image": {"id": "a", "url": "http://b"}}, "/image"),
+    ({"image": {"id": None}}, "/image"),
+    ({"image": {"id": "a", "size": 3}}, "/image/size"),
+    ({"image": "a"}, "/image"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "year"}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "year", "match": 1, "any": [1]}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "year", "match": {}}]}}, "/filter/must/0/match"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "year", "range": {}}]}}, "/filter/must/0/range"),
+    (
+        {"tags": ["red"], "filter": {"must": [{"key": "y", "range": {"gt": 1, "lt": "b"}}]}},
+        "/filter/must/0/range",
+    ),
+    ({"tags": ["red"], "filter": {"must": [{"key": "tags", "range": {"gt": 1}}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "tags", "match": 1}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"may": []}}, "/filter/may"),
+    ({"tags": ["red"], "cursor": "x"}, "/cursor"),
+]
+
+
+@pytest.mark.parametrize(("body", "pointer"), BAD_BODIES, ids=[str(body)[:60] for body, _ in BAD_BODIES])
+def test_a_wrong_field_is_pointed_at(client: TestClient, body: dict[str, Any], pointer: str) -> None:
+    answer = problem(client.post("/v1/search", json=body), 422, "invalid-request")
+    assert pointer in [error["pointer"] for error in answer["errors"]]
+    assert answer["instance"] == "/v1/search"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"a"', b"\xff", b'{"visual_weight": NaN, "tags": ["a"]}']
+)
+def test_what_is_no_json_object_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/v1/search", content=body, headers={"content-type": "application/json"})
+    problem(response, 422, "invalid-request")
+
+
+def test_a_tag_that_is_no_unicode_is_refused(client: TestClient) -> None:
+    response = client.post(
+        "/v1/search", content=b'{"tags": ["\\ud800"]}', headers={"content-type": "application/json"}
+    )
+    problem(response, 422)
+
+
+def test_a_body_of_another_type_is_refused(client: TestClient) -> None:
+    response = client.post("/v1/search", content=b"{}", headers={"content-type": "text/plain"})
+    problem(response, 415, "unsupported-media-type")
+    problem(client.post("/v1/search/upload", json={}), 415, "unsupported-media-type")
+
+
+def test_a_path_that_is_not_there_and_a_method_that_is_not_possible(client: TestClient) -> None:
+    assert problem(client.get("/v2/nothing"), 404, "not-found")["instance"] == "/v2/nothing"
+    refused = client.get("/v1/search")
+    problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == "POST"
+
+
+def test_query_parameters_are_checked_as_well(client: TestClient) -> None:
+    body = problem(client.get("/v1/tags", params={"limit": "many"}), 422, "invalid-request")
+    assert body["errors"][0]["pointer"] == "#query/limit"
+    body = problem(client.get("/v1/tags", params={"prefx": "a"}), 422, "invalid-request")
+    assert body["errors"][0]["pointer"] == "#query/prefx"
+
+
+def test_an_upload_with_wrong_parts_is_pointed_at(client: TestClient) -> None:
+    def pointers(**request: Any) -> list[str]:
+        answer = problem(client.post("/v1/search/upload", **request), 422)
+        return [error["pointer"] for error in answer["errors"]]
+
+    picture = ("a.png", b"no picture", "image/png")
+    assert pointers(files={"query": ("q", b"{}")}) == ["#form/image"]
+    assert pointers(files={"image": picture}) == ["#form/image"]
+    assert pointers(files={"image": picture, "extra": picture}) == ["#form/extra"]
+    assert pointers(files={"image": picture}, data={"query": '{"limit": 0}'}) == ["#form/query/limit"]
+    assert pointers(files={"image": picture}, data={"query": '{"image": {"id": "a"}}'}) == [
+        "#form/query/image"
+    ]
+
+
+def test_a_broken_form_is_refused(client: TestClient) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    response = client.post("/v1/search/upload", content=b"--y\r\nnonsense", headers=headers)
+    assert response.status_code in (400, 422)
+    problem(response, response.status_code)
+
+
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(built_data_dir: DataDir) -> None:
+    with serving(built_data_dir.root, max_body_bytes=2048) as client:
+        body = b'{"text": "' + b"a" * 4000 + b'"}'
+        headers = {"content-type": "application/json"}
+        problem(client.post("/v1/search", content=body, headers=headers), 413, "body-too-large")
+        in_pieces = iter([body[:1500], body[1500:]])
+        problem(client.post("/v1/search", content=in_pieces, headers=headers), 413, "body-too-large")
+        upload = client.post("/v1/search/upload", files={"image": ("a.png", b"a" * 4000, "image/png")})
+        problem(upload, 413, "body-too-large")
+
+
+def test_a_picture_over_the_limits_is_refused(built_data_dir: DataDir) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "PNG")
+    body = {"image": {"data": base64.b64encode(buffer.getvalue()).decode()}}
+    with serving(built_data_dir.root, max_image_pixels=1024) as client:
+        answer = problem(client.post("/v1/search", json=body), 422, "bad-input")
+        assert answer["errors"][0]["pointer"] == "/image/data"
+
+
+def test_before_there_is_anything_to_serve_the_service_says_so(tmp_path: Any) -> None:
+    with serving(tmp_path) as client:
+        for response in (
+            client.post("/v1/search", json={"tags": ["a"]}),
+            client.get("/v1/index"),
+            client.get("/readyz"),
+            client.get("/v1/tags"),
+            client.get("/v1/images/a"),
+        ):
+            problem(response, 503, "nothing-to-serve")
+            assert response.headers["retry-after"]
+        assert client.get("/livez").json() == {"status": "ok"}
+        assert client.get("/").status_code == 200
+
+
+def test_an_unexpected_fault_is_a_problem_without_inner_details(
+    built_data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.api.conftest import service_of
+
+    async def broken(request: object) -> bytes:
+        raise RuntimeError("secret inner detail")
+
+    with serving(built_data_dir.root) as client:
+        # The fault is put in from outside: no request is known to cause one.
+        monkeypatch.setattr(service_of(client), "search", broken)
+        response = client.post("/v1/search", json={"tags": ["red"]})
+    body = problem(response, 500, "internal-error")
+    assert "secret" not in response.text and response.headers["x-request-id"]
+    assert "log" in body["detail"]

@@ -1,0 +1,155 @@
+"""A running service moves to a new snapshot, and past a damaged one, without a wrong answer."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from graph_store.data_dir import DataDir
+from graph_store.snapshot import Snapshot, SnapshotWriter
+from tests.api.conftest import problem, serving
+from tests.shapes import Shape
+
+
+def commit_copy(data_dir: DataDir) -> Snapshot:
+    """Make a new snapshot that holds the same as the current one."""
+    current = Snapshot.open(data_dir)
+    told = {"schema_version", "version", "created", "files"}
+    with data_dir.lock("test"), SnapshotWriter(data_dir) as writer:
+        for name in current.manifest["files"]:
+            shutil.copyfile(current.directory / name, writer.path(name))
+        return writer.commit({key: value for key, value in current.manifest.items() if key not in told})
+
+
+def damage(snapshot: Snapshot) -> str:
+    """Flip one bit in the largest file; returns its name."""
+    name = max(snapshot.manifest["files"], key=lambda file: snapshot.manifest["files"][file]["size"])
+    path = snapshot.directory / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    return str(name)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)
+
+
+def version(client: TestClient) -> str:
+    return str(client.get("/v1/index").json()["index_version"])
+
+
+def test_a_new_snapshot_is_served_without_a_failed_or_mixed_answer(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    with serving(built_copy.root) as client:
+        first = version(client)
+        body = {"image": {"id": indexed[0].id}, "limit": 5}
+        expected = client.post("/v1/search", json=body).json()["hits"]
+        stop = threading.Event()
+        answers: list[Any] = []
+
+        def ask() -> None:
+            while not stop.is_set():
+                answers.append(client.post("/v1/search", json=body))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        second = commit_copy(built_copy).version
+        wait_until(lambda: version(client) == second)
+        time.sleep(0.1)
+        stop.set()
+        thread.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["index_version"] for answer in answers} == {first, second}
+    assert all(answer.json()["hits"] == expected for answer in answers)
+
+
+def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    with serving(built_copy.root) as client:
+        first = client.post("/v1/search", json=body).json()
+        with_cursor = {**body, "cursor": first["next_cursor"]}
+        second = client.post("/v1/search", json=with_cursor).json()
+        newer = commit_copy(built_copy).version
+        wait_until(lambda: version(client) == newer)
+        assert client.post("/v1/search", json=with_cursor).json()["hits"] == second["hits"]
+        assert client.post("/v1/search", json=with_cursor).json()["index_version"] == first["index_version"]
+    with serving(built_copy.root) as client:
+        # Another process opens the older snapshot again, while it is there.
+        assert client.post("/v1/search", json=with_cursor).json()["hits"] == second["hits"]
+    shutil.rmtree(built_copy.snapshots_dir / first["index_version"])
+    with serving(built_copy.root) as client:
+        gone = problem(client.post("/v1/search", json=with_cursor), 410, "cursor-gone")
+        assert gone["errors"][0]["pointer"] == "/cursor"
+
+
+def test_a_damaged_new_snapshot_is_refused_by_name_and_the_old_one_serves(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    with serving(built_copy.root, snapshot_poll_seconds=0.01) as client:
+        first = version(client)
+        current = built_copy.current_path.read_bytes()
+        second = commit_copy(built_copy)
+        wait_until(lambda: version(client) == second.version)
+        built_copy.current_path.write_bytes(current)
+        wait_until(lambda: version(client) == first)
+        name = damage(second)
+        built_copy.current_path.write_text(f"{second.version}\n")
+        wait_until(lambda: client.get("/readyz").json()["status"] == "degraded")
+        ready = client.get("/readyz")
+        assert ready.status_code == 200 and name in ready.json()["detail"]
+        assert ready.json()["index_version"] == first
+        assert name in client.get("/v1/index").json()["degraded"]
+        assert client.post("/v1/search", json={"image": {"id": indexed[0].id}}).status_code == 200
+
+
+def test_a_service_that_starts_on_a_damaged_snapshot_serves_the_last_good_one(
+    built_copy: DataDir,
+) -> None:
+    first = Snapshot.open(built_copy).version
+    damage(commit_copy(built_copy))
+    with serving(built_copy.root) as client:
+        assert version(client) == first
+        assert client.get("/readyz").json()["status"] == "degraded"
+        mended = commit_copy_of(built_copy, first)
+        wait_until(lambda: version(client) == mended)
+        assert client.get("/readyz").json()["status"] == "ok"
+
+
+def commit_copy_of(data_dir: DataDir, version: str) -> str:
+    data_dir.current_path.write_text(f"{version}\n")
+    return commit_copy(data_dir).version
+
+
+def test_a_service_with_only_a_damaged_snapshot_is_not_ready(built_copy: DataDir) -> None:
+    name = damage(Snapshot.open(built_copy))
+    with serving(built_copy.root) as client:
+        body = problem(client.get("/readyz"), 503, "nothing-to-serve")
+        assert name in body["detail"]
+
+
+@pytest.mark.parametrize("what", ["catalogue", "thumbnails"])
+def test_search_goes_on_where_something_beside_the_snapshot_is_missing(
+    built_copy: DataDir, indexed: list[Shape], what: str
+) -> None:
+    if what == "catalogue":
+        built_copy.catalog_path.unlink()
+    else:
+        shutil.rmtree(built_copy.blobs_dir)
+    with serving(built_copy.root) as client:
+        assert client.post("/v1/search", json={"image": {"id": indexed[0].id}}).status_code == 200
+        assert client.get("/v1/index").status_code == 200
+        response = client.get(f"/v1/images/{indexed[0].id}/thumbnail")
+        problem(response, 503 if what == "catalogue" else 404)
