@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.ingest.blobs import original_path, thumbnail_path
+from app.ingest.pipeline import ingest
+from app.ingest.report import IngestReport
+from app.ingest.store import ENCODER_KEY
+from gnn.encoders.base import EncoderSpec
+from gnn.encoders.registry import image_encoder
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput, DataDirBusy, EncoderMismatch, UnknownName
+from graph_store.features import FeatureFile
+from tests.ingest.conftest import Draw, drawn, records, tags_of, with_features, write_rows
+
+
+def stored_features(data_dir: DataDir) -> dict[str, np.ndarray]:
+    """The feature of each image, as graph and search will find it."""
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        spec = EncoderSpec.from_dict(catalog.meta(ENCODER_KEY))
+        view = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim).view(catalog.next_row())
+        return {record.id: np.array(view[record.row]) for record in catalog.records()}
+
+
+def test_a_catalogue_is_stored_with_features_thumbnails_and_splits(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("images/1.jpg", seed=1, size=(500, 300))
+    draw("images/2.png", seed=2)
+    source = write_rows(
+        tmp_path / "tags.jsonl",
+        [
+            {"image": "images/1.jpg", "tags": ["dog"], "split": "test", "year": 1999},
+            {"image": "images/2.png", "id": "two", "caption": "two colours"},
+        ],
+    )
+
+    report = ingest(source, data_dir)
+
+    assert (report.seen, report.stored, report.unchanged, report.skipped) == (2, 2, 0, ())
+    found = records(data_dir)
+    assert found["images/1.jpg"].split == "test" and found["images/1.jpg"].attributes == {"year": 1999}
+    assert (found["images/1.jpg"].width, found["images/1.jpg"].height) == (500, 300)
+    assert found["two"].caption == "two colours"
+    for record in found.values():
+        with Image.open(thumbnail_path(data_dir, str(record.sha256))) as thumbnail:
+            assert max(thumbnail.size) <= 256
+        assert Path(str(record.path)).is_file()
+    encoder = image_encoder()
+    expected = encoder.encode(encoder.preprocess(drawn(2))[np.newaxis])[0]
+    np.testing.assert_allclose(stored_features(data_dir)["two"], expected, atol=1e-5)
+
+
+def test_a_second_run_finds_everything_unchanged(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    for seed in range(5):
+        draw(f"{seed}.png", seed=seed)
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": f"{seed}.png"} for seed in range(5)])
+    ingest(source, data_dir)
+    before = records(data_dir)
+
+    report = ingest(source, data_dir)
+
+    assert (report.seen, report.stored, report.unchanged) == (5, 0, 5)
+    assert records(data_dir) == before
+
+
+def test_only_what_changed_is_stored_again(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    rows: list[dict[str, Any]] = [{"image": f"{seed}.png", "tags": ["a"]} for seed in range(4)]
+    for seed in range(4):
+        draw(f"{seed}.png", seed=seed)
+    source = write_rows(tmp_path / "tags.jsonl", rows)
+    ingest(source, data_dir)
+    before = stored_features(data_dir)
+    rows[1]["tags"] = ["b"]
+    draw("2.png", seed=77, size=(41, 30))
+    write_rows(source, rows)
+
+    report = ingest(source, data_dir)
+
+    assert (report.stored, report.unchanged) == (2, 2)
+    after = stored_features(data_dir)
+    assert [bool(np.array_equal(before[name], after[name])) for name in before] == [True, True, False, True]
+    assert tags_of(records(data_dir)["1.png"]) == ["b"]
+
+
+def test_keywords_folders_and_sidecars_of_a_folder_all_become_tags(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    subject = (
+        b'<r xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        b"<dc:subject><rdf:Bag><rdf:li>lighthouse</rdf:li></rdf:Bag></dc:subject></r>"
+    )
+    draw("source/coast/1.jpg", xmp=subject)
+    (tmp_path / "source" / "coast" / "1.txt").write_text("sea")
+    (tmp_path / "source" / "readme.md").write_text("# Pictures")
+
+    report = ingest(tmp_path / "source", data_dir)
+
+    assert tags_of(records(data_dir)["coast/1.jpg"]) == ["coast", "sea", "lighthouse"]
+    assert [skip.item for skip in report.skipped] == ["readme.md"]
+    assert ingest(tmp_path / "source", data_dir).unchanged == 1
+
+
+def bomb() -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    size = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+
+
+def test_every_kind_of_bad_picture_is_skipped_by_name_and_the_good_ones_are_stored(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    whole = draw("good.png").read_bytes()
+    bad: dict[str, tuple[bytes, str]] = {
+        "zero.jpg": (b"", "zero bytes"),
+        "cut.png": (whole[:-30], "cut short"),
+        "text.jpg": (b"just text", "not a picture"),
+        "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        "bomb.png": (bomb(), "bomb"),
+    }
+    for name, (data, _) in bad.items():
+        (tmp_path / name).write_bytes(data)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    images = [*bad, "good.png", "gone.jpg", "pipe.jpg", "folder.jpg", "good.png"]
+    source = write_rows(tmp_path / "tags.jsonl", [*({"image": name} for name in images), "{broken"])
+
+    report = ingest(source, data_dir)
+
+    assert (report.seen, report.stored) == (11, 1)
+    reasons = {(skip.line, skip.item): skip.reason for skip in report.skipped}
+    for line, (name, (_, reason)) in enumerate(bad.items(), start=1):
+        assert reason in reasons[(line, name)]
+    assert "cannot be read" in reasons[(7, "gone.jpg")]
+    assert "not a file" in reasons[(8, "pipe.jpg")] and "not a file" in reasons[(9, "folder.jpg")]
+    assert "already used" in reasons[(10, "good.png")]
+    assert "not valid JSON" in reasons[(11, "{broken")]
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        assert catalog.skips("ingest-000001") == list(report.skipped)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_an_unreadable_picture_is_skipped_by_name(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    draw("good.png")
+    draw("secret.png").chmod(0)
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "good.png"}, {"image": "secret.png"}])
+
+    (skip,) = ingest(source, data_dir).skipped
+
+    assert skip.item == "secret.png" and "Permission denied" in skip.reason
+
+
+def test_unicode_tags_are_stored_and_overlong_ones_are_noted(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    tags = ["北京 🐕", "x" * 300, "y" * 301]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png", "tags": tags}])
+
+    report = ingest(source, data_dir)
+
+    assert tags_of(records(data_dir)["1.png"]) == tags[:2]
+    assert report.stored == 1 and report.skipped == ()
+    assert [note.item for note in report.notes] == ["1.png"] and "301" in report.notes[0].reason
+
+
+@pytest.mark.parametrize("rows", [[], ["", " "]])
+def test_an_empty_catalogue_is_refused(tmp_path: Path, data_dir: DataDir, rows: list[str]) -> None:
+    with pytest.raises(BadInput, match="holds no images"):
+        ingest(write_rows(tmp_path / "tags.jsonl", rows), data_dir)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, data_dir: DataDir) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="holds no images"):
+        ingest(tmp_path / "empty", data_dir)
+
+
+def test_a_source_of_which_nothing_can_be_used_is_refused_with_the_first_reason(
+    tmp_path: Path, data_dir: DataDir
+) -> None:
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "gone.jpg"}, {"image": "gone-too.jpg"}])
+
+    with pytest.raises(BadInput, match=r"None of the 2 images.*gone\.jpg"):
+        ingest(source, data_dir)
+
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        assert len(catalog.skips()) == 2
+
+
+def test_strict_stops_at_the_first_bad_row_and_names_it(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}, {"image": "gone.png"}])
+
+    with pytest.raises(BadInput, match=r"tags\.jsonl, line 2: gone\.png"):
+        ingest(source, data_dir, strict=True)
+
+    assert list(records(data_dir)) == ["1.png"]
+
+
+def test_originals_are_kept_when_asked_also_of_images_stored_before(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    picture = draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    ingest(source, data_dir)
+
+    report = ingest(source, data_dir, keep_originals=True)
+
+    digest = str(records(data_dir)["1.png"].sha256)
+    assert report.stored == 1
+    assert original_path(data_dir, digest).read_bytes() == picture.read_bytes()
+    assert ingest(source, data_dir, keep_originals=True).unchanged == 1
+
+
+def test_a_second_process_is_refused(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    with data_dir.lock("train"), pytest.raises(DataDirBusy, match="train"):
+        ingest(source, data_dir)
+
+
+def test_an_unknown_encoder_is_refused_before_anything_is_written(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+
+    with pytest.raises(UnknownName):
+        ingest(source, data_dir, encoder="resnet")
+
+    assert not data_dir.root.exists()
+
+
+def test_progress_reaches_its_total(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    class Counting:
+        total: int | None = None
+        done = 0
+
+        @contextmanager
+        def phase(self, name: str, total: int | None = None) -> Any:
+            self.total = total
+            yield self.advance
+
+        def advance(self, done: int) -> None:
+            self.done += done
+
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}, {"image": "gone.png"}, "nonsense"])
+    for _ in range(2):
+        progress = Counting()
+        ingest(source, data_dir, progress=progress)
+        assert progress.done == progress.total == 3
+
+
+# -- features brought along
+
+
+def test_brought_features_are_joined_by_id_with_or_without_pictures(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"id": "b"}, {"id": "a", "image": "1.png"}])
+
+    report = with_features(source, data_dir, ["a", "b", "never asked for"])
+
+    assert report.stored == 2
+    vectors = np.load(tmp_path / "features.npy")
+    found = stored_features(data_dir)
+    np.testing.assert_allclose(found["a"], vectors[0] / np.linalg.norm(vectors[0]), atol=1e-6)
+    np.testing.assert_allclose(found["b"], vectors[1] / np.linalg.norm(vectors[1]), atol=1e-6)
+    kept = records(data_dir)
+    assert thumbnail_path(data_dir, str(kept["a"].sha256)).is_file()
+    assert kept["b"].path is None and kept["b"].sha256 is None
+    assert with_features(source, data_dir, ["a", "b", "never asked for"]).unchanged == 2
+
+
+def test_nan_features_and_missing_ones_are_skipped_by_name(tmp_path: Path, data_dir: DataDir) -> None:
+    source = write_rows(tmp_path / "tags.jsonl", [{"id": name} for name in ("good", "nan", "missing")])
+    vectors = np.eye(2, dtype=np.float32)
+    vectors[1, 0] = np.nan
+    np.save(tmp_path / "f.npy", vectors)
+    (tmp_path / "f.ids.txt").write_text("good\nnan\n")
+
+    report = ingest(source, data_dir, features=tmp_path / "f.npy", encoder="precomputed:mine")
+
+    assert report.stored == 1
+    assert [(skip.item, skip.line) for skip in report.skipped] == [("nan", 2), ("missing", 3)]
+    assert "NaN" in report.skipped[0].reason
+
+
+def test_a_row_with_neither_picture_nor_features_is_skipped(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}, {"id": "alone"}])
+
+    (skip,) = ingest(source, data_dir).skipped
+
+    assert skip.item == "alone" and "no features were brought" in skip.reason
+
+
+def test_features_of_another_dimension_or_encoder_are_refused(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png", "id": "a"}])
+    with_features(source, data_dir, ["a"])
+    np.save(tmp_path / "features.npy", np.ones((1, 9), dtype=np.float32))
+
+    with pytest.raises(EncoderMismatch, match="dim"):
+        ingest(source, data_dir, features=tmp_path / "features.npy")
+    with pytest.raises(EncoderMismatch, match="precomputed"):
+        ingest(source, data_dir)
+
+
+def test_precomputed_without_a_file_is_refused(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    with pytest.raises(BadInput, match="--features"):
+        ingest(source, data_dir, encoder="precomputed")
+
+
+# -- what must hold at the end
+
+
+def test_a_lost_item_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="lost"):
+        IngestReport(seen=3, stored=1, unchanged=1, skipped=())
+
+
+def test_attributes_too_deep_to_store_are_a_named_skip(
+    tmp_path: Path, data_dir: DataDir, draw: Callable[..., Path]
+) -> None:
+    draw("1.png")
+    deep = '{"image": "1.png", "id": "deep", "x": ' + "[" * 400 + "]" * 400 + "}"
+    source = write_rows(tmp_path / "tags.jsonl", [deep, {"image": "1.png", "id": "fine", "x": [[1]]}])
+
+    (skip,) = ingest(source, data_dir).skipped
+
+    assert skip.item == "deep" and "attributes" in skip.reason
