@@ -2,10 +2,10 @@
 
     python benchmarks/encode_throughput.py FOLDER [--images 600] [--rounds 5]
 
-`forward` encodes pictures that were decoded before; `end to end` reads, decodes, preprocesses and encodes them
-as ingestion does (its own threads and batches). The two take turns, so that whatever else the machine does
-falls on both; each figure is the best round, beside the median, and the CPU seconds per picture of the process,
-which other programs hardly touch.
+`forward` encodes pictures that were decoded before; `end to end` reads, decodes, preprocesses and encodes
+them as ingestion does (its own threads and batches). The two take turns, so that whatever else the machine
+does falls on both. Each figure is the best round, beside the median, and the CPU time per picture of this
+process, which other programs hardly touch: cores / that time is the rate of an idle machine.
 """
 
 from __future__ import annotations
