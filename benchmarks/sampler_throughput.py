@@ -88,7 +88,7 @@ def compare(images: int, neighbours: int, steps: int) -> None:
 
     def learn(loss: torch.Tensor) -> None:
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward() without annotations
         optimizer.step()
 
     for name, step in (
