@@ -93,7 +93,7 @@ export class Why {
     return [
       element("section", {}, element("h3", {}, "Tags that spoke for it"), spoke.length
         ? contributions(spoke)
-        : element("p", { class: "quiet" }, "None: its look decided.")),
+        : element("p", { class: "quiet" }, hit.conceptual > 0 ? "No single tag: the pictures around it decided." : "None: its look decided.")),
       images.length ? element("section", {}, element("h3", {}, "Your query stands next to"),
         element("ul", { class: "neighbours" }, ...images.slice(0, NEIGHBOURS).map(({ id, weight }) =>
           element("li", {}, element("button", {
