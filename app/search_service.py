@@ -7,64 +7,50 @@ more. What may take longer (decoding, encoding, text, a filter's first use, a sl
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 
 from app.api.batching import Batcher
 from app.api.schemas import (
     BatchRequest,
-    Condition,
     Filter,
     ImageRef,
     PredictRequest,
     SearchOptions,
     SearchRequest,
 )
+from app.asked import cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
-from app.cursor import BadCursor, Cursor, fingerprint
+from app.cursor import Cursor
 from app.explain import explain_edges, explain_hits
-from app.fetch import PictureFetcher
-from app.filtering import Clause, RowFilter
-from app.query_pictures import QueryPictures
+from app.picture_finder import PictureFinder
 from app.ranking import Page, Ranking, rank
 from app.request_errors import (
     CursorGone,
     InvalidRequest,
     QueryOfBatch,
-    SettingOff,
-    UnknownImage,
-    UnusablePicture,
 )
 from app.serving_state import ServingState, ServingStates
 from app.settings import Settings
 from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
 from gnn.encoders.registry import text_encoder
-from gnn.query import Query, QueryTag, QueryVectors
-from graph_store.arrays import Float32Array, Int64Array
-from graph_store.errors import BadInput, EmptyQuery, ImsageError, NotFound
+from gnn.query import Query, QueryVectors
+from graph_store.arrays import Int64Array
+from graph_store.errors import ImsageError
 from graph_store.snapshot import Snapshot
-from graph_store.tag_names import normalise_tag, tag_key
+from graph_store.tag_names import tag_key
 
 T = TypeVar("T")
 
 _FEW = 200
 """Depths of search up to this many results are quick enough for the event loop, where the index is."""
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """The picture of a query, found: its features, and its row when the snapshot indexes it."""
-
-    features: Float32Array | None
-    row: int | None = None
 
 
 class SearchService:
@@ -82,12 +68,7 @@ class SearchService:
         self._texts: dict[EncoderSpec, TextEncoder] = {}
         self.states = ServingStates(settings.data_dir, self._text_encoder, on_change)
         self.catalogue = CatalogueReader(settings.data_dir)
-        self._pictures = QueryPictures(settings)
-        self._fetcher = (
-            PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout)
-            if settings.url_fetch
-            else None
-        )
+        self._pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
         self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
         self._embeddings: Batcher[tuple[ServingState, Query], QueryVectors] = Batcher(
@@ -107,9 +88,7 @@ class SearchService:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        if self._fetcher is not None:
-            await self._fetcher.close()
-        self._pictures.close()
+        await self._pictures.close()
         self._text_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
         self.catalogue.close()
@@ -131,7 +110,7 @@ class SearchService:
         if state is None:
             return
         try:
-            await self.run(lambda: self._pictures.load(state.encoder_spec))
+            await self.run(lambda: self._pictures.encoding.load(state.encoder_spec))
         except ImsageError:
             # Searching by id goes on; a query with a new picture is told the reason.
             return
@@ -143,8 +122,13 @@ class SearchService:
         spec = EncoderSpec.from_dict(recorded)
         encoder = self._texts.get(spec)
         if encoder is None:
-            encoder = text_encoder(spec.name)
-            check_same_encoder(spec, encoder.spec)
+            try:
+                encoder = text_encoder(spec.name)
+                check_same_encoder(spec, encoder.spec)
+            except ImsageError as error:
+                # Pictures and known tags can still be searched by; only unknown words are refused.
+                structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))
+                return None
             self._texts[spec] = encoder
         return encoder
 
@@ -190,11 +174,11 @@ class SearchService:
         cursor = None
         question = ""
         if options.cursor is not None:
-            question = _question(options, upload)
-            cursor = _read_cursor(options.cursor, question)
+            question = question_of(options, upload)
+            cursor = cursor_of(options.cursor, question)
             state = await self._pinned(cursor.version)
-        picture = await self._picture(state, image, upload, stages)
-        query = _query(options, picture)
+        picture = await self._pictures.find(state, image, upload, stages)
+        query = query_of(options, picture)
         allowed = await self._allowed(state, options.filter)
         ranking = Ranking(
             visual_weight=options.visual_weight,
@@ -214,7 +198,7 @@ class SearchService:
         more = page.more
         next_cursor = None
         if more is not None:
-            question = question or _question(options, upload)
+            question = question or question_of(options, upload)
             next_cursor = replace(more, version=state.version, question=question).encode()
         hits = _hits(state, page)
         body: dict[str, Any] = {}
@@ -291,65 +275,8 @@ class SearchService:
         rows = state.filters.known(name)
         if rows is not None:
             return rows
-        row_filter = RowFilter(
-            tuple(map(_clause, asked.must)),
-            tuple(map(_clause, asked.should)),
-            tuple(map(_clause, asked.must_not)),
-        )
+        row_filter = row_filter_of(asked)
         return await self.run(lambda: state.filters.allowed(row_filter, name))
-
-    # -- pictures of queries
-
-    async def _picture(
-        self, state: ServingState, image: ImageRef | None, upload: bytes | None, stages: dict[str, float]
-    ) -> _Picture | None:
-        if upload is not None:
-            return await self._encoded(state, upload, "#form/image", stages)
-        if image is None:
-            return None
-        if image.id is not None:
-            return await self._by_id(state, image.id)
-        if image.data is not None:
-            try:
-                data = base64.b64decode(image.data, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise InvalidRequest.at("/image/data", f"this is not base64: {error}") from error
-            return await self._encoded(state, data, "/image/data", stages)
-        return await self._encoded(state, await self._fetch(image.url or ""), "/image/url", stages)
-
-    async def _by_id(self, state: ServingState, image_id: str) -> _Picture:
-        row = state.engine.row_of(image_id)
-        if row is not None:
-            return _Picture(None, row)
-        try:
-            features = await self.run(lambda: self.catalogue.stored_features(image_id, state.encoder_spec))
-        except NotFound as error:
-            raise UnknownImage(
-                error.message, hint=error.hint, errors=[("/image/id", error.message)]
-            ) from error
-        return _Picture(features)
-
-    async def _encoded(
-        self, state: ServingState, data: bytes, where: str, stages: dict[str, float]
-    ) -> _Picture:
-        try:
-            return _Picture(await self._pictures.features(data, state.encoder_spec, stages))
-        except BadInput as error:
-            raise UnusablePicture(error.message, hint=error.hint, errors=[(where, error.message)]) from error
-
-    async def _fetch(self, url: str) -> bytes:
-        if self._fetcher is None:
-            raise SettingOff(
-                "This server does not fetch pictures by address",
-                hint="The setting url_fetch (IMSAGE_URL_FETCH=true) turns it on.",
-                errors=[("/image/url", "fetching is off")],
-            )
-        try:
-            return await self._fetcher.fetch(url)
-        except BadInput as error:
-            raise UnusablePicture(
-                error.message, hint=error.hint, errors=[("/image/url", error.message)]
-            ) from error
 
     # -- tags
 
@@ -358,7 +285,7 @@ class SearchService:
         start = time.perf_counter()
         stages: dict[str, float] = {}
         state = self.states.current
-        picture = await self._picture(state, request.image, None, stages)
+        picture = await self._pictures.find(state, request.image, None, stages)
         if picture is None:
             raise InvalidRequest.at("/image", "give a picture")
         features = picture.features if picture.row is None else state.engine.image_features(picture.row)
@@ -375,32 +302,6 @@ class SearchService:
                 "took_ms": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()},
             }
         )
-
-
-def _query(options: SearchOptions, picture: _Picture | None) -> Query:
-    tags = tuple(
-        QueryTag(_tag_name(tag.name, number), tag.weight)
-        for number, tag in enumerate(options.tags)
-        if tag.weight
-    )
-    if picture is None and not tags and options.text is None:
-        raise EmptyQuery("All tags of the query have weight 0", hint="Give one of them a weight.")
-    if picture is None:
-        return Query(images=None, tags=tags, text=options.text, attach=options.attach)
-    return Query(
-        images=picture.features,
-        tags=tags,
-        text=options.text,
-        attach=options.attach,
-        indexed_row=picture.row,
-    )
-
-
-def _tag_name(name: str, number: int) -> str:
-    try:
-        return normalise_tag(name)
-    except BadInput as error:
-        raise InvalidRequest.at(f"/tags/{number}", error.message) from error
 
 
 def _needs_words(state: ServingState, query: Query) -> bool:
@@ -420,31 +321,6 @@ def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVecto
         answers = state.engine.embed_many([batch[number][1] for number in mine])
         vectors.update(zip(mine, answers, strict=True))
     return [vectors[number] for number in range(len(batch))]
-
-
-def _clause(condition: Condition) -> Clause:
-    if condition.range is not None:
-        return Clause(condition.key, "range", condition.range)
-    if condition.any is not None:
-        return Clause(condition.key, "any", condition.any)
-    if condition.exists is not None:
-        return Clause(condition.key, "exists", condition.exists)
-    return Clause(condition.key, "match", condition.match)
-
-
-def _question(options: SearchOptions, upload: bytes | None) -> str:
-    body = options.model_dump_json(exclude={"cursor", "limit", "explain"}).encode()
-    return fingerprint(body, upload or b"")
-
-
-def _read_cursor(text: str, question: str) -> Cursor:
-    try:
-        cursor = Cursor.decode(text)
-    except BadCursor as error:
-        raise InvalidRequest.at("/cursor", str(error)) from error
-    if cursor.question != question:
-        raise InvalidRequest.at("/cursor", "this cursor belongs to another question; repeat the same one")
-    return cursor
 
 
 def _hits(state: ServingState, page: Page) -> list[dict[str, Any]]:

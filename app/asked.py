@@ -1,0 +1,75 @@
+"""From the body of a request to what the search takes: query, filter, cursor."""
+
+from __future__ import annotations
+
+from app.api.schemas import Condition, Filter, SearchOptions
+from app.cursor import BadCursor, Cursor, fingerprint
+from app.filtering import Clause, RowFilter
+from app.picture_finder import Picture
+from app.request_errors import InvalidRequest
+from gnn.query import Query, QueryTag
+from graph_store.errors import BadInput, EmptyQuery
+from graph_store.tag_names import normalise_tag
+
+
+def query_of(options: SearchOptions, picture: Picture | None) -> Query:
+    """The query. Raises InvalidRequest for a tag that is none, EmptyQuery when nothing has a weight."""
+    tags = tuple(
+        QueryTag(_tag_name(tag.name, number), tag.weight)
+        for number, tag in enumerate(options.tags)
+        if tag.weight
+    )
+    if picture is None and not tags and options.text is None:
+        raise EmptyQuery("All tags of the query have weight 0", hint="Give one of them a weight.")
+    if picture is None:
+        return Query(images=None, tags=tags, text=options.text, attach=options.attach)
+    return Query(
+        images=picture.features,
+        tags=tags,
+        text=options.text,
+        attach=options.attach,
+        indexed_row=picture.row,
+    )
+
+
+def _tag_name(name: str, number: int) -> str:
+    try:
+        return normalise_tag(name)
+    except BadInput as error:
+        raise InvalidRequest.at(f"/tags/{number}", error.message) from error
+
+
+def row_filter_of(asked: Filter) -> RowFilter:
+    """The filter of a request."""
+    return RowFilter(
+        tuple(map(_clause, asked.must)),
+        tuple(map(_clause, asked.should)),
+        tuple(map(_clause, asked.must_not)),
+    )
+
+
+def _clause(condition: Condition) -> Clause:
+    if condition.range is not None:
+        return Clause(condition.key, "range", condition.range)
+    if condition.any is not None:
+        return Clause(condition.key, "any", condition.any)
+    if condition.exists is not None:
+        return Clause(condition.key, "exists", condition.exists)
+    return Clause(condition.key, "match", condition.match)
+
+
+def question_of(options: SearchOptions, upload: bytes | None) -> str:
+    """The fingerprint of what is asked, for cursors: equal for all pages of one question."""
+    body = options.model_dump_json(exclude={"cursor", "limit", "explain"}).encode()
+    return fingerprint(body, upload or b"")
+
+
+def cursor_of(text: str, question: str) -> Cursor:
+    """The cursor in a request. Raises InvalidRequest when it is none, or belongs to another question."""
+    try:
+        cursor = Cursor.decode(text)
+    except BadCursor as error:
+        raise InvalidRequest.at("/cursor", str(error)) from error
+    if cursor.question != question:
+        raise InvalidRequest.at("/cursor", "this cursor belongs to another question; repeat the same one")
+    return cursor

@@ -1,0 +1,106 @@
+"""The picture of a query, however it is named: by id, in the body, by address, or uploaded."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass
+
+from app.api.schemas import ImageRef
+from app.catalogue_reader import CatalogueReader
+from app.fetch import PictureFetcher
+from app.query_pictures import QueryPictures
+from app.request_errors import InvalidRequest, SettingOff, UnknownImage, UnusablePicture
+from app.serving_state import ServingState
+from app.settings import Settings
+from graph_store.arrays import Float32Array
+from graph_store.errors import BadInput, NotFound
+
+_LONG_TEXT = 2**20
+"""Base64 of this length keeps the event loop for longer than a hop to a thread would."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was found: its features [1, dim], or its row when the snapshot indexes it."""
+
+    features: Float32Array | None
+    row: int | None = None
+
+
+class PictureFinder:
+    """Finds and encodes the pictures of queries."""
+
+    def __init__(self, settings: Settings, catalogue: CatalogueReader) -> None:
+        self.encoding = QueryPictures(settings)
+        self._catalogue = catalogue
+        self._fetcher = (
+            PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout)
+            if settings.url_fetch
+            else None
+        )
+
+    async def close(self) -> None:
+        """Close connections and stop threads."""
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        self.encoding.close()
+
+    async def find(
+        self, state: ServingState, image: ImageRef | None, upload: bytes | None, stages: dict[str, float]
+    ) -> Picture | None:
+        """The picture of a query, None where it has none. Raises RequestError, which points at the fault."""
+        if upload is not None:
+            return await self._encoded(state, upload, "#form/image", stages)
+        if image is None:
+            return None
+        if image.id is not None:
+            return await self._by_id(state, image.id)
+        if image.data is not None:
+            return await self._encoded(state, await self._from_base64(image.data), "/image/data", stages)
+        return await self._encoded(state, await self._fetch(image.url or ""), "/image/url", stages)
+
+    async def _from_base64(self, text: str) -> bytes:
+        try:
+            if len(text) < _LONG_TEXT:
+                return base64.b64decode(text, validate=True)
+            return await asyncio.to_thread(lambda: base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequest.at("/image/data", f"this is not base64: {error}") from error
+
+    async def _by_id(self, state: ServingState, image_id: str) -> Picture:
+        row = state.engine.row_of(image_id)
+        if row is not None:
+            return Picture(None, row)
+        try:
+            features = await asyncio.to_thread(
+                lambda: self._catalogue.stored_features(image_id, state.encoder_spec)
+            )
+        except NotFound as error:
+            raise UnknownImage(
+                error.message, hint=error.hint, errors=[("/image/id", error.message)]
+            ) from error
+        return Picture(features)
+
+    async def _encoded(
+        self, state: ServingState, data: bytes, where: str, stages: dict[str, float]
+    ) -> Picture:
+        try:
+            return Picture(await self.encoding.features(data, state.encoder_spec, stages))
+        except BadInput as error:
+            raise UnusablePicture(error.message, hint=error.hint, errors=[(where, error.message)]) from error
+
+    async def _fetch(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise SettingOff(
+                "This server does not fetch pictures by address",
+                hint="The setting url_fetch (IMSAGE_URL_FETCH=true) turns it on.",
+                errors=[("/image/url", "fetching is off")],
+            )
+        try:
+            return await self._fetcher.fetch(url)
+        except BadInput as error:
+            raise UnusablePicture(
+                error.message, hint=error.hint, errors=[("/image/url", error.message)]
+            ) from error

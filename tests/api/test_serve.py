@@ -1,0 +1,104 @@
+"""The server as it is started: real processes, a real port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.serve import serve
+from app.settings import Settings
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput, NothingToServe
+from tests.shapes import Shape
+
+START = "from app.serve import serve; from app.settings import load_settings; serve(load_settings())"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def started(data: Path, log: Path, **settings: Any) -> Iterator[httpx.Client]:
+    port = free_port()
+    chosen = Settings(data=data, port=port, **settings)
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START], env={**os.environ, **chosen.to_environment()}, stderr=stderr
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            until = time.monotonic() + 120
+            while True:
+                try:
+                    if client.get("/readyz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.1)
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=60)
+    assert code in (0, -signal.SIGTERM), log.read_text()
+
+
+def test_workers_share_a_snapshot_and_count_together(
+    built_data_dir: DataDir, tmp_path: Path, indexed: list[Shape]
+) -> None:
+    log = tmp_path / "log"
+    with started(built_data_dir.root, log, workers=2, log_format="json") as client:
+        answers = []
+        for _ in range(12):
+            # A connection of its own each time, so that both workers get some.
+            answer = httpx.post(
+                f"{client.base_url}/v1/search",
+                json={"image": {"id": indexed[0].id}, "limit": 3},
+                headers={"connection": "close", "x-request-id": "mine"},
+                timeout=60,
+                trust_env=False,
+            )
+            answers.append(answer.json()["hits"])
+        assert all(hits == answers[0] for hits in answers)
+        metrics = client.get("/metrics").text
+    total = [
+        line
+        for line in metrics.splitlines()
+        if line.startswith("imsage_requests_total") and "/v1/search" in line
+    ]
+    assert [line.split()[-1] for line in total] == ["12.0"]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    requests = [line for line in lines if line["event"] == "request" and line["path"] == "/v1/search"]
+    assert len(requests) == 12
+    assert all(line["request_id"] == "mine" and line["status"] == 200 for line in requests)
+
+
+def test_serving_nothing_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(NothingToServe, match="nothing to serve"):
+        serve(Settings(data=tmp_path))
+
+
+def test_an_address_that_is_taken_is_refused_by_name(built_data_dir: DataDir) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=rf"127\.0\.0\.1:{port}: another program listens there"):
+            serve(Settings(data=built_data_dir.root, port=port))
+    with pytest.raises(BadInput, match="Cannot listen"):
+        serve(Settings(data=built_data_dir.root, host="203.0.113.1"))
