@@ -11,12 +11,13 @@ const MORE_PICTURES = 8;
 /** Draws into `section`; `listeners`: {tag(name), image(id)}. Rejects with a Problem when there is nothing to serve. */
 export async function drawStart(section, listeners) {
   const popular = await tagsStartingWith("", TILES + CHIPS);
-  const asked = await Promise.allSettled(popular.slice(0, TILES).map(({ name }) =>
+  const tried = varied(popular, TILES);
+  const asked = await Promise.allSettled(tried.map(({ name }) =>
     search({ ...emptyQuery(), tags: [{ name, negated: false }], limit: PICTURES + MORE_PICTURES })));
   const answered = (at) => asked[at].status === "fulfilled";
   if (asked.length && !asked.some((_, at) => answered(at))) throw asked[0].reason;
   // One tag that cannot be searched for is no reason to show nothing.
-  const leading = popular.slice(0, TILES).filter((_, at) => answered(at));
+  const leading = tried.filter((_, at) => answered(at));
   const hitsOf = asked.filter((_, at) => answered(at)).map(({ value }) => value.hits.map((hit) => hit.id));
   // Every picture once where there are enough of them: popular tags often share their pictures.
   const seen = new Set();
@@ -40,9 +41,20 @@ export async function drawStart(section, listeners) {
     element("p", { class: "lead" },
       "Drop a picture, type what it is about, and turn the dial between the two. The results follow."),
     leading.length ? tiles(leading, collages, listeners) : null,
-    popular.length > TILES ? tagList(popular.slice(TILES), listeners) : null,
+    popular.length > tried.length ? tagList(popular.filter((tag) => !tried.includes(tag)), listeners) : null,
     rest.length ? pictures(rest.slice(0, TILES * 2), listeners) : null,
   ].filter(Boolean));
+}
+
+/** The first `count` tags of which none begins as another does: "flag" beside "flags" would show the same twice. */
+function varied(tags, count) {
+  const chosen = [];
+  for (const tag of tags) {
+    const name = tag.name.toLowerCase();
+    const alike = chosen.some(({ name: other }) => name.startsWith(other.toLowerCase()) || other.toLowerCase().startsWith(name));
+    if (!alike && chosen.length < count) chosen.push(tag);
+  }
+  return chosen;
 }
 
 function tiles(tags, collages, listeners) {
