@@ -105,7 +105,7 @@ export class Why {
               this.#listeners.pick(id);
             },
           }, element("img", { src: thumbnailOf(id), alt: "", loading: "lazy" })), element("small", {}, decimal(weight)))))) : null,
-      tags.length ? element("section", {}, element("h3", {}, "and is joined to the tags"),
+      tags.length ? element("section", {}, element("h3", {}, "Your query is joined to the tags"),
         element("ul", { class: "joined" }, ...tags.map(({ name, weight, asked_as: asked }) => element("li", {},
           element("b", {}, name), asked && asked !== name ? ` for “${asked}”` : "", element("small", {}, decimal(weight)))))) : null,
     ].filter(Boolean);
