@@ -92,6 +92,9 @@ class TagPredictor(Protocol):
     def predict(self, features: Float32Array) -> Float32Array:
         """[n, feature_dim] unit rows -> [n, num_tags]."""
 
+    def predict_indexed(self, features: Float32Array) -> Float32Array:
+        """The same for the very images that it was fitted on, without letting an image speak for itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class VotePredictor:
@@ -107,6 +110,11 @@ class VotePredictor:
         """[n, feature_dim] unit rows -> [n, num_tags] shares in [0, 1]."""
         queries = features if self.whitening is None else self.whitening(features)
         return Neighbours.find(queries, self.index, self.k).vote(self.tags, self.k, self.sharpness)
+
+    def predict_indexed(self, features: Float32Array) -> Float32Array:
+        """The vote for each indexed image of all others. features: as given when fitted (not read again)."""
+        own = np.arange(len(features), dtype=np.int64)
+        return Neighbours.find(self.index, self.index, self.k, own).vote(self.tags, self.k, self.sharpness)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +157,10 @@ class RidgePredictor:
     def predict(self, features: Float32Array) -> Float32Array:
         """[n, feature_dim] unit rows -> [n, num_tags], not clipped."""
         return np.asarray(((features - self.mean) / self.scale) @ self.weights + self.bias, dtype=np.float32)
+
+    def predict_indexed(self, features: Float32Array) -> Float32Array:
+        """As `predict`: the penalty keeps an image from being learned by heart."""
+        return self.predict(features)
 
 
 def standardiser(features: Float32Array) -> tuple[Float32Array, Float32Array]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -23,7 +22,7 @@ class Grids:
     raw_sharpness: tuple[float, ...] = (10.0, 20.0, 40.0)
     whitenings: tuple[tuple[int, float], ...] = ((128, 0.5), (256, 0.5), (256, 0.75), (512, 0.5), (512, 1.0))
     white_sharpness: tuple[float, ...] = (5.0, 10.0, 20.0)
-    ridge_penalties: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    ridge_penalties: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
     idf_powers: tuple[float, ...] = (0.0, 0.5, 1.0)
     concept_weights: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
     mlps: tuple[MlpConfig, ...] = (
@@ -44,7 +43,7 @@ QUICK_GRIDS = Grids(
     raw_sharpness=(20.0,),
     whitenings=((256, 0.5),),
     white_sharpness=(10.0,),
-    ridge_penalties=(0.1, 0.3, 1.0),
+    ridge_penalties=(0.3, 1.0, 3.0),
     idf_powers=(0.0, 0.5),
     concept_weights=(0.5, 0.7, 0.9),
     mlps=(MlpConfig(),),
@@ -144,7 +143,6 @@ def _as_vote(predictor: TagPredictor) -> VotePredictor:
 
 def _mlp_inputs(features: Float32Array, vote: VotePredictor) -> tuple[torch.Tensor, MlpInputs]:
     """The perceptron's inputs for the indexed images, whose votes leave the image itself out."""
-    own = np.arange(len(vote.index), dtype=np.int64)
-    votes = Neighbours.find(vote.index, vote.index, vote.k, own).vote(vote.tags, vote.k, vote.sharpness)
+    votes = vote.predict_indexed(features)
     scaler = MlpInputs.fit(features, votes)
     return scaler(features, votes), scaler

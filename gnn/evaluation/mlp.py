@@ -129,3 +129,7 @@ class MlpPredictor:
     def predict(self, features: Float32Array) -> Float32Array:
         """[n, feature_dim] unit rows -> [n, num_tags] in (0, 1)."""
         return probabilities(self.network, self.inputs(features, self.vote.predict(features)))
+
+    def predict_indexed(self, features: Float32Array) -> Float32Array:
+        """The same for the indexed images, whose votes leave themselves out."""
+        return probabilities(self.network, self.inputs(features, self.vote.predict_indexed(features)))

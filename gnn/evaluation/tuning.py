@@ -15,8 +15,8 @@ import numpy as np
 from gnn.evaluation.baselines import SearchBaseline, TagPredictor, TagSpace
 from gnn.evaluation.grids import Grids, try_mlps, try_ridges, try_votes, try_whitened_votes
 from gnn.evaluation.relevance import TagTable
-from gnn.evaluation.validation import Best, Validation
-from graph_store.arrays import Float32Array
+from gnn.evaluation.validation import Best, FitOnAll, Validation
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.progress import Progress, SilentProgress
 
 RAW = "raw kNN"
@@ -38,11 +38,15 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Baselines:
-    """All fitted baselines: `searches` rank images; `predictors` name tags, by family."""
+    """All fitted baselines: `searches` rank images; `predictors` name tags, by family.
+
+    fits: how to make each family's predictor again with the chosen settings, from other features or tags.
+    """
 
     searches: dict[str, SearchBaseline]
     predictors: dict[str, TagPredictor]
     choices: tuple[Choice, ...]
+    fits: dict[str, FitOnAll]
 
 
 def fit_baselines(
@@ -64,16 +68,18 @@ def fit_baselines(
     predictors: dict[str, TagPredictor] = {}
     tagged = np.flatnonzero(tags.sizes() > 0)
     if len(tagged) < 10:
-        return Baselines(searches, predictors, (Choice(RAW, {}, float("nan")),))
+        return Baselines(searches, predictors, (Choice(RAW, {}, float("nan")),), {})
     validation = _hold_back(features, tags, tagged, grids, seed)
     choices = [Choice(RAW, {}, validation.ndcg(validation.raw))]
     seen: dict[str, Best] = {}
+    fits: dict[str, FitOnAll] = {}
     with progress.phase("tuning baselines", len(FAMILIES)) as advance:
         for name in FAMILIES:
             best = _try(name, validation, seen, grids, seed)
             seen[name] = best
             search, naming = best.both()
             ranker = search.fit(features, tags)
+            fits[name] = search.fit
             predictors[name] = ranker if naming is search else naming.fit(features, tags)
             for label, weights in ((name, (1.0,)), (f"{name} + raw", grids.concept_weights)):
                 score, power, weight = validation.best_fusion(search.predicted, grids.idf_powers, weights)
@@ -81,10 +87,12 @@ def fit_baselines(
                 settings = {**search.settings, "idf_power": power, "concept_weight": weight}
                 choices.append(Choice(label, settings, score))
             advance(1)
-    return Baselines(searches, predictors, tuple(choices))
+    return Baselines(searches, predictors, tuple(choices), fits)
 
 
-def _hold_back(features: Float32Array, tags: TagTable, tagged: Any, grids: Grids, seed: int) -> Validation:
+def _hold_back(
+    features: Float32Array, tags: TagTable, tagged: Int64Array, grids: Grids, seed: int
+) -> Validation:
     """A seeded part of the tagged images as queries; a small catalogue gives a larger share (up to 30 %)."""
     chosen = np.random.default_rng(seed).permutation(tagged)[: grids.tuning_images]
     wanted = max(int(len(chosen) * grids.validation_share), min(250, int(len(chosen) * 0.3)), 2)

@@ -139,7 +139,7 @@ def test_tag_figures_by_hand() -> None:
     ],
 )
 def test_a_grade_is_the_number_of_passed_tests(shown: list[int], expected: int) -> None:
-    assert grade([1, 3, 0, 0], [shown]).tolist() == [expected]
+    assert grade([[1, 3, 0, 0]], [shown]).tolist() == [expected]
 
 
 def test_grades_are_shares_of_the_first_five_results() -> None:
