@@ -12,6 +12,7 @@ from gnn.query import QueryVectors
 
 _MOST_TAGS = 10
 _DECIMALS = 6
+_QUIET = 0.05
 
 
 def explain_edges(state: ServingState, vectors: QueryVectors) -> dict[str, Any]:
@@ -28,28 +29,30 @@ def explain_edges(state: ServingState, vectors: QueryVectors) -> dict[str, Any]:
     }
 
 
-def explain_hits(state: ServingState, vectors: QueryVectors, page: Page) -> list[list[dict[str, Any]]]:
-    """For each result, the tags of its own that the query is near to, with what each stands for.
+def explain_hits(
+    state: ServingState, vectors: QueryVectors, visual_weight: float, page: Page
+) -> list[list[dict[str, Any]]]:
+    """For each result, those of its tags that spoke for it or against it, the strongest first.
 
-    The conceptual part of a score is shared out over the result's tags in proportion to how near the query
-    is to each of them (their likeness to the query's conceptual vector, negative where it points away).
+    The contribution of a tag is what it alone would add to the conceptual part of the score of an image that
+    carries it. Tags share directions, so contributions need not add up to that part.
     """
-    return [
-        _spoken(state, vectors, row, conceptual)
-        for row, conceptual in zip(page.rows, page.conceptual, strict=True)
-    ]
+    share = vectors.weights(visual_weight)[1]
+    return [_spoken(state, vectors, share, row) for row in page.rows]
 
 
-def _spoken(state: ServingState, vectors: QueryVectors, row: int, conceptual: float) -> list[dict[str, Any]]:
+def _spoken(state: ServingState, vectors: QueryVectors, share: float, row: int) -> list[dict[str, Any]]:
     tags = state.engine.graph.tags_of_image.row(row)[0]
-    names = state.engine.tag_names
-    asked = {tag: weight for tag, weight, _ in vectors.edges.tags}
-    near = np.array([asked.get(int(tag), 0.0) for tag in tags])
-    whole = float(np.abs(near).sum())
-    shares = near / whole * abs(conceptual) if whole else near
-    order = np.argsort(-np.abs(shares), kind="stable")[:_MOST_TAGS]
+    if share == 0 or len(tags) == 0:
+        return []
+    contributions = share * state.engine.tag_affinity(vectors, tags).astype(np.float64)
+    order = np.argsort(-np.abs(contributions), kind="stable")[:_MOST_TAGS]
+    loudest = abs(float(contributions[order[0]]))
     return [
-        {"name": names[int(tags[i])], "contribution": round(float(shares[i]), _DECIMALS)}
+        {
+            "name": state.engine.tag_names[int(tags[i])],
+            "contribution": round(float(contributions[i]), _DECIMALS),
+        }
         for i in order
-        if shares[i]
+        if abs(contributions[i]) > max(_QUIET * loudest, 10**-_DECIMALS)
     ]

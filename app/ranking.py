@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.cursor import MAX_DEPTH, Cursor
 from app.diversity import marginal_relevance
 from gnn.query import QueryEngine, QueryVectors
-from graph_store.arrays import Int64Array
+from graph_store.arrays import BoolArray, Int64Array
+
+Float64Array: TypeAlias = NDArray[np.float64]
 
 _DECIMALS = 6
 # Scores of one image may differ by float32 noise from one depth of search to another.
@@ -51,11 +55,11 @@ _EMPTY = Page([], [], [], [], None)
 @dataclass(frozen=True)
 class _Candidates:
     rows: Int64Array
-    score: np.ndarray[tuple[int], np.dtype[np.float64]]
-    visual: np.ndarray[tuple[int], np.dtype[np.float64]]
-    conceptual: np.ndarray[tuple[int], np.dtype[np.float64]]
+    score: Float64Array
+    visual: Float64Array
+    conceptual: Float64Array
 
-    def take(self, positions: Int64Array | np.ndarray[tuple[int], np.dtype[np.bool_]] | slice) -> _Candidates:
+    def take(self, positions: Int64Array | BoolArray | slice) -> _Candidates:
         return _Candidates(
             self.rows[positions], self.score[positions], self.visual[positions], self.conceptual[positions]
         )
@@ -119,8 +123,8 @@ def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k:
     )
     # Six decimals are all that float32 cosines carry; the sum is made of what is written, so it can be
     # checked.
-    visual = np.round(hits.visual.astype(np.float64), _DECIMALS)
-    conceptual = np.round(hits.conceptual.astype(np.float64), _DECIMALS)
+    visual: Float64Array = np.round(hits.visual.astype(np.float64), _DECIMALS)
+    conceptual: Float64Array = np.round(hits.conceptual.astype(np.float64), _DECIMALS)
     score = visual + conceptual
     order = np.argsort(-score, kind="stable")
     found = _Candidates(hits.rows[order], score[order], visual[order], conceptual[order])

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 import structlog
 
@@ -204,7 +205,9 @@ class SearchService:
         body: dict[str, Any] = {}
         if options.explain:
             body["explain"] = explain_edges(state, vectors)
-            for hit, tags in zip(hits, explain_hits(state, vectors, page), strict=True):
+            for hit, tags in zip(
+                hits, explain_hits(state, vectors, options.visual_weight, page), strict=True
+            ):
                 hit["explain"] = {"tags": tags}
         record = state.records.fragment
         body["hits"] = [_with_record(hit, record(row)) for hit, row in zip(hits, page.rows, strict=True)]
@@ -288,7 +291,9 @@ class SearchService:
         picture = await self._pictures.find(state, request.image, None, stages)
         if picture is None:
             raise InvalidRequest.at("/image", "give a picture")
-        features = picture.features if picture.row is None else state.engine.image_features(picture.row)
+        features = (
+            picture.features if picture.row is None else state.engine.image_features(picture.row)[np.newaxis]
+        )
         if features is None:
             raise InvalidRequest.at("/image", "there are no features of this picture")
         known = features

@@ -19,7 +19,7 @@ class SpokenTag(BaseModel):
 
     name: str
     contribution: float = Field(
-        description="What it added to (or, below zero, took from) the conceptual part."
+        description="What it alone adds to (or, below zero, takes from) the conceptual part."
     )
 
 
