@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-quality lock clean
+.PHONY: help install demo demo-built test lint bench bench-quality lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -36,11 +36,21 @@ lint: $(STAMP) ## Lint, check the format and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Measure how fast: encoding, building, searching
-	$(BIN)/python -m benchmarks
+bench: demo-built ## Measure how fast: encoding, sampling, searching
+	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images
+	$(BIN)/python benchmarks/sampler_throughput.py
+	$(BIN)/python benchmarks/latency_by_id.py
 
-bench-quality: $(STAMP) ## Measure how good, on the demo's drawings and on the sets that IMSAGE_TEST_DATA names
-	$(BIN)/python -m benchmarks.quality
+# IMSAGE_TEST_DATA may name a folder of data sets, each a folder with a tags.jsonl; they are measured too.
+bench-quality: demo-built ## Measure how good, on the demo's drawings and on the sets below IMSAGE_TEST_DATA
+	$(BIN)/imsage evaluate --data $(DATA)
+	for source in $(wildcard $(IMSAGE_TEST_DATA)/*/tags.jsonl); do \
+		data=build/bench/$$(basename $$(dirname $$source)); \
+		$(BIN)/imsage build $$source --data $$data && $(BIN)/imsage evaluate --data $$data || exit 1; \
+	done
+
+demo-built: $(STAMP)
+	$(BIN)/imsage demo --data $(DATA) --no-serve
 
 lock: $(STAMP) ## Pin the newest allowed packages in requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,16 +37,20 @@ def evaluate(
 ) -> None:
     """Measure every built model beside simple baselines on the held-out pictures."""
     from gnn.evaluation import evaluate as measure
+    from gnn.evaluation.plots import write_plots
+    from graph_store.durable import refusing_unwritable
 
-    report = measure(data_dir(data), seed=seed, quick=quick, progress=terminal_progress())
+    directory = data_dir(data)
+    report = measure(directory, seed=seed, quick=quick, progress=terminal_progress())
     stdout_console().print(report.table())
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(report.to_json(), encoding="utf-8")
+        with refusing_unwritable(json):
+            json.parent.mkdir(parents=True, exist_ok=True)
+            json.write_text(json_format.dumps(report.to_json(), indent=2), encoding="utf-8")
         typer.echo(f"Figures: {json}")
     if plots is not None:
-        plots.mkdir(parents=True, exist_ok=True)
-        for path in report.draw(plots):
+        histories = {path.parent.name: path for path in directory.models_dir.glob("*/history.jsonl")}
+        for path in write_plots(report, plots, histories):
             typer.echo(f"Plot: {path}")
 
 
@@ -185,7 +190,9 @@ def _draw(
 ) -> None:
     from app.contact import sheet_row
     from app.sheet import draw_sheet
+    from graph_store.durable import refusing_unwritable
 
     rows = [sheet_row(lookup, question, vectors, stops) for question, vectors in asked]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet(rows, stops).save(file, format="PNG")
+    with refusing_unwritable(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draw_sheet(rows, stops).save(file, format="PNG")

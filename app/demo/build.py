@@ -97,5 +97,5 @@ def _measure(data_dir: DataDir, progress: Progress, say: Say) -> None:
     from gnn.evaluation import evaluate
 
     report = evaluate(data_dir, quick=True, progress=progress)
-    write_bytes(data_dir.root / "evaluation.json", report.to_json().encode())
+    write_bytes(data_dir.root / "evaluation.json", json.dumps(report.to_json(), indent=2).encode())
     say(report.table())

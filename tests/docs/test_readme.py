@@ -38,7 +38,9 @@ def test_every_command_line_shown_has_options_that_exist() -> None:
 def test_every_make_target_shown_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     shown = {
-        target for page in PAGES for target in re.findall(r"(?m)(?:^|`)make ([a-z-]+)", (ROOT / page).read_text())
+        target
+        for page in PAGES
+        for target in re.findall(r"(?m)(?:^|`)make ([a-z-]+)", (ROOT / page).read_text())
     }
 
     assert "demo" in shown
