@@ -1,0 +1,119 @@
+"""`imsage evaluate`: the protocol over a data directory with a test split."""
+
+from __future__ import annotations
+
+import time
+
+from gnn.encoders.base import check_same_encoder
+from gnn.evaluation.embedding_map import embedding_map
+from gnn.evaluation.questions import HOW_TO_SPLIT, NO_TEST_SPLIT, Questions
+from gnn.evaluation.report import EvaluationReport
+from gnn.evaluation.run import Evaluation
+from gnn.graph_data import GraphData, load_graph_data, word_encoder
+from gnn.query import QueryEngine
+from gnn.reindex import build_index
+from gnn.trained_model import MODEL, TrainedModel, load_trained_model
+from graph_store.arrays import Float32Array
+from graph_store.catalog import Catalog
+from graph_store.csr import Csr
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+from graph_store.features import FeatureFile
+from graph_store.progress import Progress, SilentProgress
+from graph_store.records import ImageRecord
+from graph_store.snapshot import Snapshot
+
+QUERY_LIMIT = 2000
+QUICK_QUERY_LIMIT = 500
+
+
+def evaluate(
+    data_dir: DataDir, *, seed: int = 0, quick: bool = False, progress: Progress | None = None
+) -> EvaluationReport:
+    """Measure the served snapshot, every other trained preset and all baselines on the held-out images.
+
+    The served preset answers from its snapshot; the others from an index built in memory over the same
+    catalogue. `quick` takes fewer queries and baseline settings. Raises BadInput without a test split and
+    when the catalogue has changed since the last reindex, NothingToServe without a snapshot.
+    """
+    started = time.monotonic()
+    progress = progress or SilentProgress()
+    snapshot = Snapshot.open(data_dir)
+    held_out = _held_out(data_dir)
+    data = load_graph_data(data_dir)
+    if snapshot.manifest["parameters"]["made_from"]["data"] != data.fingerprint():
+        raise BadInput(
+            "The catalogue has changed since the last reindex, so the index cannot be held against it",
+            hint="Run imsage reindex first.",
+        )
+    words = word_encoder(data.encoder)
+    served = str(snapshot.manifest["model"]["preset"])
+    trained = _trained_models(data_dir, snapshot, served, data)
+    presets = {served: QueryEngine.open(snapshot, words)}
+    with progress.phase("embedding presets", len(trained)) as advance:
+        for name, model in trained.items():
+            if name not in presets:
+                presets[name] = QueryEngine(build_index(model, data), words)
+            advance(1)
+    questions = Questions.build(
+        data.ids,
+        data.tag_names,
+        data.records,
+        held_out,
+        _all_features(data_dir, data),
+        limit=QUICK_QUERY_LIMIT if quick else QUERY_LIMIT,
+        seed=seed,
+    )
+
+    def hidden(name: str, tags_of_image: Csr) -> QueryEngine:
+        return QueryEngine(build_index(trained[name], data, tags_of_image), words)
+
+    run = Evaluation(questions, data.tags_of_image, presets, hidden, words, seed, quick, progress)
+    parts = run.parts()
+    drawn = embedding_map(presets[served], questions.known_index_tags, served, seed=seed, fast=quick)
+    return EvaluationReport(
+        seed=seed,
+        quick=quick,
+        about={
+            "snapshot": snapshot.version,
+            "served_preset": served,
+            "presets": list(presets),
+            "image_encoder": data.encoder.name,
+            "text_encoder": data.text_encoder.name,
+            "indexed_images": len(data.ids),
+            "held_out_images": len(held_out),
+            "queries": len(questions.query_records),
+            "tags": data.num_tags,
+        },
+        parts=parts,
+        choices=run.baselines.choices,
+        seconds=time.monotonic() - started,
+        map=drawn,
+    )
+
+
+def _held_out(data_dir: DataDir) -> list[ImageRecord]:
+    """The test split. Raises BadInput, which says how to get one, when there is none."""
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        records = list(catalog.records("test"))
+    if not records:
+        raise BadInput(NO_TEST_SPLIT, hint=HOW_TO_SPLIT)
+    return records
+
+
+def _trained_models(
+    data_dir: DataDir, snapshot: Snapshot, served: str, data: GraphData
+) -> dict[str, TrainedModel]:
+    """The served model first, as the snapshot holds it, then every other preset that was trained here."""
+    models = {served: load_trained_model(snapshot.path(f"model/{MODEL}").parent)}
+    for path in sorted(data_dir.models_dir.glob(f"*/{MODEL}")):
+        name = path.parent.name
+        if name not in models:
+            models[name] = load_trained_model(path.parent)
+            check_same_encoder(models[name].encoder, data.encoder)
+    return models
+
+
+def _all_features(data_dir: DataDir, data: GraphData) -> Float32Array:
+    """The feature file by record row, held-out images included."""
+    return FeatureFile.open(data_dir.features_dir, data.encoder.slug, data.encoder.dim).view()

@@ -1,0 +1,218 @@
+"""Asks every system every question of the protocol and hands the answers to its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnn.encoders.base import TextEncoder
+from gnn.evaluation.baselines import SearchBaseline, TagSpace, hard_filter_scores
+from gnn.evaluation.grids import QUICK_GRIDS, Grids
+from gnn.evaluation.metrics import top_k
+from gnn.evaluation.protocol import grades, incomplete, slider, tagged, tags, untagged
+from gnn.evaluation.questions import Questions
+from gnn.evaluation.relevance import TagTable
+from gnn.evaluation.results import Part, Systems
+from gnn.evaluation.systems import (
+    DEFAULT_VISUAL_WEIGHT,
+    BaselineSystem,
+    Engine,
+    EngineSystem,
+    completed_rows,
+)
+from gnn.evaluation.tuning import MLP, RAW, WHITENED_VOTE, Baselines, fit_baselines
+from gnn.evaluation.words_run import words
+from gnn.query import QueryVectors
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+from graph_store.progress import Progress
+
+HiddenEngine = Callable[[str, Csr], Engine]
+"""(preset, the visible image-tag edges) -> the preset's engine over a graph that has only those."""
+
+
+@dataclass
+class Evaluation:
+    """One run of the protocol. `parts()` gives them in order.
+
+    tags_of_image: the index's edges with their weights. presets: {name: engine}; all over the same images
+    and tags in the same order. hidden: None where no engine can be made for a graph with fewer edges.
+    """
+
+    questions: Questions
+    tags_of_image: Csr
+    presets: Mapping[str, Engine]
+    hidden: HiddenEngine | None
+    text_encoder: TextEncoder | None
+    seed: int
+    quick: bool
+    progress: Progress
+    grids: Grids | None = None
+    _vectors: dict[str, list[QueryVectors | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.systems = Systems(frozenset(self.presets) | {conceptual(name) for name in self.presets})
+        q = self.questions
+        grids = self.grids or (QUICK_GRIDS if self.quick else Grids())
+        self.baselines: Baselines = fit_baselines(
+            q.index_features, q.known_index_tags, seed=self.seed, grids=grids, progress=self.progress
+        )
+
+    def parts(self) -> tuple[Part, ...]:
+        """All seven; the last has two halves, synonyms and captions."""
+        steps: tuple[Callable[[], tuple[Part, ...]], ...] = (
+            lambda: self._ranked(),
+            lambda: (self._tagged(),),
+            lambda: (self._incomplete(),),
+            lambda: (self._slider(),),
+            lambda: (self._tags(),),
+            lambda: words(
+                self.questions, self.presets, self.text_encoder, self.systems, self.seed, self.quick
+            ),
+        )
+        found: list[Part] = []
+        with self.progress.phase("evaluating", len(steps)) as advance:
+            for step in steps:
+                found += step()
+                advance(1)
+        order = ("untagged", "tagged", "incomplete", "slider", "tags", "grades", "synonyms", "captions")
+        return tuple(sorted(found, key=lambda part: order.index(part.name)))
+
+    def _untagged_vectors(self, name: str) -> list[QueryVectors | None]:
+        """Embedded once: the slider moves over the same queries."""
+        if name not in self._vectors:
+            self._vectors[name] = EngineSystem(self.presets[name]).image_queries(
+                self.questions.query_features
+            )
+        return self._vectors[name]
+
+    def _ranked(self) -> tuple[Part, ...]:
+        """Parts 1 and 6, which look at the same results."""
+        q = self.questions
+        results: dict[str, Int64Array] = {
+            name: BaselineSystem(search).rows(q.query_features, 10)
+            for name, search in self.baselines.searches.items()
+        }
+        for name, engine in self.presets.items():
+            results[name] = EngineSystem(engine).rows(self._untagged_vectors(name), DEFAULT_VISUAL_WEIGHT, 10)
+        first = untagged.untagged(results, q.query_tags, q.index_tags, self.systems, seed=self.seed)
+        counts = q.counts()
+        if isinstance(counts, str):
+            return first, Part("grades", grades.TITLE, not_applicable=counts)
+        return first, grades.grades(results, *counts, self.systems, seed=self.seed)
+
+    def _tagged(self) -> Part:
+        q = self.questions
+        known = q.known_query_tags
+        results = {RAW: BaselineSystem(self.baselines.searches[RAW]).rows(q.query_features, 10)}
+        if MLP in self.baselines.searches:
+            # The known tags take the place of predicted ones, so that all predictors come down to these
+            # two.
+            for label, search in (("tag space", MLP), ("tag space + raw", f"{MLP} + raw")):
+                system = BaselineSystem(self.baselines.searches[search])
+                results[label] = system.rows(q.query_features, 10, known.dense())
+        for name, engine in self.presets.items():
+            preset = EngineSystem(engine)
+            vectors = preset.image_queries(q.query_features, known, "mixed")
+            results[name] = preset.rows(vectors, DEFAULT_VISUAL_WEIGHT, 10)
+        return tagged.tagged(results, q.query_tags, q.index_tags, self.systems, seed=self.seed)
+
+    def _incomplete(self) -> Part:
+        q = self.questions
+        asked = incomplete.tag_queries(
+            q.known_query_tags, q.known_index_tags, limit=400 if self.quick else 2000, seed=self.seed
+        )
+        if not len(asked.tags):
+            reason = "no held-out image has a tag that 10 to 200 indexed images carry"
+            return Part("incomplete", incomplete.TITLE, not_applicable=reason)
+        edges = incomplete.hide_edges(self.tags_of_image, seed=self.seed)
+        visible = TagTable.from_csr(edges, q.num_known_tags)
+        results = self._incomplete_baselines(asked, visible)
+        depth = int(asked.total.max())
+        one_tag = TagTable.from_pairs(
+            np.arange(len(asked.tags), dtype=np.int64), asked.tags, len(asked.tags), q.num_known_tags
+        )
+        for name in self.presets if self.hidden is not None else ():
+            assert self.hidden is not None
+            system = EngineSystem(self.hidden(name, edges))
+            vectors = system.image_queries(q.query_features[asked.images], one_tag)
+            results[name] = system.rows(vectors, DEFAULT_VISUAL_WEIGHT, depth)
+            results[conceptual(name)] = system.rows(vectors, 0.0, depth)
+        return incomplete.incomplete(results, asked, q.known_index_tags, self.systems, seed=self.seed)
+
+    def _incomplete_baselines(self, asked: incomplete.TagQueries, visible: TagTable) -> dict[str, Int64Array]:
+        """Hard filter, plain likeness, tag space, and completing the index with a tag predictor."""
+        q, depth = self.questions, int(asked.total.max())
+        features = q.query_features[asked.images]
+        known = np.zeros((len(asked.tags), q.num_known_tags), dtype=bool)
+        known[np.arange(len(known)), asked.tags] = True
+        raw = SearchBaseline(q.index_features)
+        likeness = raw.scores(features)
+        carries = np.asarray(visible.matrix.tocsc()[:, asked.tags].toarray().T > 0)
+        filtered = hard_filter_scores(likeness, carries)
+        kept = top_k(filtered, depth)
+        kept[~np.isfinite(np.take_along_axis(filtered, kept, axis=1))] = -1
+        results = {
+            incomplete.HARD_FILTER: kept,
+            RAW: top_k(likeness, depth),
+        }
+        for name, fit in self.baselines.fits.items():
+            if name not in (WHITENED_VOTE, MLP):
+                continue
+            predictor = fit(q.index_features, visible)
+            probable = predictor.predict_indexed(q.index_features)
+            results[f"{name}, completing tags"] = completed_rows(
+                visible, probable, likeness, asked.tags, depth
+            )
+            if name == MLP:
+                space = SearchBaseline(q.index_features, predictor, TagSpace.build(visible, 0.0), 0.9)
+                results["tag space + raw"] = BaselineSystem(space).rows(features, depth, known)
+        return results
+
+    def _slider(self) -> Part:
+        q = self.questions
+        results: dict[str, list[Int64Array]] = {}
+        search = self.baselines.searches.get(f"{MLP} + raw")
+        if search is not None:
+            results[f"{MLP} + raw"] = BaselineSystem(search).slider_rows(q.query_features, 10, slider.STOPS)
+        for name, engine in self.presets.items():
+            vectors = self._untagged_vectors(name)
+            results[name] = [EngineSystem(engine).rows(vectors, v, 10) for v in slider.STOPS]
+        raw = BaselineSystem(self.baselines.searches[RAW]).rows(q.query_features, 10)
+        return slider.slider(
+            results,
+            raw,
+            q.query_tags,
+            q.index_tags,
+            q.query_features,
+            q.index_features,
+            self.systems,
+            seed=self.seed,
+        )
+
+    def _tags(self) -> Part:
+        q = self.questions
+        if not q.query_tags.matrix.nnz:
+            return Part("tags", tags.TITLE, not_applicable="no held-out image has a tag")
+        scores: dict[str, Float32Array] = {
+            name: self._padded(predictor.predict(q.query_features))
+            for name, predictor in self.baselines.predictors.items()
+        }
+        for name, engine in self.presets.items():
+            scores[name] = self._padded(EngineSystem(engine).tag_scores(q.query_features))
+        calibrated = frozenset(self.presets) | ({MLP} & scores.keys())
+        return tags.tags(
+            scores, q.query_tags, q.tag_names, self.systems, calibrated=calibrated, seed=self.seed
+        )
+
+    def _padded(self, scores: Float32Array) -> Float32Array:
+        """Scores over all tags: those that only held-out images carry can never be named."""
+        missing = len(self.questions.tag_names) - scores.shape[1]
+        return np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf)
+
+
+def conceptual(preset: str) -> str:
+    """The label of a preset with its slider at the conceptual end."""
+    return f"{preset} (v = 0)"

@@ -1,0 +1,84 @@
+"""The whole protocol over the drawn catalogue, through the engine that also serves."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gnn.evaluation import EvaluationReport, evaluate
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput, NothingToServe
+
+PARTS = ("untagged", "tagged", "incomplete", "slider", "tags", "grades", "synonyms", "captions")
+
+
+@pytest.fixture(scope="module")
+def report(built_data_dir: DataDir) -> EvaluationReport:
+    return evaluate(built_data_dir, quick=True)
+
+
+def test_all_parts_are_there_in_order_with_rows_or_a_reason(report: EvaluationReport) -> None:
+    assert tuple(part.name for part in report.parts) == PARTS
+    for part in report.parts:
+        assert bool(part.rows) != bool(part.not_applicable), part.name
+
+
+def test_the_served_preset_stands_beside_every_baseline(report: EvaluationReport) -> None:
+    rows = report.part("untagged").rows
+    assert {row.system for row in rows if row.kind == "preset"} == set(report.about["presets"])
+    assert {row.system for row in rows if row.kind == "baseline"} >= {"raw kNN", "vote", "ridge", "MLP + raw"}
+    for row in rows:
+        value = row.figures["nDCG@5"]
+        assert 0 <= value.low <= value.mean <= value.high <= 1
+        assert value.count > 0
+
+
+def test_every_retrieval_finds_something_better_than_chance(report: EvaluationReport) -> None:
+    for name in ("untagged", "tagged"):
+        assert all(row.figures["nDCG@10"].mean > 0.2 for row in report.part(name).rows)
+
+
+def test_hard_filtering_cannot_pass_the_visible_half(report: EvaluationReport) -> None:
+    part = report.part("incomplete")
+    (row,) = [row for row in part.rows if row.system == "hard filter"]
+    assert row.figures["R-precision"].mean == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_report_is_json_and_repeats_with_its_seed(
+    report: EvaluationReport, built_data_dir: DataDir
+) -> None:
+    again = evaluate(built_data_dir, quick=True)
+    one, two = (json.dumps(replace(r, seconds=0.0).to_json(), allow_nan=False) for r in (report, again))
+    assert one == two
+
+
+def test_the_map_holds_images_and_tags_in_two_dimensions(report: EvaluationReport) -> None:
+    images = np.array(report.map["images"])
+    assert images.shape[1] == 2
+    assert len(report.map["colours"]) == len(images)
+    assert all(math.isfinite(x) for point in report.map["tags"] for x in point)
+
+
+def test_a_catalogue_that_changed_since_the_last_reindex_is_refused(built_copy: DataDir) -> None:
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        catalog.delete([catalog.ids("train")[0]])
+    with pytest.raises(BadInput, match="changed since the last reindex"):
+        evaluate(built_copy)
+
+
+def test_a_catalogue_without_held_out_images_is_told_how_to_get_some(built_copy: DataDir) -> None:
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        catalog.delete(catalog.ids("test"))
+    with pytest.raises(BadInput, match="no test split") as error:
+        evaluate(built_copy)
+    assert '"split": "test"' in error.value.hint
+
+
+def test_nothing_built_is_nothing_to_evaluate(ingested_data_dir: DataDir) -> None:
+    with pytest.raises(NothingToServe):
+        evaluate(ingested_data_dir)
