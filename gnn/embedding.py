@@ -1,0 +1,162 @@
+"""Layer-wise embedding of every node: each layer once over all nodes, by blocks of rows.
+
+No neighbourhood is ever expanded: layer l of a block reads layer l-1 of whatever it receives from. The cost is
+one pass over the edges a layer, and memory is one block beside arrays that may live in files.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnn.model.aggregate import weighted_mean
+from gnn.model.base import GraphModel
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.graph import Graph
+from graph_store.progress import Advance, Progress, SilentProgress
+
+_BLOCK = 8192
+
+NewArray = Callable[[str, tuple[int, int]], Float32Array]
+"""Makes a writable float32 array of a name and shape: in memory, or mapped to a file of a snapshot."""
+
+
+def in_memory(name: str, shape: tuple[int, int]) -> Float32Array:
+    """The simplest NewArray."""
+    del name
+    return np.zeros(shape, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class GraphStates:
+    """image_states: h^0..h^(L-1) of the images, all that a query may receive; tag_states likewise.
+
+    embeddings: [num_images, dim]; tag_embeddings: [num_tags, dim].
+    """
+
+    image_states: tuple[Float32Array, ...]
+    tag_states: tuple[Float32Array, ...]
+    embeddings: Float32Array
+    tag_embeddings: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """h^0..h^(L-1) of the images; h^0..h^L of the tags."""
+
+    images: tuple[Float32Array, ...]
+    tags: tuple[Tensor, ...]
+
+
+def embed_graph(
+    model: GraphModel,
+    messages: Graph,
+    features: Float32Array,
+    tag_text: Float32Array,
+    tag_ids: Int64Array,
+    new_array: NewArray = in_memory,
+    progress: Progress | None = None,
+) -> GraphStates:
+    """messages: the graph with normalised weights; features: [num_images, feature_dim]; tag_text: [num_tags,
+    text_dim]; tag_ids: [num_tags] the model's number of each tag, -1 for one it has not seen.
+    """
+    num = messages.num_images
+    with (progress or SilentProgress()).phase("embed", num * (model.num_layers + 1)) as advance:
+        layers = run_layers(model, messages, features, tag_text, tag_ids, new_array, advance)
+        embeddings = new_array("embeddings", (num, model.dim))
+        for start, stop in blocks(num):
+            states = image_states(model, messages, layers, start, stop)
+            with torch.no_grad():
+                embeddings[start:stop] = model.embed_images(states).numpy()
+            advance(stop - start)
+    tag_embeddings = new_array("tag_embeddings", (messages.num_tags, model.dim))
+    with torch.no_grad():
+        tag_embeddings[:] = model.embed_tags(layers.tags).numpy()
+    kept = tuple(state.numpy() for state in layers.tags[: model.num_layers])
+    return GraphStates(layers.images, kept, embeddings, tag_embeddings)
+
+
+@torch.no_grad()
+def run_layers(
+    model: GraphModel,
+    messages: Graph,
+    features: Float32Array,
+    tag_text: Float32Array,
+    tag_ids: Int64Array,
+    new_array: NewArray = in_memory,
+    advance: Advance = lambda _: None,
+) -> Layers:
+    """All layers that other nodes receive from; arguments as for `embed_graph`."""
+    model.eval()
+    num = messages.num_images
+    tags = [model.input_tags(_tensor(tag_text), _tensor(tag_ids))]
+    images = [features if model.images_enter_raw else new_array("image_0", (num, model.image_dim(0)))]
+    for start, stop in blocks(num):
+        if not model.images_enter_raw:
+            images[0][start:stop] = model.input_images(_tensor(features[start:stop])).numpy()
+        advance(stop - start)
+    for layer in range(1, model.num_layers + 1):
+        tags.append(_tag_layer(model, messages, layer, images, tags))
+        if layer < model.num_layers:
+            images.append(new_array(f"image_{layer}", (num, model.image_dim(layer))))
+            for start, stop in blocks(num):
+                state = _image_layer(model, messages, layer, images, tags, start, stop)
+                images[layer][start:stop] = state.numpy()
+                advance(stop - start)
+    return Layers(tuple(images), tuple(tags))
+
+
+@torch.no_grad()
+def image_states(model: GraphModel, messages: Graph, layers: Layers, start: int, stop: int) -> list[Tensor]:
+    """h^0..h^L of the images start..stop."""
+    last = _image_layer(model, messages, model.num_layers, layers.images, layers.tags, start, stop)
+    return [*(_tensor(each[start:stop]) for each in layers.images), last]
+
+
+def _image_layer(
+    model: GraphModel,
+    messages: Graph,
+    layer: int,
+    images: Sequence[Float32Array],
+    tags: Sequence[Tensor],
+    start: int,
+    stop: int,
+) -> Tensor:
+    below = _tensor(images[layer - 1])
+    return model.image_layer(
+        layer,
+        below[start:stop],
+        weighted_mean(messages.similar, below, start, stop),
+        weighted_mean(messages.tags_of_image, tags[layer - 1], start, stop),
+    )
+
+
+def _tag_layer(
+    model: GraphModel,
+    messages: Graph,
+    layer: int,
+    images: Sequence[Float32Array],
+    tags: Sequence[Tensor],
+) -> Tensor:
+    return model.tag_layer(
+        layer,
+        tags[layer - 1],
+        weighted_mean(messages.images_of_tag, _tensor(images[layer - 1])),
+        weighted_mean(messages.related, tags[layer - 1]),
+    )
+
+
+def blocks(num: int) -> list[tuple[int, int]]:
+    return [(start, min(start + _BLOCK, num)) for start in range(0, num, _BLOCK)]
+
+
+def _tensor(array: Float32Array | Int64Array) -> Tensor:
+    """Shares memory. A read-only map is only ever read here, which torch cannot know and would warn of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)

@@ -1,0 +1,107 @@
+"""The catalogue as arrays: what training and reindexing start from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnn.encoders.base import EncoderSpec, TextEncoder
+from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
+from graph_store.arrays import Float32Array
+from graph_store.catalog import Catalog
+from graph_store.csr import Csr
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+from graph_store.features import FeatureFile
+from graph_store.records import ImageRecord
+
+
+@dataclass(frozen=True, eq=False)
+class GraphData:
+    """The indexed images (split `train`) in the order of their node numbers.
+
+    features: [n, dim] float32, unit norm, possibly a memory map; tags_of_image: weights as in the catalogue;
+    tag_text: [t, text_dim] float32, unit norm. `tag_names` are sorted, so a tag's number does not depend on
+    the order of ingestion.
+    """
+
+    records: Sequence[ImageRecord] = field(repr=False)
+    features: Float32Array
+    tag_names: tuple[str, ...]
+    tags_of_image: Csr
+    tag_text: Float32Array
+    encoder: EncoderSpec
+    text_encoder: EncoderSpec
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """By node number."""
+        return tuple(record.id for record in self.records)
+
+    @property
+    def num_tags(self) -> int:
+        """How many tags indexed images carry."""
+        return len(self.tag_names)
+
+    def fingerprint(self) -> str:
+        """Changes when an indexed image, its features' place, its tags or an encoder does."""
+        digest = hashlib.sha256(repr((self.encoder, self.text_encoder)).encode())
+        for record in self.records:
+            digest.update(
+                repr((record.id, record.row, record.sha256, record.tags, record.attributes)).encode()
+            )
+        return digest.hexdigest()
+
+
+def load_graph_data(data_dir: DataDir) -> GraphData:
+    """Read the catalogue. Raises BadInput when there is nothing to index."""
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        records = list(catalog.records("train"))
+        recorded = catalog.meta("image_encoder")
+    if not records or recorded is None:
+        raise BadInput(
+            f"The catalogue in {data_dir.root} has no image to index", hint="Run imsage ingest first."
+        )
+    spec = EncoderSpec.from_dict(recorded)
+    table = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim)
+    rows = np.array([record.row for record in records], dtype=np.int64)
+    features = _rows_of(table.view(), rows)
+    names = tuple(sorted({tag.name for record in records for tag in record.tags}))
+    words = word_encoder(spec)
+    return GraphData(
+        records, features, names, tag_edges(records, names), _text(words, names), spec, words.spec
+    )
+
+
+def word_encoder(spec: EncoderSpec) -> TextEncoder:
+    """The text encoder that goes with an image encoder: its own where it has one, else the default."""
+    return text_encoder(spec.name if spec.name.startswith("open_clip:") else DEFAULT_TEXT_ENCODER)
+
+
+def tag_edges(records: Sequence[ImageRecord], names: Sequence[str]) -> Csr:
+    """For each record the numbers of its tags."""
+    number = {name: i for i, name in enumerate(names)}
+    rows, cols, weights = [], [], []
+    for row, record in enumerate(records):
+        for tag in record.tags:
+            rows.append(row)
+            cols.append(number[tag.name])
+            weights.append(tag.weight)
+    return Csr.from_edges(rows, cols, weights, len(records))
+
+
+def _text(words: TextEncoder, names: Sequence[str]) -> Float32Array:
+    if not names:
+        return np.zeros((0, words.spec.dim), dtype=np.float32)
+    return words.encode_text(list(names))
+
+
+def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:
+    """Those rows, without a copy where they are one run."""
+    if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        return table[int(rows[0]) : int(rows[0]) + len(rows)]
+    picked: Float32Array = np.ascontiguousarray(table[rows])
+    return picked

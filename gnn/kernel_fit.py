@@ -1,0 +1,173 @@
+"""Fitting the kernel model to a catalogue, its numbers given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnn.calibration import Calibration
+from gnn.embedding import Layers, blocks, image_states, run_layers
+from gnn.graph_build import build_graph, similar_space
+from gnn.kernel_candidates import Candidate
+from gnn.kernel_solve import solve
+from gnn.model.edge_weights import message_graph
+from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.tag_sets import (
+    JaccardView,
+    TagBasis,
+    distinct_sets,
+    ideal_gains,
+    indicator_rows,
+    tag_basis,
+)
+from gnn.presets import Preset
+from gnn.projection import Projection, principal_projection
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+from graph_store.graph import Graph
+
+EXACT_LANDMARKS = 6000
+MOST_LANDMARKS = 4096
+WIDTH = 256
+VISUAL_DIM = 256
+COMPRESSED_TAGS = 384
+JACCARD_RANK = 192
+MOST_SOLVED = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """``model`` with its readout solved; ``space`` for `similar` neighbours."""
+
+    model: KernelSage
+    space: Projection
+    calibration: Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What does not depend on the candidate: the graph, the two layers, and the targets.
+
+    ``inputs``: readout inputs at unit weights, [solved, 2·width + tag_width]; ``targets``: [solved, rank +
+    tag_width]; ``solved``: the tagged images, or a part of them, that the readout is solved on.
+    """
+
+    skeleton: KernelSage
+    space: Projection
+    graph: Graph
+    messages: Graph
+    inputs: Tensor
+    targets: Tensor
+    solved: Int64Array
+
+
+def lay_ground(
+    features: Float32Array, tags_of_image: Csr, tag_text: Float32Array, preset: Preset, seed: int
+) -> Ground:
+    """features: [n, dim] unit norm."""
+    num_tags = len(tag_text)
+    space = similar_space(features, preset.graph)
+    graph = build_graph(space(features), tags_of_image, tag_text, preset.graph)
+    messages = message_graph(graph, preset.weights)
+    solved = np.flatnonzero(tags_of_image.degrees()).astype(np.int64)
+    if len(solved) > MOST_SOLVED:
+        solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
+    basis = tag_basis(tags_of_image, num_tags, min(COMPRESSED_TAGS, max(len(solved) - 1, 1)))
+    view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
+    skeleton = _skeleton(features, basis, view)
+    layers = run_layers(skeleton, messages, features, tag_text, np.arange(num_tags, dtype=np.int64))
+    final = _last_states(skeleton, messages, layers)[torch.from_numpy(solved)]
+    sets = final[:, 2 * (skeleton.config.width + 1) :][:, : basis.width]
+    blocks = [sets]
+    if view is not None:
+        blocks.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
+    return Ground(
+        skeleton, space, graph, messages, skeleton.readout_inputs(final), torch.cat(blocks, dim=1), solved
+    )
+
+
+def fit_kernel(
+    features: Float32Array,
+    tags_of_image: Csr,
+    tag_text: Float32Array,
+    preset: Preset,
+    candidate: Candidate,
+    *,
+    seed: int = 0,
+) -> Fitted:
+    """One solve with the given numbers."""
+    ground = lay_ground(features, tags_of_image, tag_text, preset, seed)
+    return Fitted(solved_model(ground, candidate, seed), ground.space, Calibration())
+
+
+def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:
+    """The ground's model with the readout that this candidate gives."""
+    config = replace(
+        ground.skeleton.config,
+        neighbour_weight=candidate.neighbour_weight,
+        vote_weight=candidate.vote_weight,
+        gamma=candidate.gamma,
+    )
+    inputs = ground.inputs * KernelSage(config).input_weights()
+    landmarks = inputs
+    if len(inputs) > EXACT_LANDMARKS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(inputs), MOST_LANDMARKS, replace=False))
+        landmarks = inputs[torch.from_numpy(chosen)]
+    solution = solve(inputs, ground.targets, landmarks, candidate.gamma, candidate.ridge)
+    model = KernelSage(replace(config, num_landmarks=len(solution.landmarks)))
+    state = dict(ground.skeleton.state_dict())
+    state.update(landmarks=solution.landmarks, values=solution.values, bias=solution.bias)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _jaccard_view(
+    tags_of_image: Csr, solved: Int64Array, num_tags: int, basis: TagBasis
+) -> tuple[JaccardView | None, Tensor]:
+    """The view, and for each solved image what the best answers to it can gain. None for large vocabularies:
+    there nearly all sets are unlike, and the tag view does better.
+    """
+    if not basis.exact or not len(solved):
+        return None, torch.ones(len(solved))
+    table = indicator_rows(tags_of_image, solved, num_tags)
+    sets, counts = distinct_sets(table)
+    view = JaccardView.fit(sets, counts, JACCARD_RANK)
+    number = {row.tobytes(): i for i, row in enumerate(sets)}
+    gains = ideal_gains(sets, counts)[[number[row.tobytes()] for row in table]]
+    return view, torch.from_numpy(gains)
+
+
+def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None) -> KernelSage:
+    width = min(WIDTH, features.shape[1])
+    projection = principal_projection(features, width, 0.0)
+    config = KernelSageConfig(
+        feature_dim=features.shape[1],
+        width=width,
+        visual_dim=min(VISUAL_DIM, width),
+        num_tags=len(basis.vectors),
+        tag_width=basis.width,
+        num_landmark_sets=0 if view is None else len(view.landmarks),
+        jaccard_rank=0 if view is None else view.projection.shape[1],
+        num_landmarks=0,
+        neighbour_weight=1.0,
+        vote_weight=1.0,
+    )
+    model = KernelSage(config)
+    state = dict(model.state_dict())
+    state["mean"] = torch.from_numpy(projection.mean)
+    state["axes"] = torch.from_numpy(projection.axes)
+    state["tag_vectors"] = torch.from_numpy(basis.vectors)
+    if view is not None:
+        state["landmark_sets"] = torch.from_numpy(view.landmarks)
+        state["set_projection"] = torch.from_numpy(view.projection)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _last_states(skeleton: KernelSage, messages: Graph, layers: Layers) -> Tensor:
+    """h^2 of every image, [n, image_dim(2)]."""
+    num = messages.num_images
+    return torch.cat([image_states(skeleton, messages, layers, *span)[-1] for span in blocks(num)])

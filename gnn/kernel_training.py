@@ -1,0 +1,167 @@
+"""Training of the kernel preset: a search for its few numbers on held-out images, then one exact solve.
+
+The held-out images are attached to the graph of the others exactly as queries are, so each number is chosen
+on query views. A step of the search is one candidate; it is written to the history as it is measured, which
+is what a resumed run reads back.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnn.curves import plot_curves
+from gnn.graph_data import GraphData
+from gnn.kernel_candidates import Candidate, Measured, next_candidate
+from gnn.kernel_fit import Fitted, fit_kernel
+from gnn.kernel_validation import QueryViews, hold_out_views, measure, settle
+from gnn.presets import Preset
+from gnn.trained_model import SliderBalance, TrainedModel
+from gnn.trainer import CURVES, HISTORY
+from graph_store.arrays import Int64Array
+from graph_store.durable import refusing_unwritable, write_bytes
+from graph_store.progress import Progress
+
+SEARCHED_IMAGES = 4000
+HELD_OUT_SHARE = 0.15
+MOST_HELD_OUT = 1000
+FEWEST_HELD_OUT = 12
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of the history."""
+
+    epoch: int
+    loss: float
+    ndcg_at_5: float
+    seconds: float
+    candidate: dict[str, Any]
+    jaccard: float
+    identity: str
+
+
+def train_kernel(
+    data: GraphData,
+    preset: Preset,
+    out_dir: Path,
+    *,
+    epochs: int,
+    seed: int,
+    resume: bool,
+    device: str,
+    progress: Progress,
+) -> tuple[TrainedModel, int]:
+    """The trained model and how many candidates were measured. It runs on the CPU whatever the device."""
+    del device
+    out_dir.mkdir(parents=True, exist_ok=True)
+    identity = f"{data.fingerprint()}:{seed}:{json.dumps(preset.to_dict(), sort_keys=True)}"
+    lines = _earlier(out_dir / HISTORY, identity) if resume else []
+    _rewrite(out_dir / HISTORY, lines)
+    rng = np.random.default_rng(seed)
+    views = hold_out_views(data, _searched(data, rng), preset, rng)
+    best = Measured(Candidate(), 0.0, 0.5)
+    settled = None
+    if views is not None:
+        best = _search(views, epochs, lines, out_dir / HISTORY, identity, progress)
+        settled = settle(views, best)
+    with progress.phase("solve", 1) as advance:
+        fitted = fit_kernel(
+            data.features, data.tags_of_image, data.tag_text, preset, best.candidate, seed=seed
+        )
+        advance(1)
+    if settled is not None:
+        fitted = _with_numbers(fitted, settled.missing, settled.trust_jaccard, settled.trust_tags)
+    plot_curves([_plotted(line) for line in lines], out_dir / CURVES)
+    trained = TrainedModel(
+        preset=preset,
+        model=fitted.model.eval(),
+        tag_names=data.tag_names,
+        space=fitted.space,
+        balance=settled.balance if settled else SliderBalance(0.3, 0.5),
+        calibration=settled.calibration if settled else fitted.calibration,
+        encoder=data.encoder,
+        text_encoder=data.text_encoder,
+        data=data.fingerprint(),
+        metrics={"best": best.ndcg_at_5, **(settled.metrics if settled else {})},
+    )
+    return trained, len(lines)
+
+
+def _searched(data: GraphData, rng: np.random.Generator) -> Int64Array:
+    """The images that the search works on: all, or an even random part of a large catalogue."""
+    num = len(data.features)
+    most = SEARCHED_IMAGES + MOST_HELD_OUT
+    if num <= most:
+        return np.arange(num, dtype=np.int64)
+    return np.sort(rng.choice(num, size=most, replace=False)).astype(np.int64)
+
+
+def _search(
+    views: QueryViews, epochs: int, lines: list[_Line], history: Path, identity: str, progress: Progress
+) -> Measured:
+    """Measure candidates until there are no better neighbours or `epochs` are used up."""
+    done = [_measured(line) for line in lines]
+    with progress.phase("search", epochs) as advance:
+        advance(min(len(done), epochs))
+        while len(done) < epochs:
+            candidate = next_candidate(done)
+            if candidate is None:
+                break
+            started = time.perf_counter()
+            found = measure(views, candidate)
+            done.append(found)
+            line = _Line(
+                epoch=len(done),
+                loss=1.0 - found.ndcg_at_5,
+                ndcg_at_5=found.ndcg_at_5,
+                seconds=time.perf_counter() - started,
+                candidate=asdict(candidate),
+                jaccard=found.jaccard,
+                identity=identity,
+            )
+            lines.append(line)
+            with refusing_unwritable(history), history.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(asdict(line)) + "\n")
+            advance(1)
+    return max(done, key=lambda each: each.ndcg_at_5)
+
+
+def _measured(line: _Line) -> Measured:
+    return Measured(Candidate(**line.candidate), line.ndcg_at_5, line.jaccard)
+
+
+def _plotted(line: _Line) -> dict[str, float]:
+    return {"epoch": line.epoch, "loss": line.loss, "ndcg_at_5": line.ndcg_at_5}
+
+
+def _earlier(path: Path, identity: str) -> list[_Line]:
+    """What an interrupted run of the same identity has measured; a torn last line is dropped."""
+    lines: list[_Line] = []
+    if not path.exists():
+        return lines
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = _Line(**json.loads(text))
+        except (ValueError, TypeError):
+            break
+        if line.identity != identity:
+            return []
+        lines.append(line)
+    return lines
+
+
+def _rewrite(path: Path, lines: list[_Line]) -> None:
+    write_bytes(path, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())
+
+
+def _with_numbers(fitted: Fitted, missing: float, trust_jaccard: float, trust_tags: float) -> Fitted:
+    fitted.model.config = replace(
+        fitted.model.config, missing=missing, trust_jaccard=trust_jaccard, trust_tags=trust_tags
+    )
+    return fitted

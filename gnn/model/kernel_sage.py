@@ -1,0 +1,197 @@
+"""The model of preset `default`: two layers of weighted GraphSAGE and a kernel readout.
+
+What an image's states hold (u: its projected features; a_ij, w_it: edge weights that sum to one a row):
+
+    h^0_i = [ u_i, 1 ]                                  tags: h^0_t = [ e_t, 1 ]
+    h^1_i = [ h^0_i, Σ_j a_ij h^0_j, y_i, 1{i has tags} ],   y_i = indicator(Σ_t w_it e_t)
+    h^2_i = [ u_i, ū_i, y_i, vote_i, flags ],           vote_i = Σ_j a_ij y_j
+
+so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours: the
+vote. The readout is attention over landmark images with a Gaussian kernel and learnt values A:
+
+    z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) ],   f(z) = b + Σ_l exp(-γ ‖z - z_l‖²) A_l
+
+whose values solve a ridge regression of the landmarks' own tag sets (:mod:`gnn.model.tag_sets`): the
+posterior mean of a Gaussian process on graph features. z never holds the image's own tags, so an image with
+tags and one without are treated alike, and a query is embedded by the very function that embedded the index.
+
+The embedding is three blocks: visual unit(u), and two conceptual ones (Jaccard view, tag view). With tags
+they are those of the tags plus `missing` times the prediction (tags are rarely complete); without, the
+prediction, scaled by `trust`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gnn.model.base import GraphModel
+from gnn.model.tag_sets import indicator, jaccard_features
+
+
+@dataclass(frozen=True)
+class KernelSageConfig:
+    """Sizes (fixed by the data) and the numbers that validation chooses.
+
+    ``feature_dim`` → ``width``: image projection; ``visual_dim``: its leading part that is the visual block;
+    ``tag_width``: width of e_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none);
+    ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β, ``gamma`` γ; ``missing``;
+    ``trust_jaccard`` and ``trust_tags``: mean cosine of prediction and truth.
+    """
+
+    feature_dim: int
+    width: int
+    visual_dim: int
+    num_tags: int
+    tag_width: int
+    num_landmark_sets: int
+    jaccard_rank: int
+    num_landmarks: int
+    neighbour_weight: float = 0.3
+    vote_weight: float = 0.3
+    gamma: float = 0.5
+    missing: float = 0.1
+    trust_jaccard: float = 1.0
+    trust_tags: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; ``KernelSageConfig(**d)`` is the inverse."""
+        return asdict(self)
+
+
+class KernelSage(GraphModel):
+    """The formula of this module's docstring. All parameters are buffers: they are solved for, not
+    descended to.
+    """
+
+    num_layers = 2
+
+    def __init__(self, config: KernelSageConfig) -> None:
+        super().__init__()
+        self.config = config
+        outputs = config.jaccard_rank + config.tag_width
+        self.dim = config.visual_dim + outputs
+        shapes = {
+            "mean": (config.feature_dim,),
+            "axes": (config.feature_dim, config.width),
+            "tag_vectors": (config.num_tags, config.tag_width),
+            "landmark_sets": (config.num_landmark_sets, config.num_tags if config.jaccard_rank else 0),
+            "set_projection": (config.num_landmark_sets, config.jaccard_rank),
+            "landmarks": (config.num_landmarks, 2 * config.width + config.tag_width),
+            "values": (config.num_landmarks, outputs),
+            "bias": (outputs,),
+        }
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    def image_dim(self, layer: int) -> int:
+        width, tags = self.config.width, self.config.tag_width
+        return (width + 1, 2 * (width + 1) + tags + 1, 2 * (width + 1) + 2 * (tags + 1))[layer]
+
+    def tag_dim(self, layer: int) -> int:
+        del layer
+        return self.config.tag_width + 1
+
+    def input_images(self, x: Tensor) -> Tensor:
+        unit = functional.normalize((x - self.get_buffer("mean")) @ self.get_buffer("axes"), dim=1)
+        return torch.cat([unit, unit.new_ones(len(unit), 1)], dim=1)
+
+    def input_tags(self, text: Tensor, ids: Tensor) -> Tensor:
+        """An unseen tag (id -1) starts at zero; its `related` tags speak for it in layer 1."""
+        del text
+        table = self.get_buffer("tag_vectors")
+        known = (ids >= 0).unsqueeze(1).to(table.dtype)
+        vectors = table[ids.clamp(min=0)] if len(table) else table.new_zeros(len(ids), self.config.tag_width)
+        return torch.cat([vectors * known, known], dim=1)
+
+    def image_layer(self, layer: int, own: Tensor, similar: Tensor, tags: Tensor) -> Tensor:
+        if layer == 1:
+            return torch.cat([own, similar, indicator(tags[:, :-1]), tags[:, -1:]], dim=1)
+        start = 2 * (self.config.width + 1)
+        return torch.cat([own, similar[:, start:]], dim=1)
+
+    def tag_layer(self, layer: int, own: Tensor, images: Tensor, related: Tensor) -> Tensor:
+        del layer, images
+        return own + (1 - own[:, -1:]) * related
+
+    def readout_inputs(self, state: Tensor) -> Tensor:
+        """z [n, 2·width + tag_width] from h^2."""
+        width, tags = self.config.width, self.config.tag_width
+        neighbours = functional.normalize(state[:, width + 1 : 2 * width + 1], dim=1)
+        vote = functional.normalize(state[:, -(tags + 1) : -1], dim=1)
+        return torch.cat([state[:, :width], neighbours, vote], dim=1) * self.input_weights()
+
+    def input_weights(self) -> Tensor:
+        """What each coordinate of z weighs: 1, α and β."""
+        config = self.config
+        return torch.cat(
+            [
+                torch.ones(config.width),
+                torch.full((config.width,), config.neighbour_weight),
+                torch.full((config.tag_width,), config.vote_weight),
+            ]
+        )
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """f(z): [n, jaccard_rank + tag_width]."""
+        result: Tensor = self.get_buffer("bias") + self.kernel(inputs) @ self.get_buffer("values")
+        return result
+
+    def kernel(self, inputs: Tensor) -> Tensor:
+        """exp(-γ ‖z - z_l‖²): [n, num_landmarks]."""
+        return gaussian_kernel(inputs, self.get_buffer("landmarks"), self.config.gamma)
+
+    def predicted_tags(self, state: Tensor) -> Tensor:
+        """[n, num_tags]: how much each tag is expected, about 0 to 1; not calibrated."""
+        expected = self.predict(self.readout_inputs(state))[:, self.config.jaccard_rank :]
+        scores: Tensor = expected @ self.get_buffer("tag_vectors").T
+        return scores
+
+    def embed_images(self, states: Sequence[Tensor]) -> Tensor:
+        state = states[-1]
+        config = self.config
+        width, tags = config.width, config.tag_width
+        visual = functional.normalize(state[:, : config.visual_dim], dim=1)
+        own = state[:, 2 * (width + 1) : 2 * (width + 1) + tags]
+        has_tags = (own * own).sum(dim=1, keepdim=True) > 1e-12
+        has_similar = state[:, 2 * width + 1 : 2 * width + 2]
+        predicted = self.predict(self.readout_inputs(state))
+        rank = config.jaccard_rank
+        expected = torch.cat(
+            [
+                config.trust_jaccard * functional.normalize(predicted[:, :rank], dim=1),
+                config.trust_tags * functional.normalize(self._plausible(predicted[:, rank:]), dim=1),
+            ],
+            dim=1,
+        )
+        told = self.embed_sets(own) + config.missing * has_similar * expected
+        return torch.cat([visual, torch.where(has_tags, told, expected)], dim=1)
+
+    def embed_sets(self, sets: Tensor) -> Tensor:
+        """The two conceptual blocks of indicators [n, tag_width] → [n, jaccard_rank + tag_width]."""
+        blocks = [functional.normalize(sets, dim=1)]
+        if self.config.jaccard_rank:
+            view = jaccard_features(sets, self.get_buffer("landmark_sets"), self.get_buffer("set_projection"))
+            blocks.insert(0, view)
+        return torch.cat(blocks, dim=1)
+
+    def embed_tags(self, states: Sequence[Tensor]) -> Tensor:
+        """A tag is where an image with that tag alone would be, without a visual block."""
+        sets = states[-1][:, :-1]
+        visual = sets.new_zeros(len(sets), self.config.visual_dim)
+        return torch.cat([visual, self.embed_sets(indicator(sets))], dim=1)
+
+    def _plausible(self, expected: Tensor) -> Tensor:
+        """Coordinates of single tags cannot be negative; compressed ones can."""
+        return expected.clamp_min(0) if self.config.tag_width == self.config.num_tags else expected
+
+
+def gaussian_kernel(left: Tensor, right: Tensor, gamma: float) -> Tensor:
+    """exp(-γ ‖l - r‖²): [n, d], [m, d] → [n, m], as one matrix product."""
+    squares = (left * left).sum(dim=1)[:, None] + (right * right).sum(dim=1)[None, :]
+    return torch.exp(-gamma * (squares - 2 * left @ right.T).clamp_min(0))

@@ -1,0 +1,161 @@
+"""A set of tags as a vector, such that inner products say how alike two sets are.
+
+Two views of a set, side by side, both linear to compare:
+
+* the *Jaccard view* φ(T), kernel PCA of the Jaccard similarity J(S, T) = |S ∩ T| / |S ∪ T|, which is a
+  positive definite kernel (Bouchard, Jousselme, Doré 2013). With landmark sets L_l, their frequencies C and
+  the eigenpairs (V, Λ) of C^½ J(L, L) C^½: φ(T) = J(T, L) C^½ V Λ^-½ (the Nyström extension), so that
+  φ(S)·φ(T) ≈ J(S, T). Being linear in the set, an expectation passes through it: E[φ(T)]·φ(S) = E[J(T, S)],
+  which is the score that ranks best when the tags of a picture are uncertain and relevance is Jaccard.
+* the *tag view*, the indicator vector scaled to unit norm: cosine between tag sets.
+
+A graph layer only sees the mean of the tag vectors, m = (1/|T|) Σ_t e_t. With (near) orthonormal e_t the size
+comes back from its norm, |T| = 1/‖m‖², and the indicator is y = m/‖m‖²; for unequal weights this is the
+participation ratio, the effective number of tags.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+
+EXACT_UP_TO = 512
+"""Vocabularies up to this size keep one coordinate for each tag; larger ones are compressed."""
+
+_MOST_LANDMARKS = 1500
+
+
+@dataclass(frozen=True)
+class TagBasis:
+    """The vectors that tags send: `vectors` [num_tags, width] float32, unit rows."""
+
+    vectors: Float32Array
+    exact: bool
+
+    @property
+    def width(self) -> int:
+        """Coordinates of each tag's vector."""
+        return int(self.vectors.shape[1])
+
+
+def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
+    """One coordinate a tag where the vocabulary is small; else the best `width`-dimensional summary of which
+    tags occur together.
+
+    The summary is the truncated singular value decomposition of the unit tag vectors of the images (latent
+    semantic analysis, Deerwester et al. 1990), each tag's row scaled to unit norm. A tag that the summary
+    drops (rarer than its last component) gets a fixed random direction.
+    """
+    if num_tags <= EXACT_UP_TO:
+        return TagBasis(np.eye(num_tags, dtype=np.float32), True)
+    from scipy import sparse
+    from scipy.sparse.linalg import svds
+
+    degrees = np.maximum(tags_of_image.degrees(), 1)
+    values = np.repeat(1.0 / np.sqrt(degrees), tags_of_image.degrees())
+    table = sparse.csr_matrix(
+        (values, tags_of_image.indices, tags_of_image.indptr), shape=(tags_of_image.num_rows, num_tags)
+    )
+    rank = max(1, min(width, min(table.shape) - 1))
+    rng = np.random.default_rng(0)
+    _, _, right = svds(table, k=rank, v0=rng.standard_normal(min(table.shape)))
+    vectors = np.zeros((num_tags, width))
+    vectors[:, :rank] = _signed(right).T
+    norms = np.linalg.norm(vectors, axis=1)
+    random = rng.standard_normal((num_tags, width))
+    lost = norms < 1e-3
+    vectors[lost] = random[lost]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return TagBasis(vectors.astype(np.float32), False)
+
+
+def _signed(rows: np.ndarray) -> np.ndarray:
+    """Singular vectors in descending order with a fixed sign: the largest entry is positive."""
+    rows = rows[::-1]
+    largest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
+    signed: np.ndarray = rows * np.where(largest < 0, -1.0, 1.0)[:, None]
+    return signed
+
+
+@dataclass(frozen=True)
+class JaccardView:
+    """φ of the module's docstring. landmarks: [l, num_tags] 0/1; projection: [l, rank]."""
+
+    landmarks: Float32Array
+    projection: Float32Array
+
+    @classmethod
+    def fit(cls, sets: Float32Array, counts: Int64Array, rank: int) -> JaccardView:
+        """sets: [s, num_tags] distinct 0/1 rows, none empty; counts: [s] how often each occurs."""
+        order = np.argsort(-counts, kind="stable")[:_MOST_LANDMARKS]
+        landmarks, weight = sets[order], np.sqrt(counts[order].astype(np.float64))
+        gram = jaccard(landmarks, landmarks).astype(np.float64) * weight[:, None] * weight[None, :]
+        values, vectors = np.linalg.eigh(gram)
+        kept = np.flatnonzero(values > 1e-6 * values[-1])[-rank:][::-1]
+        signed = _signed(vectors[:, kept].T[::-1]).T
+        projection = weight[:, None] * signed / np.sqrt(values[kept])
+        return cls(landmarks, projection.astype(np.float32))
+
+
+def jaccard(left: Float32Array, right: Float32Array) -> Float32Array:
+    """J between rows of non-negative indicators: [n, t], [m, t] → [n, m]; 0 where both are empty."""
+    both = left @ right.T
+    either = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - both
+    result: Float32Array = (both / np.maximum(either, 1e-9)).astype(np.float32)
+    return result
+
+
+def indicator(mean: Tensor) -> Tensor:
+    """y = m/‖m‖² [n, width]; a zero message (no tags) stays zero."""
+    norm = (mean * mean).sum(dim=1, keepdim=True)
+    return torch.where(norm > 1e-12, mean / norm.clamp_min(1e-12), torch.zeros_like(mean))
+
+
+def jaccard_features(sets: Tensor, landmarks: Tensor, projection: Tensor) -> Tensor:
+    """φ of indicators [n, num_tags] → [n, rank]."""
+    both = sets @ landmarks.T
+    either = sets.sum(dim=1, keepdim=True) + landmarks.sum(dim=1)[None, :] - both
+    return (both / either.clamp_min(1e-9)) @ projection
+
+
+def distinct_sets(table: Float32Array) -> tuple[Float32Array, Int64Array]:
+    """The distinct rows of 0/1 indicators [n, num_tags], and how often each occurs."""
+    sets, counts = np.unique(table, axis=0, return_counts=True)
+    return sets.astype(np.float32), counts.astype(np.int64)
+
+
+def indicator_rows(tags_of_image: Csr, rows: Int64Array, num_tags: int) -> Float32Array:
+    """[len(rows), num_tags] 0/1: which tags these images carry."""
+    table = np.zeros((len(rows), num_tags), dtype=np.float32)
+    degrees = tags_of_image.degrees()[rows]
+    starts = np.repeat(tags_of_image.indptr[:-1][rows], degrees)
+    within = np.arange(degrees.sum()) - np.repeat(np.cumsum(degrees) - degrees, degrees)
+    table[np.repeat(np.arange(len(rows)), degrees), tags_of_image.indices[starts + within]] = 1.0
+    return table
+
+
+def ideal_gains(sets: Float32Array, counts: Int64Array, k: int = 5) -> Float32Array:
+    """[s]: the discounted gain of the best k other images for an image with each of these sets.
+
+    Dividing a Jaccard target by it makes each picture count equally in nDCG, where one that has nothing like
+    it would otherwise hardly count. Never below the gain of one image that shares a fifth of its tags.
+    """
+    discounts = 1.0 / np.log2(np.arange(k) + 2.0)
+    result = np.empty(len(sets), dtype=np.float32)
+    width = min(k + 1, len(sets))
+    for start in range(0, len(sets), 1024):
+        part = jaccard(sets[start : start + 1024], sets)
+        best = np.argpartition(-part, width - 1, axis=1)[:, :width]
+        for place in range(len(part)):
+            own = start + place
+            copies = counts[best[place]] - (best[place] == own)
+            gains = np.repeat(part[place, best[place]], np.minimum(copies, k))
+            gains = -np.sort(-gains)[:k]
+            result[own] = max(float((gains * discounts[: len(gains)]).sum()), 0.2)
+    return result

@@ -1,0 +1,72 @@
+"""The named recipes: which graph is built, which model runs on it, and how it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from gnn.model.edge_weights import MessageWeights
+from graph_store.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class GraphParameters:
+    """Which edges are made.
+
+    ``neighbours``, ``threshold``: `similar` edges go to so many nearest images of at least that cosine, in
+    ``space``: the encoder's own features, or their principal components with their spread evened out (half
+    power: each axis divided by the square root of its standard deviation). ``related``: at most so many tags
+    for each tag, joined by text cosine or by being used together on so many images; 0 = no such edges.
+    """
+
+    neighbours: int = 20
+    threshold: float = 0.0
+    space: Literal["raw", "whitened"] = "whitened"
+    related: int = 10
+    related_text_threshold: float = 0.6
+    related_min_images: int = 3
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe. ``epochs`` of a kernel model are steps of its search over a validation part."""
+
+    name: str
+    summary: str
+    model: Literal["kernel", "sage"]
+    graph: GraphParameters = field(default_factory=GraphParameters)
+    weights: MessageWeights = field(default_factory=MessageWeights)
+    epochs: int = 16
+    patience: int | None = None
+    learning_rate: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is recorded with the model."""
+        return asdict(self)
+
+
+DEFAULT = Preset(
+    name="default",
+    summary="weighted two-layer graph, kernel readout of tag sets, separate visual and conceptual blocks",
+    model="kernel",
+    weights=MessageWeights(similar="softmax", similar_temperature=10.0, tags="proportional", max_degree=None),
+)
+
+PAPER = Preset(
+    name="paper",
+    summary="Misraa et al. 2020: mean-aggregating GraphSAGE trained on random walks",
+    model="sage",
+    graph=GraphParameters(neighbours=5, threshold=0.65, space="raw", related=0),
+    weights=MessageWeights(max_degree=100),
+    epochs=50,
+    learning_rate=1e-5,
+)
+
+PRESETS = {preset.name: preset for preset in (DEFAULT, PAPER)}
+
+
+def preset_named(name: str) -> Preset:
+    """Raises UnknownName, which lists what there is."""
+    if name not in PRESETS:
+        raise UnknownName(f"There is no preset {name!r}", hint=f"Known: {', '.join(PRESETS)}.")
+    return PRESETS[name]

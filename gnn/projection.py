@@ -1,0 +1,58 @@
+"""Linear projections of image features that are fitted to a catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from graph_store.arrays import Float32Array
+
+_MOST_ROWS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """x → unit((x - mean) · axes). mean: [dim]; axes: [dim, width]; both float32."""
+
+    mean: Float32Array
+    axes: Float32Array
+
+    def __call__(self, features: Float32Array) -> Float32Array:
+        """features: [n, dim] → [n, width] float32, unit norm."""
+        projected = (features - self.mean) @ self.axes
+        norms = np.linalg.norm(projected, axis=1, keepdims=True)
+        result: Float32Array = (projected / np.maximum(norms, 1e-12)).astype(np.float32)
+        return result
+
+
+def raw_projection(dim: int) -> Projection:
+    """The features as they are."""
+    return Projection(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
+
+
+def principal_projection(features: Float32Array, width: int, power: float) -> Projection:
+    """The leading principal axes, each divided by (its standard deviation)^power: 0 = plain PCA, ½ = half
+    whitening, 1 = whitening.
+
+    features: [n, dim]. Fitted on an even sample of at most 20,000 rows. Always `width` axes: those that the
+    data cannot fill are zero. One row, or rows all alike, have no axis: then the features stay as they are,
+    cut or padded to `width`.
+    """
+    step = max(1, -(-len(features) // _MOST_ROWS))
+    sample = np.asarray(features[::step], dtype=np.float64)
+    mean = sample.mean(axis=0)
+    centred = sample - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(sample))
+    values, vectors = values[::-1][:width], vectors[:, ::-1][:, :width]
+    dim = features.shape[1]
+    axes = np.zeros((dim, width), dtype=np.float32)
+    filled = int((values > 1e-9).sum())
+    if filled == 0:
+        axes[: min(dim, width), : min(dim, width)] = np.eye(min(dim, width), dtype=np.float32)
+        return Projection(np.zeros(dim, np.float32), axes)
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    scale = np.sqrt(values[:filled]) ** -power
+    axes[:, :filled] = vectors[:, :filled] * (signs[:filled] * scale)
+    return Projection(mean.astype(np.float32), axes)

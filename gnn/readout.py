@@ -1,0 +1,118 @@
+"""From node states to the two vectors of a query, for each kind of model.
+
+The index holds one vector an image. A query brings two for it, a visual and a conceptual one, and its score is
+balanced between their inner products.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnn.model.kernel_sage import KernelSage
+from gnn.trained_model import TrainedModel
+from graph_store.arrays import Float32Array
+
+_PREDICTED = 5
+
+
+class Readout(Protocol):
+    """What differs between models when a query is made. All arrays [n, dim] unless said otherwise."""
+
+    balance: float
+
+    def visual(self, states: list[Tensor]) -> Float32Array:
+        """The visual vector of query nodes."""
+
+    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
+        """The conceptual vector. tags: [n, dim] weighted mean of the asked tags' embeddings; told: [n] bool,
+        whether there are any.
+        """
+
+    def tag_vectors(self) -> Float32Array:
+        """[num_tags, dim]: what a tag adds to a conceptual vector; a negative tag takes it away."""
+
+    def tag_scores(self, states: list[Tensor]) -> Float32Array:
+        """[n, tags of the graph]: the more, the likelier; not calibrated."""
+
+
+class KernelReadout:
+    """Blocks of one vector: the visual query touches the first, the conceptual one the others."""
+
+    def __init__(self, trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> None:
+        assert isinstance(trained.model, KernelSage)
+        self._model = trained.model
+        config = trained.model.config
+        self._visual_dim = config.visual_dim
+        share = trained.balance.jaccard if config.jaccard_rank else 0.0
+        self._scale = np.concatenate(
+            [
+                np.zeros(config.visual_dim, np.float32),
+                np.full(config.jaccard_rank, share, np.float32),
+                np.full(config.tag_width, 1.0 - share, np.float32),
+            ]
+        )
+        self.balance = trained.balance.visual
+        self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
+        self._tag_directions = torch.from_numpy(np.array(tag_states[:, :-1]))
+
+    def visual(self, states: list[Tensor]) -> Float32Array:
+        vectors = self._model.embed_images(states).numpy().copy()
+        vectors[:, self._visual_dim :] = 0.0
+        return vectors
+
+    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
+        del tags, told  # the node's own layers have taken its tags in
+        result: Float32Array = self._model.embed_images(states).numpy() * self._scale
+        return result
+
+    def tag_vectors(self) -> Float32Array:
+        return self._tag_vectors
+
+    def tag_scores(self, states: list[Tensor]) -> Float32Array:
+        expected = self._model.predict(self._model.readout_inputs(states[-1]))
+        expected = expected[:, self._model.config.jaccard_rank :]
+        scores: Float32Array = (expected @ self._tag_directions.T).numpy()
+        return scores
+
+
+class SageReadout:
+    """Misraa et al. 2020, Eq. for inference: E = (W1·E_i + W2·E_t) / 2 with W1 + W2 = 1.
+
+    E_i is the attached node, E_t the mean of the embeddings of its tags; a bare image's tags are those
+    predicted for it, the nearest five by weight of their likeness.
+    """
+
+    balance = 1.0
+
+    def __init__(self, trained: TrainedModel, tag_embeddings: Float32Array) -> None:
+        self._model = trained.model
+        self._tags = np.asarray(tag_embeddings, dtype=np.float32)
+
+    def visual(self, states: list[Tensor]) -> Float32Array:
+        result: Float32Array = self._model.embed_images(states).numpy() / 2
+        return result
+
+    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
+        scores = self.tag_scores(states)
+        nearest = np.argsort(-scores, axis=1, kind="stable")[:, :_PREDICTED]
+        predicted = self._tags[nearest].mean(axis=1) if scores.shape[1] else np.zeros_like(tags)
+        result: Float32Array = np.where(told[:, None], tags, predicted) / 2
+        return result
+
+    def tag_vectors(self) -> Float32Array:
+        return self._tags / 2
+
+    def tag_scores(self, states: list[Tensor]) -> Float32Array:
+        scores: Float32Array = self._model.embed_images(states).numpy() @ self._tags.T
+        return scores
+
+
+def readout_of(trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> Readout:
+    """The readout of the model's kind. tag_states: h^(L-1) of the tags."""
+    if isinstance(trained.model, KernelSage):
+        return KernelReadout(trained, tag_states, tag_embeddings)
+    return SageReadout(trained, tag_embeddings)

@@ -1,0 +1,213 @@
+"""The batch job that makes a new snapshot and swaps it in."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnn.embedding import GraphStates, NewArray, embed_graph, in_memory
+from gnn.encoders.base import check_same_encoder
+from gnn.graph_build import build_graph, nearest_seen
+from gnn.graph_data import GraphData, load_graph_data
+from gnn.graph_index import GraphIndex, messages_of, prototypes_of
+from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
+from graph_store.arrays import Float32Array
+from graph_store.csr import Csr
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError, NothingToServe
+from graph_store.faiss_index import FaissIndex
+from graph_store.graph import Graph
+from graph_store.progress import Progress, SilentProgress
+from graph_store.record_table import RecordTable
+from graph_store.similar import NeighbourIndex
+from graph_store.snapshot import Snapshot, SnapshotWriter, prune
+
+KEEP_SNAPSHOTS = 3
+
+
+class IncompleteReindex(ImsageError):
+    """Not every image of the catalogue is in the new snapshot, and it is not named as skipped."""
+
+    code = "incomplete-reindex"
+    status = 500
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    graph: Graph
+    states: GraphStates
+    neighbours: NeighbourIndex
+
+
+def reindex(
+    data_dir: DataDir,
+    preset: str | None = None,
+    *,
+    full: bool = False,
+    keep: int = KEEP_SNAPSHOTS,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
+
+    preset: whose model; None is the last one trained. When neither catalogue nor model has changed since the
+    current snapshot it is returned as it is, unless `full`. The newest `keep` snapshots stay. Raises
+    NothingToServe when no model is trained, EncoderMismatch when the features are of another encoder.
+    """
+    progress = progress or SilentProgress()
+    with data_dir.lock("reindex"):
+        directory = trained_directory(data_dir, preset)
+        trained = load_trained_model(directory)
+        data = load_graph_data(data_dir)
+        check_same_encoder(trained.encoder, data.encoder)
+        made_from = {"model_sha256": model_checksum(directory), "data": data.fingerprint()}
+        current = None if full else _current(data_dir)
+        if current is not None and current.manifest["parameters"]["made_from"] == made_from:
+            return current
+        with SnapshotWriter(data_dir) as writer:
+            embedded = _embed(trained, data, data.tags_of_image, _arrays_in(writer), progress)
+            _write(writer, directory, data, embedded, progress)
+            snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
+        prune(data_dir, keep)
+        return snapshot
+
+
+def build_index(
+    trained: TrainedModel, data: GraphData, tags_of_image: Csr | None = None, progress: Progress | None = None
+) -> GraphIndex:
+    """The same index in memory, without a snapshot; `tags_of_image` may replace the catalogue's edges."""
+    tags = data.tags_of_image if tags_of_image is None else tags_of_image
+    embedded = _embed(trained, data, tags, in_memory, progress or SilentProgress())
+    return GraphIndex(
+        trained=trained,
+        ids=data.ids,
+        tag_names=data.tag_names,
+        graph=embedded.graph,
+        features=data.features,
+        states=embedded.states,
+        neighbours=embedded.neighbours,
+        index=FaissIndex.build(embedded.states.embeddings, "auto"),
+        tag_text=data.tag_text,
+        prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
+    )
+
+
+def trained_directory(data_dir: DataDir, preset: str | None) -> Path:
+    """Where the preset's model is; None is the last one trained. Raises NothingToServe."""
+    if preset is not None:
+        directory = data_dir.models_dir / preset
+        if not (directory / MODEL).is_file():
+            raise NothingToServe(
+                f"Preset {preset!r} has not been trained on {data_dir.root}",
+                hint=f"Run imsage train --preset {preset} first.",
+            )
+        return directory
+    found = list(data_dir.models_dir.glob(f"*/{MODEL}"))
+    if not found:
+        raise NothingToServe(f"{data_dir.root} has no trained model", hint="Run imsage train first.")
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.parent.name)).parent
+
+
+def _current(data_dir: DataDir) -> Snapshot | None:
+    """The current snapshot, when there is one and it is whole."""
+    try:
+        return Snapshot.open(data_dir)
+    except ImsageError:
+        return None
+
+
+def _arrays_in(writer: SnapshotWriter) -> NewArray:
+    """Arrays mapped to files of the snapshot, so that states never need to fit into memory."""
+
+    def new_array(name: str, shape: tuple[int, int]) -> Float32Array:
+        folder = "states/" if name.startswith("image_") else ""
+        path = writer.path(f"{folder}{name}.npy")
+        if 0 in shape:
+            np.save(path, np.zeros(shape, np.float32), allow_pickle=False)
+            return np.zeros(shape, np.float32)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+    return new_array
+
+
+def _embed(
+    trained: TrainedModel, data: GraphData, tags_of_image: Csr, new_array: NewArray, progress: Progress
+) -> _Embedded:
+    vectors = trained.space(data.features)
+    graph = build_graph(vectors, tags_of_image, data.tag_text, trained.preset.graph, progress)
+    numbers = tag_numbers(trained, data.tag_names)
+    if trained.preset.graph.related:
+        related = nearest_seen(data.tag_text, numbers >= 0, graph.related, trained.preset.graph.related)
+        graph = Graph(
+            graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
+        )
+    states = embed_graph(
+        trained.model, messages_of(trained, graph), data.features, data.tag_text, numbers, new_array, progress
+    )
+    return _Embedded(graph, states, NeighbourIndex.build(vectors))
+
+
+def _write(
+    writer: SnapshotWriter, model: Path, data: GraphData, embedded: _Embedded, progress: Progress
+) -> None:
+    with progress.phase("write", 8) as advance:
+        states = embedded.states
+        writer.array("features", data.features)
+        writer.array("tag_text", data.tag_text)
+        writer.array("prototypes", prototypes_of(data.features, embedded.graph.images_of_tag))
+        advance(1)
+        for layer, array in enumerate(states.tag_states):
+            writer.array(f"states/tag_{layer}", array)
+        for mapped in (*states.image_states, states.embeddings, states.tag_embeddings):
+            if isinstance(mapped, np.memmap) and mapped.mode == "w+":
+                mapped.flush()
+        advance(1)
+        embedded.graph.save(writer.path("graph"))
+        advance(1)
+        for name in (MODEL, CONFIG):
+            shutil.copyfile(model / name, writer.path(f"model/{name}"))
+        advance(1)
+        embedded.neighbours.save(writer.path("neighbours.faiss"))
+        advance(1)
+        FaissIndex.build(states.embeddings, "auto").save(writer.path("index.faiss"))
+        advance(1)
+        counts = embedded.graph.images_of_tag.degrees().tolist()
+        writer.json("tags", {"names": list(data.tag_names), "counts": counts})
+        advance(1)
+        written = RecordTable.write(writer.path("records"), data.records)
+        if not written == len(data.records) == len(states.embeddings):
+            raise IncompleteReindex(
+                f"The catalogue has {len(data.records)} images to index, the snapshot {written}",
+                hint="Nothing was changed. Please report this.",
+            )
+        advance(1)
+
+
+def _manifest(
+    trained: TrainedModel, data: GraphData, embedded: _Embedded, made_from: dict[str, str]
+) -> dict[str, Any]:
+    graph = embedded.graph
+    return {
+        "encoder": data.encoder.to_dict(),
+        "text_encoder": data.text_encoder.to_dict(),
+        "model": {
+            "preset": trained.preset.name,
+            "kind": trained.preset.model,
+            "dim": trained.model.dim,
+            "layers": trained.model.num_layers,
+            "metrics": trained.metrics,
+        },
+        "parameters": {"made_from": made_from, "recipe": trained.preset.to_dict()},
+        "counts": {
+            "images": graph.num_images,
+            "tags": graph.num_tags,
+            "similar": graph.similar.num_edges,
+            "has": graph.tags_of_image.num_edges,
+            "related": graph.related.num_edges,
+            "indexed": graph.num_images,
+            "skipped": 0,
+        },
+    }

@@ -1,0 +1,104 @@
+"""Training of GraphSAGE presets: the unsupervised random-walk objective under the shared trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gnn.attach import attach
+from gnn.calibration import Calibration, fit_calibration
+from gnn.embedding import embed_graph
+from gnn.graph_build import build_graph, similar_space
+from gnn.graph_data import GraphData
+from gnn.model.edge_weights import message_graph
+from gnn.model.sage import HeteroSage, SageConfig
+from gnn.objectives.random_walk import RandomWalkConfig, RandomWalkObjective
+from gnn.presets import Preset
+from gnn.trained_model import SliderBalance, TrainedModel
+from gnn.trainer import Trainer, TrainerSettings
+from graph_store.csr import Csr
+from graph_store.progress import Progress
+
+
+def train_sage(
+    data: GraphData,
+    preset: Preset,
+    out_dir: Path,
+    *,
+    epochs: int,
+    seed: int,
+    resume: bool,
+    device: str,
+    progress: Progress,
+) -> tuple[TrainedModel, int]:
+    """The trained model and how many epochs were run."""
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    space = similar_space(data.features, preset.graph)
+    graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = HeteroSage(
+            SageConfig(feature_dim=data.features.shape[1], text_dim=0, num_tags=data.num_tags)
+        ).to(place)
+    objective = RandomWalkObjective(
+        model,
+        graph,
+        torch.from_numpy(np.array(data.features)).to(place),
+        torch.zeros(data.num_tags, 0, device=place),
+        RandomWalkConfig(seed=seed, max_degree=preset.weights.max_degree or 100),
+    )
+    settings = TrainerSettings(
+        seed=seed,
+        max_epochs=epochs,
+        patience=preset.patience,
+        optimizer="adam",
+        learning_rate=preset.learning_rate,
+        fingerprint={"preset": preset.to_dict(), "data": data.fingerprint()},
+    )
+    result = Trainer(objective, out_dir, settings, progress).run(resume)
+    model = model.to("cpu").eval()
+    trained = TrainedModel(
+        preset=preset,
+        model=model,
+        tag_names=data.tag_names,
+        space=space,
+        balance=SliderBalance(),
+        calibration=_calibrated(model, objective, data, preset),
+        encoder=data.encoder,
+        text_encoder=data.text_encoder,
+        data=data.fingerprint(),
+        metrics={"best": result.best_metric, "best_epoch": float(result.best_epoch)},
+    )
+    return trained, result.epochs
+
+
+def _calibrated(
+    model: HeteroSage, objective: RandomWalkObjective, data: GraphData, preset: Preset
+) -> Calibration:
+    """Tag probabilities from the likeness of held-out images to tags."""
+    held = objective.held_images
+    if held.size == 0:
+        return Calibration()
+    messages = message_graph(objective.graph, preset.weights)
+    numbers = np.arange(data.num_tags, dtype=np.int64)
+    states = embed_graph(model, messages, data.features, np.zeros((data.num_tags, 0), np.float32), numbers)
+    similar = Csr.from_edges(
+        np.repeat(np.arange(held.size), messages.similar.degrees()[held]),
+        np.concatenate([messages.similar.row(int(row))[0] for row in held]),
+        np.concatenate([messages.similar.row(int(row))[1] for row in held]),
+        held.size,
+    )
+    nodes = attach(
+        model,
+        np.asarray(data.features[held]),
+        similar,
+        Csr.empty(held.size),
+        states.image_states,
+        states.tag_states,
+    )
+    scores = model.embed_images(nodes).numpy() @ states.tag_embeddings.T
+    truth = np.zeros_like(scores)
+    truth[objective.hidden.edge_rows(), objective.hidden.indices] = 1.0
+    return fit_calibration(scores, truth)

@@ -1,0 +1,129 @@
+"""Everything that training leaves behind, in one file: weights as safetensors, the rest as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gnn.calibration import Calibration
+from gnn.checkpoint import load_checkpoint, save_checkpoint, strip_prefix, with_prefix
+from gnn.encoders.base import EncoderSpec
+from gnn.model.base import GraphModel
+from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.sage import HeteroSage, SageConfig
+from gnn.presets import Preset, preset_named
+from gnn.projection import Projection
+from graph_store.arrays import Int64Array
+from graph_store.checksums import sha256_of_file
+from graph_store.durable import write_bytes
+from graph_store.errors import CorruptFile, ImsageError
+
+MODEL = "model.safetensors"
+CONFIG = "config.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SliderBalance:
+    """How a query is compared, found on the validation part.
+
+    ``visual``: what a visual cosine weighs against a conceptual one in the middle of the slider;
+    ``jaccard``: share of the Jaccard view in the conceptual part (the rest is the tag view).
+    """
+
+    visual: float = 1.0
+    jaccard: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """``tag_text`` [t, text_dim]: text features of the tags the model knows, in the order of ``tag_names``;
+    ``space``: where `similar` neighbours are searched; ``data``: fingerprint of what it was trained on.
+    """
+
+    preset: Preset
+    model: GraphModel
+    tag_names: tuple[str, ...]
+    space: Projection
+    balance: SliderBalance
+    calibration: Calibration
+    encoder: EncoderSpec
+    text_encoder: EncoderSpec
+    data: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors`, and `config.json` for people. Raises Unwritable."""
+        directory.mkdir(parents=True, exist_ok=True)
+        meta = self._meta()
+        tensors = {
+            **with_prefix("model/", self.model.state_dict()),
+            "space/mean": torch.from_numpy(np.array(self.space.mean)),
+            "space/axes": torch.from_numpy(np.array(self.space.axes)),
+        }
+        save_checkpoint(directory / MODEL, tensors, meta)
+        shown = {key: value for key, value in meta.items() if key != "tag_names"}
+        write_bytes(directory / CONFIG, json.dumps(shown, indent=2, sort_keys=True).encode())
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "preset": self.preset.name,
+            "recipe": self.preset.to_dict(),
+            "model": self.model.config.to_dict(),
+            "tag_names": list(self.tag_names),
+            "balance": asdict(self.balance),
+            "calibration": self.calibration.to_dict(),
+            "encoder": self.encoder.to_dict(),
+            "text_encoder": self.text_encoder.to_dict(),
+            "data": self.data,
+            "metrics": self.metrics,
+        }
+
+
+def load_trained_model(directory: Path) -> TrainedModel:
+    """Read what `save` wrote. Raises CorruptFile, which names the file."""
+    path = directory / MODEL
+    tensors, meta = load_checkpoint(path)
+    try:
+        preset = preset_named(meta["preset"])
+        model = new_model(preset, meta["model"])
+        model.load_state_dict(strip_prefix("model/", tensors))
+        model.eval()
+        return TrainedModel(
+            preset=preset,
+            model=model,
+            tag_names=tuple(meta["tag_names"]),
+            space=Projection(tensors["space/mean"].numpy(), tensors["space/axes"].numpy()),
+            balance=SliderBalance(**meta["balance"]),
+            calibration=Calibration(**meta["calibration"]),
+            encoder=EncoderSpec.from_dict(meta["encoder"]),
+            text_encoder=EncoderSpec.from_dict(meta["text_encoder"]),
+            data=meta["data"],
+            metrics=meta["metrics"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError, ImsageError) as error:
+        raise CorruptFile(f"The model in {path} does not fit this version: {error}", path=path) from error
+
+
+def new_model(preset: Preset, config: dict[str, Any]) -> GraphModel:
+    """An untrained model of the preset's kind."""
+    if preset.model == "kernel":
+        return KernelSage(KernelSageConfig(**config))
+    return HeteroSage(SageConfig(**config))
+
+
+def model_checksum(directory: Path) -> str:
+    """SHA-256 of the model file."""
+    return sha256_of_file(directory / MODEL)
+
+
+def tag_numbers(model: TrainedModel, names: tuple[str, ...]) -> Int64Array:
+    """[len(names)] int64: the model's number of each tag, -1 for one that training has not seen."""
+    known = {name: number for number, name in enumerate(model.tag_names)}
+    return np.array([known.get(name, -1) for name in names], dtype=np.int64)

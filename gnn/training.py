@@ -1,0 +1,78 @@
+"""Training a preset on a catalogue: reads it, learns, and leaves the model in the data directory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnn.graph_data import GraphData, load_graph_data
+from gnn.kernel_training import train_kernel
+from gnn.presets import preset_named
+from gnn.sage_training import train_sage
+from gnn.trained_model import TrainedModel
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
+from graph_store.progress import Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """``epochs`` that were run; ``best_metric`` on the validation part (0 when there was none)."""
+
+    preset: str
+    epochs: int
+    best_metric: float
+    seconds: float
+    model_dir: Path
+
+
+def train(
+    data_dir: DataDir,
+    preset: str = "default",
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train on the images of split `train`; a part of those is held out to choose by.
+
+    The same seed gives the same model. `resume` goes on where an interrupted run of the same preset, seed and
+    catalogue stopped. Raises UnknownName for the preset, BadInput when there is nothing to learn from.
+    """
+    recipe = preset_named(preset)
+    if epochs is not None and epochs < 1:
+        raise BadInput(f"epochs must be at least 1, not {epochs}")
+    started = time.perf_counter()
+    with data_dir.lock("train"):
+        data = load_graph_data(data_dir)
+        refuse_without_tags(data)
+        out_dir = data_dir.models_dir / recipe.name
+        learn = train_kernel if recipe.model == "kernel" else train_sage
+        trained, steps = learn(
+            data,
+            recipe,
+            out_dir,
+            epochs=epochs or recipe.epochs,
+            seed=seed,
+            resume=resume,
+            device=device,
+            progress=progress or SilentProgress(),
+        )
+        trained.save(out_dir)
+    best = trained.metrics.get("best", 0.0)
+    return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
+
+
+def refuse_without_tags(data: GraphData) -> None:
+    """Raises BadInput when no indexed image has a tag."""
+    if data.num_tags == 0:
+        raise BadInput(
+            f"None of the {len(data.records)} images to index has a tag, so there are no concepts to learn",
+            hint="Add tags (sub-folder names, a .txt beside the picture, tags.jsonl) and ingest again.",
+        )
+
+
+__all__ = ["TrainReport", "TrainedModel", "train"]

@@ -1,0 +1,97 @@
+"""Words nobody tagged with: names and free text are joined to the tag nodes nearest in meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gnn.encoders.base import TextEncoder
+from graph_store.arrays import Float32Array
+from graph_store.errors import BadInput
+from graph_store.tag_names import tag_key
+
+_NEAREST = 5
+_SHARPNESS = 20.0
+_BEHIND_BEST = 0.15
+_LONGEST_NAME = 3
+
+
+@dataclass(frozen=True)
+class TagEdge:
+    """One `has` edge of a query: to which tag, how heavy, and the asked words that led there."""
+
+    tag: int
+    weight: float
+    asked_as: str
+
+
+class Words:
+    """Resolves words against the tags of one graph. tag_text: [t, text_dim] unit norm."""
+
+    def __init__(self, tag_names: Sequence[str], tag_text: Float32Array, encoder: TextEncoder | None) -> None:
+        self._numbers = {tag_key(name): number for number, name in enumerate(tag_names)}
+        self._text = tag_text
+        self._encoder = encoder
+
+    def tag(self, name: str, weight: float = 1.0) -> list[TagEdge]:
+        """A tag by name; a name that is no tag, by meaning. The weights add up to `weight`."""
+        number = self._numbers.get(tag_key(name))
+        if number is not None:
+            return [TagEdge(number, weight, name)]
+        return self._nearest(name, weight)
+
+    def text(self, text: str) -> list[TagEdge]:
+        """Free text: the tags it names, each with weight 1, and where it names none those nearest in meaning."""
+        named = self._named(text)
+        return [TagEdge(number, 1.0, text) for number in named] or self._nearest(text, 1.0)
+
+    def vector(self, text: str) -> Float32Array:
+        """[text_dim] unit norm. Raises BadInput when there is no text encoder."""
+        if self._encoder is None:
+            raise BadInput(
+                f"{text!r} is no tag of this catalogue, and no text encoder is loaded to compare its meaning",
+                hint="Use a tag of the catalogue.",
+            )
+        result: Float32Array = self._encoder.encode_text([text])[0]
+        return result
+
+    def _nearest(self, text: str, weight: float) -> list[TagEdge]:
+        if len(self._text) == 0:
+            return []
+        cosine = self._text @ self.vector(text)
+        order = np.argsort(-cosine, kind="stable")[:_NEAREST]
+        order = order[cosine[order] >= cosine[order[0]] - _BEHIND_BEST]
+        shares = np.exp(_SHARPNESS * (cosine[order] - cosine[order[0]]))
+        shares /= shares.sum()
+        return [
+            TagEdge(int(tag), weight * float(share), text) for tag, share in zip(order, shares, strict=True)
+        ]
+
+    def _named(self, text: str) -> list[int]:
+        """Tags whose name stands in the text, longest names first; no word counts twice."""
+        words = re.findall(r"\w+(?:['-]\w+)*", text)
+        found: list[int] = []
+        taken = [False] * len(words)
+        for length in range(min(_LONGEST_NAME, len(words)), 0, -1):
+            for start in range(len(words) - length + 1):
+                span = slice(start, start + length)
+                number = self._numbers.get(tag_key(" ".join(words[span])))
+                if number is not None and not any(taken[span]):
+                    taken[span] = [True] * length
+                    if number not in found:
+                        found.append(number)
+        return found
+
+
+def merged(edges: Sequence[TagEdge]) -> list[TagEdge]:
+    """One edge for each tag, weights added, in the order of tag number: so the order of asking is no matter."""
+    by_tag: dict[int, list[TagEdge]] = {}
+    for edge in edges:
+        by_tag.setdefault(edge.tag, []).append(edge)
+    return [
+        TagEdge(tag, sum(sorted(edge.weight for edge in same)), min(edge.asked_as for edge in same))
+        for tag, same in sorted(by_tag.items())
+    ]
