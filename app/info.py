@@ -84,7 +84,7 @@ def describe(data_dir: DataDir) -> Summary:
         tags=tags,
         skipped=skipped,
         encoder=encoder["name"] if encoder else None,
-        presets=tuple(sorted(path.name for path in _folders(data_dir.models_dir))),
+        presets=tuple(sorted(path.parent.name for path in data_dir.models_dir.glob("*/model.safetensors"))),
         snapshot=manifest and {key: value for key, value in manifest.items() if key != "files"},
         snapshot_problem=problem,
         snapshots_kept=tuple(sorted(path.name for path in _folders(data_dir.snapshots_dir))),

@@ -125,7 +125,16 @@ def build(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Ingest, train and reindex: from pictures to a catalogue that can be searched."""
+    """Ingest, train and reindex: from pictures to a catalogue that can be searched.
+
+    Run again after an interruption, it goes on with the step that was interrupted.
+    """
+    from graph_store.errors import BadInput
+
     ingest(source, data, format, encoder, images, features, strict, keep_originals, device)
-    train(data, preset, epochs, seed, False, device)
+    try:
+        train(data, preset, epochs, seed, True, device)
+    except BadInput:
+        # A checkpoint of other settings, or of the catalogue as it was, is nothing to go on from.
+        train(data, preset, epochs, seed, False, device)
     reindex(data, preset)
