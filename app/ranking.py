@@ -123,8 +123,8 @@ def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k:
     )
     # Six decimals are all that float32 cosines carry; the sum is made of what is written, so it can be
     # checked.
-    visual: Float64Array = np.round(hits.visual.astype(np.float64), _DECIMALS)
-    conceptual: Float64Array = np.round(hits.conceptual.astype(np.float64), _DECIMALS)
+    visual: Float64Array = hits.visual.astype(np.float64).round(_DECIMALS)
+    conceptual: Float64Array = hits.conceptual.astype(np.float64).round(_DECIMALS)
     score = visual + conceptual
     order = np.argsort(-score, kind="stable")
     found = _Candidates(hits.rows[order], score[order], visual[order], conceptual[order])
