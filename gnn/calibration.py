@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from graph_store.arrays import AnyArray, Float32Array
 
@@ -29,7 +30,7 @@ class Calibration:
         """Probabilities in [0, 1], in the shape of `scores`."""
         clipped = np.clip(scores, _EDGE, 1 - _EDGE)
         logits = self.bias + self.slope * scores + self.log_slope * np.log(clipped / (1 - clipped))
-        result: Float32Array = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+        result: Float32Array = expit(logits).astype(np.float32)
         return result
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class Calibration:
 
 
 def fit_calibration(scores: AnyArray, truth: AnyArray) -> Calibration:
-    """The likeliest calibration. scores, truth (0/1): same shape. Too little data: scores taken as they are."""
+    """The likeliest calibration. scores, truth (0/1): same shape. Too little data: scores as they are."""
     s, y = scores.reshape(-1).astype(np.float64), truth.reshape(-1).astype(np.float64)
     if y.sum() < _ENOUGH or (1 - y).sum() < _ENOUGH:
         return Calibration()
@@ -50,7 +51,7 @@ def fit_calibration(scores: AnyArray, truth: AnyArray) -> Calibration:
     def loss(weights: AnyArray) -> tuple[float, AnyArray]:
         logits = inputs @ weights
         value = float(np.mean(np.logaddexp(0.0, logits) - y * logits))
-        gradient = inputs.T @ (1.0 / (1.0 + np.exp(-logits)) - y) / len(y)
+        gradient = inputs.T @ (expit(logits) - y) / len(y)
         return value, gradient
 
     found = minimize(loss, np.array([0.0, 0.0, 1.0]), jac=True, bounds=[(None, None), (0, None), (0, None)])

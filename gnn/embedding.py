@@ -1,7 +1,7 @@
 """Layer-wise embedding of every node: each layer once over all nodes, by blocks of rows.
 
-No neighbourhood is ever expanded: layer l of a block reads layer l-1 of whatever it receives from. The cost is
-one pass over the edges a layer, and memory is one block beside arrays that may live in files.
+No neighbourhood is ever expanded: layer l of a block reads layer l-1 of whatever it receives from. The cost
+is one pass over the edges a layer, and memory is one block beside arrays that may live in files.
 """
 
 from __future__ import annotations

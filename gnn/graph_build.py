@@ -30,7 +30,7 @@ def build_graph(
     how: GraphParameters,
     progress: Progress | None = None,
 ) -> Graph:
-    """vectors: [n, d] unit norm, in the preset's space; weights are the stored ones (cosines, tag weights)."""
+    """vectors: [n, d] unit norm, in the preset's space. Weights are as stored: cosines, tag weights."""
     num_tags = len(tag_text)
     similar = similar_edges(vectors, how.neighbours, how.threshold, progress)
     if how.related and num_tags > 1:

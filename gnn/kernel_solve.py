@@ -51,5 +51,7 @@ def _positive_solve(gram: Tensor, right: Tensor) -> Tensor:
             gram.diagonal().add_(jitter * scale)
         factor, info = torch.linalg.cholesky_ex(gram)
         if int(info) == 0:
-            return torch.cholesky_solve(right, factor)
-    return torch.linalg.lstsq(gram, right).solution
+            solved: Tensor = torch.cholesky_solve(right, factor)
+            return solved
+    least: Tensor = torch.linalg.lstsq(gram, right).solution
+    return least

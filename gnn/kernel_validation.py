@@ -17,7 +17,7 @@ from torch.nn import functional
 from gnn.attach import attach
 from gnn.calibration import Calibration, fit_calibration
 from gnn.embedding import run_layers
-from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
+from gnn.evaluation.metrics import Float64Array, FloatArray, ideal_gains, ndcg_at_k, ranked_gains
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured
 from gnn.kernel_fit import Ground, lay_ground, solved_model
@@ -52,7 +52,7 @@ class QueryViews:
     truth: Float32Array
     indexed: Int64Array
     gains: Float32Array
-    ideal: Float32Array
+    ideal: Float64Array
     indexed_sets: Tensor
 
 
@@ -160,7 +160,7 @@ def _conceptual(model: KernelSage, states: list[Tensor]) -> Tensor:
 def _conceptual_scores(
     model: KernelSage, views: QueryViews, queries: Tensor, index: Tensor | None = None
 ) -> tuple[Float32Array, Float32Array]:
-    """Inner products of the two conceptual blocks: [v, indexed] each. `index`: blocks of the indexed images."""
+    """Inner products of the two conceptual blocks, [v, indexed] each. `index`: those of the indexed."""
     rank = model.config.jaccard_rank
     blocks = model.embed_sets(views.indexed_sets) if index is None else index
     jaccard = (queries[:, :rank] @ blocks[:, :rank].T).numpy()
@@ -172,7 +172,7 @@ def _shares(model: KernelSage) -> tuple[float, ...]:
     return JACCARD_SHARES if model.config.jaccard_rank else (0.0,)
 
 
-def _ndcg(views: QueryViews, scores: Float32Array, k: int = 5) -> float:
+def _ndcg(views: QueryViews, scores: FloatArray, k: int = 5) -> float:
     return float(np.nanmean(ndcg_at_k(ranked_gains(scores, views.gains, k), views.ideal, k)))
 
 

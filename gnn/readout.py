@@ -1,7 +1,7 @@
 """From node states to the two vectors of a query, for each kind of model.
 
-The index holds one vector an image. A query brings two for it, a visual and a conceptual one, and its score is
-balanced between their inner products.
+The index holds one vector an image. A query brings two for it, a visual and a conceptual one, and its score
+is balanced between their inner products.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnn.model.kernel_sage import KernelSage
 from gnn.trained_model import TrainedModel
-from graph_store.arrays import Float32Array
+from graph_store.arrays import BoolArray, Float32Array
 
 _PREDICTED = 5
 
@@ -24,11 +24,11 @@ class Readout(Protocol):
 
     balance: float
 
-    def visual(self, states: list[Tensor]) -> Float32Array:
-        """The visual vector of query nodes."""
+    def visual(self, embeddings: Float32Array) -> Float32Array:
+        """The visual vector of nodes with these embeddings."""
 
-    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
-        """The conceptual vector. tags: [n, dim] weighted mean of the asked tags' embeddings; told: [n] bool,
+    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
+        """The conceptual vector. tags: [n, dim] weighted mean of the asked tags' embeddings; told: [n],
         whether there are any.
         """
 
@@ -59,14 +59,14 @@ class KernelReadout:
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, :-1]))
 
-    def visual(self, states: list[Tensor]) -> Float32Array:
-        vectors = self._model.embed_images(states).numpy().copy()
+    def visual(self, embeddings: Float32Array) -> Float32Array:
+        vectors = embeddings.copy()
         vectors[:, self._visual_dim :] = 0.0
         return vectors
 
-    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
+    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
         del tags, told  # the node's own layers have taken its tags in
-        result: Float32Array = self._model.embed_images(states).numpy() * self._scale
+        result: Float32Array = embeddings * self._scale
         return result
 
     def tag_vectors(self) -> Float32Array:
@@ -92,19 +92,18 @@ class SageReadout:
         self._model = trained.model
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
 
-    def visual(self, states: list[Tensor]) -> Float32Array:
-        result: Float32Array = self._model.embed_images(states).numpy() / 2
-        return result
+    def visual(self, embeddings: Float32Array) -> Float32Array:
+        return embeddings * np.float32(0.5)
 
-    def conceptual(self, states: list[Tensor], tags: Float32Array, told: np.ndarray) -> Float32Array:
-        scores = self.tag_scores(states)
+    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
+        scores = embeddings @ self._tags.T
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :_PREDICTED]
         predicted = self._tags[nearest].mean(axis=1) if scores.shape[1] else np.zeros_like(tags)
-        result: Float32Array = np.where(told[:, None], tags, predicted) / 2
+        result: Float32Array = np.where(told[:, None], tags, predicted) * np.float32(0.5)
         return result
 
     def tag_vectors(self) -> Float32Array:
-        return self._tags / 2
+        return self._tags * np.float32(0.5)
 
     def tag_scores(self, states: list[Tensor]) -> Float32Array:
         scores: Float32Array = self._model.embed_images(states).numpy() @ self._tags.T

@@ -1,4 +1,4 @@
-"""Everything that training leaves behind, in one file: weights as safetensors, the rest as JSON in its header."""
+"""What training leaves behind, in one file: weights as safetensors, the rest as JSON in its header."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class SliderBalance:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """``tag_text`` [t, text_dim]: text features of the tags the model knows, in the order of ``tag_names``;
-    ``space``: where `similar` neighbours are searched; ``data``: fingerprint of what it was trained on.
+    """``tag_names``: the tags the model knows, in the order of its own numbers; ``space``: where
+    `similar` neighbours are searched; ``data``: fingerprint of what it was trained on.
     """
 
     preset: Preset
@@ -75,7 +75,7 @@ class TrainedModel:
             "format": FORMAT,
             "preset": self.preset.name,
             "recipe": self.preset.to_dict(),
-            "model": self.model.config.to_dict(),
+            "model": config_of(self.model),
             "tag_names": list(self.tag_names),
             "balance": asdict(self.balance),
             "calibration": self.calibration.to_dict(),
@@ -116,6 +116,13 @@ def new_model(preset: Preset, config: dict[str, Any]) -> GraphModel:
     if preset.model == "kernel":
         return KernelSage(KernelSageConfig(**config))
     return HeteroSage(SageConfig(**config))
+
+
+def config_of(model: GraphModel) -> dict[str, Any]:
+    """The sizes and numbers from which `new_model` makes the same model."""
+    if isinstance(model, KernelSage | HeteroSage):
+        return model.config.to_dict()
+    raise TypeError(f"a {type(model).__name__} cannot be stored")
 
 
 def model_checksum(directory: Path) -> str:

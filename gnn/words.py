@@ -44,7 +44,7 @@ class Words:
         return self._nearest(name, weight)
 
     def text(self, text: str) -> list[TagEdge]:
-        """Free text: the tags it names, each with weight 1, and where it names none those nearest in meaning."""
+        """Free text: the tags it names, weight 1 each; where it names none, those nearest in meaning."""
         named = self._named(text)
         return [TagEdge(number, 1.0, text) for number in named] or self._nearest(text, 1.0)
 
@@ -87,7 +87,7 @@ class Words:
 
 
 def merged(edges: Sequence[TagEdge]) -> list[TagEdge]:
-    """One edge for each tag, weights added, in the order of tag number: so the order of asking is no matter."""
+    """One edge for each tag, weights added, by tag number: so the order of asking does not matter."""
     by_tag: dict[int, list[TagEdge]] = {}
     for edge in edges:
         by_tag.setdefault(edge.tag, []).append(edge)

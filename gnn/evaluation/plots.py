@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from gnn.curves import plot_curves
 from gnn.evaluation.report import EvaluationReport
+from graph_store.arrays import Float32Array
 from graph_store.durable import write_bytes
 from graph_store.errors import CorruptFile
 
@@ -94,10 +95,22 @@ def draw_map(points: Mapping[str, Any]) -> Figure:
     axes.scatter(images[other, 0], images[other, 1], c="lightgrey", s=8)
     axes.scatter(images[~other, 0], images[~other, 1], c=colours[~other], cmap="tab20", s=10, alpha=0.7)
     axes.scatter(tags[:, 0], tags[:, 1], alpha=0.0)  # makes the frame take the words in
-    for (x, y), name in zip(tags, points["names"], strict=True):
+    for place, name in _readable(tags, points["names"]):
+        x, y = place
         axes.annotate(_plain(name), (x, y), fontsize=8, weight="bold", ha="center")
     axes.set(title=str(points["title"]), xticks=[], yticks=[])
     return figure
+
+
+def _readable(places: Float32Array, names: Sequence[str]) -> list[tuple[Float32Array, str]]:
+    """The words that do not cover a word before them, which is a commoner tag."""
+    extent = np.maximum(np.ptp(places, axis=0), 1e-9) if len(places) else np.ones(2)
+    kept: list[tuple[Float32Array, str]] = []
+    for place, name in zip(places, names, strict=True):
+        gaps = [np.abs(place - other) / extent for other, _ in kept]
+        if all(gap[0] > 0.09 or gap[1] > 0.018 for gap in gaps):
+            kept.append((place, name))
+    return kept
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -119,7 +132,13 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
+    """The numbers of each epoch. A preset may note more (a candidate, a duration), which is no curve."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except ValueError as error:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [
+            {name: float(x) for name, x in line.items() if isinstance(x, int | float) and name != "seconds"}
+            for line in lines
+            if "epoch" in line and "loss" in line
+        ]
+    except (ValueError, AttributeError, TypeError) as error:
         raise CorruptFile(f"The training history {path} is not JSON lines", path=path) from error

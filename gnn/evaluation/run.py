@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -110,8 +110,10 @@ class Evaluation:
         if MLP in self.baselines.searches:
             # The known tags take the place of predicted ones, so that all predictors come down to these
             # two.
+            # Plain cosine of tag sets is all but the Jaccard overlap itself, so it wants no idf.
+            plain = TagSpace.build(q.known_index_tags, 0.0)
             for label, search in (("tag space", MLP), ("tag space + raw", f"{MLP} + raw")):
-                system = BaselineSystem(self.baselines.searches[search])
+                system = BaselineSystem(replace(self.baselines.searches[search], space=plain))
                 results[label] = system.rows(q.query_features, 10, known.dense())
         for name, engine in self.presets.items():
             preset = EngineSystem(engine)

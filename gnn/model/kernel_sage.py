@@ -6,8 +6,8 @@ What an image's states hold (u: its projected features; a_ij, w_it: edge weights
     h^1_i = [ h^0_i, Σ_j a_ij h^0_j, y_i, 1{i has tags} ],   y_i = indicator(Σ_t w_it e_t)
     h^2_i = [ u_i, ū_i, y_i, vote_i, flags ],           vote_i = Σ_j a_ij y_j
 
-so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours: the
-vote. The readout is attention over landmark images with a Gaussian kernel and learnt values A:
+so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours:
+the vote. The readout is attention over landmark images with a Gaussian kernel and learnt values A:
 
     z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) ],   f(z) = b + Σ_l exp(-γ ‖z - z_l‖²) A_l
 

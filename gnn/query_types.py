@@ -1,0 +1,94 @@
+"""What goes into the query engine and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.errors import BadInput, EmptyQuery
+
+Attach = Literal["auto", "image", "tags", "mixed"]
+
+
+@dataclass(frozen=True)
+class QueryTag:
+    """A tag or a word, with its weight; a negative one pushes away."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is asked, with pictures already encoded.
+
+    images: [m, feature_dim] unit norm, with a weight each (1 where not given; a negative one pushes away);
+    indexed_row: the query is that indexed image, and its stored edges are used; then `images` is not needed.
+    """
+
+    images: Float32Array | None = None
+    image_weights: tuple[float, ...] = ()
+    tags: tuple[QueryTag, ...] = ()
+    text: str | None = None
+    attach: Attach = "auto"
+    indexed_row: int | None = None
+
+
+@dataclass(frozen=True)
+class AttachedEdges:
+    """images: (row, message weight); tags: (tag number, asked weight, the words that led to it)."""
+
+    images: tuple[tuple[int, float], ...]
+    tags: tuple[tuple[int, float, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class QueryVectors:
+    """visual, conceptual: [dim] in the index's space. `attach`: which edges the query was given; `balance`:
+    see :mod:`gnn.query`. The edges are listed only when they are asked for.
+    """
+
+    visual: Float32Array
+    conceptual: Float32Array
+    attach: str
+    list_edges: Callable[[], AttachedEdges]
+    balance: float = 1.0
+
+    @cached_property
+    def edges(self) -> AttachedEdges:
+        """The edges that the query was given."""
+        return self.list_edges()
+
+    def weights(self, visual_weight: float) -> tuple[float, float]:
+        """(w_v, w_c) of :mod:`gnn.query`. Raises BadInput outside [0, 1]."""
+        if not 0.0 <= visual_weight <= 1.0:
+            raise BadInput(f"visual_weight must lie in [0, 1], not {visual_weight}")
+        conceptual = 1.0 - visual_weight
+        visual = visual_weight * self.balance
+        return visual / (visual + conceptual), conceptual / (visual + conceptual)
+
+    def blend(self, visual_weight: float) -> Float32Array:
+        """The vector that is searched for, [dim]. Raises EmptyQuery when nothing is left of it."""
+        visual, conceptual = self.weights(visual_weight)
+        blended = np.float32(visual) * self.visual + np.float32(conceptual) * self.conceptual
+        if float(np.linalg.norm(blended)) < 1e-6:
+            raise EmptyQuery(
+                f"Nothing is left of the query at visual_weight {visual_weight:g}",
+                hint="Move the slider, or ask for something in it.",
+            )
+        return blended
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Best first. score == visual + conceptual. All [k]."""
+
+    rows: Int64Array
+    score: Float32Array
+    visual: Float32Array
+    conceptual: Float32Array

@@ -1,0 +1,291 @@
+"""Attaching a query must be the same as adding it to the graph and running the whole model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gnn.encoders.base import EncoderSpec
+from gnn.graph_data import GraphData, tag_edges
+from gnn.graph_index import GraphIndex, messages_of
+from gnn.kernel_training import train_kernel
+from gnn.model.aggregate import full_states
+from gnn.presets import DEFAULT, PAPER
+from gnn.query import Query, QueryEngine, QueryTag
+from gnn.reindex import build_index
+from gnn.sage_training import train_sage
+from gnn.trained_model import tag_numbers
+from graph_store.csr import Csr
+from graph_store.errors import BadInput, EmptyQuery
+from graph_store.graph import Graph
+from graph_store.progress import SilentProgress
+from graph_store.records import ImageRecord, Tag
+
+TAGS = ("blue", "circle", "green", "large", "red", "square")
+SPEC = EncoderSpec("precomputed", "", 24, "none")
+
+
+def drawn_data(num: int = 160, seed: int = 0) -> GraphData:
+    """Images whose features are noisy sums of one direction a tag; some have no tags."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((len(TAGS), SPEC.dim))
+    records, features = [], []
+    for row in range(num):
+        chosen = np.flatnonzero(rng.random(len(TAGS)) < 0.35)
+        vector = directions[chosen].sum(axis=0) + 0.6 * rng.standard_normal(SPEC.dim)
+        features.append(vector / np.linalg.norm(vector))
+        tags = tuple(Tag(TAGS[tag]) for tag in chosen) if row % 9 else ()
+        records.append(ImageRecord(id=f"image-{row}", tags=tags, row=row))
+    text = rng.standard_normal((len(TAGS), 12)).astype(np.float32)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    return GraphData(
+        records,
+        np.asarray(features, dtype=np.float32),
+        TAGS,
+        tag_edges(records, TAGS),
+        text,
+        SPEC,
+        EncoderSpec("words", "", 12, "none"),
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> GraphData:
+    return drawn_data()
+
+
+def trained_index(name: str, data: GraphData, folder: Path) -> GraphIndex:
+    learn, preset = (train_kernel, DEFAULT) if name == "default" else (train_sage, PAPER)
+    trained, _ = learn(
+        data,
+        preset,
+        folder,
+        epochs=2,
+        seed=0,
+        resume=False,
+        device="cpu",
+        progress=SilentProgress(),
+    )
+    return build_index(trained, data)
+
+
+@pytest.fixture(scope="module", params=["default", "paper"])
+def index(
+    request: pytest.FixtureRequest, data: GraphData, tmp_path_factory: pytest.TempPathFactory
+) -> GraphIndex:
+    return trained_index(request.param, data, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def default_index(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> GraphIndex:
+    return trained_index("default", data, tmp_path_factory.mktemp("alone"))
+
+
+def with_node(csr: Csr, row: Csr) -> Csr:
+    """The relation with one more receiving row at the end."""
+    return Csr(
+        np.concatenate([csr.indptr, csr.indptr[-1:] + row.indptr[1:]]),
+        np.concatenate([csr.indices, row.indices]),
+        np.concatenate([csr.weights, row.weights]),
+    )
+
+
+def embedded_by_full_pass(index: GraphIndex, features: np.ndarray, similar: Csr, tags: Csr) -> np.ndarray:
+    """The last node's embedding when it is a node of the graph like any other."""
+    graph = index.graph
+    grown = Graph(
+        graph.num_images + 1,
+        graph.num_tags,
+        with_node(graph.similar, similar),
+        with_node(graph.tags_of_image, tags),
+        graph.images_of_tag,
+        graph.related,
+    )
+    model = index.trained.model
+    with torch.no_grad():
+        states = full_states(
+            model,
+            messages_of(index.trained, grown),
+            torch.from_numpy(np.concatenate([index.features, features])),
+            torch.from_numpy(index.tag_text),
+        )
+        embedded = model.embed_images(states.images)
+    assert (tag_numbers(index.trained, index.tag_names) == np.arange(graph.num_tags)).all()
+    return embedded[-1].numpy()
+
+
+def one_row(indices: list[int], weights: list[float]) -> Csr:
+    return Csr.from_edges(np.zeros(len(indices)), indices, weights, 1)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10_000),
+    mode=st.sampled_from(["image", "tags", "mixed"]),
+    tags=st.lists(st.integers(0, len(TAGS) - 1), min_size=1, max_size=4, unique=True),
+)
+def test_an_attached_query_equals_a_node_of_the_graph(
+    index: GraphIndex, seed: int, mode: str, tags: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((1, SPEC.dim)).astype(np.float32)
+    features /= np.linalg.norm(features)
+    how = index.trained.preset.graph
+    rows, cosines = index.neighbours.search(index.trained.space(features), how.neighbours, -1.0)
+    near = one_row(rows[0].tolist(), cosines[0].tolist()) if mode != "tags" else Csr.empty(1)
+    told = one_row(tags, [1.0] * len(tags)) if mode != "image" else Csr.empty(1)
+
+    attached = QueryEngine(index).attached_embedding(features, near, told)[0]
+
+    np.testing.assert_allclose(attached, embedded_by_full_pass(index, features, near, told), atol=1e-5)
+
+
+def test_every_indexed_image_has_the_embedding_of_the_full_pass(index: GraphIndex) -> None:
+    model = index.trained.model
+    with torch.no_grad():
+        states = full_states(
+            model,
+            messages_of(index.trained, index.graph),
+            torch.from_numpy(index.features),
+            torch.from_numpy(index.tag_text),
+        )
+        expected = model.embed_images(states.images).numpy()
+    np.testing.assert_allclose(index.states.embeddings, expected, atol=1e-5)
+
+
+def test_asking_leaves_graph_states_and_index_untouched(index: GraphIndex) -> None:
+    before = [array.copy() for array in arrays_of(index)]
+    engine = QueryEngine(index)
+    query = Query(images=index.features[:3] * -1, tags=(QueryTag("red"), QueryTag("blue", -1)))
+    engine.search(engine.embed(query), 0.5, 10)
+    engine.predict_tags(index.features[:3], 3)
+    assert all(np.array_equal(now, then) for now, then in zip(arrays_of(index), before, strict=True))
+
+
+def arrays_of(index: GraphIndex) -> list[np.ndarray]:
+    graph = index.graph
+    relations = (graph.similar, graph.tags_of_image, graph.images_of_tag, graph.related)
+    return [
+        *(array for csr in relations for array in (csr.indptr, csr.indices, csr.weights)),
+        *index.states.image_states,
+        *index.states.tag_states,
+        index.states.embeddings,
+        index.states.tag_embeddings,
+    ]
+
+
+def test_an_indexed_image_asks_with_its_own_embedding(index: GraphIndex) -> None:
+    engine = QueryEngine(index)
+    for row in (0, 1, 9):
+        quick = engine.embed(Query(indexed_row=row))
+        attached = engine.embed_many([Query(indexed_row=row)])[0]
+        np.testing.assert_allclose(quick.visual, attached.visual, atol=1e-5)
+        np.testing.assert_allclose(quick.conceptual, attached.conceptual, atol=1e-5)
+        assert (quick.attach, quick.edges) == (attached.attach, attached.edges)
+
+
+def test_a_batch_gives_what_each_query_gives_alone(index: GraphIndex) -> None:
+    engine = QueryEngine(index)
+    queries = [
+        Query(images=index.features[5:6]),
+        Query(tags=(QueryTag("red"), QueryTag("circle"))),
+        Query(images=index.features[7:9], image_weights=(1.0, -0.5), tags=(QueryTag("blue"),)),
+        Query(indexed_row=3),
+    ]
+    for together, query in zip(engine.embed_many(queries), queries, strict=True):
+        alone = engine.embed(query)
+        np.testing.assert_allclose(together.visual, alone.visual, atol=1e-5)
+        np.testing.assert_allclose(together.conceptual, alone.conceptual, atol=1e-5)
+
+
+@given(order=st.permutations(["red", "circle", "large"]))
+def test_the_order_of_tags_does_not_matter(index: GraphIndex, order: list[str]) -> None:
+    engine = QueryEngine(index)
+    image = index.features[4:5]
+    first = engine.embed(Query(images=image, tags=tuple(map(QueryTag, ("circle", "large", "red")))))
+    again = engine.embed(Query(images=image, tags=tuple(map(QueryTag, order))))
+    assert np.array_equal(first.conceptual, again.conceptual)
+    assert np.array_equal(first.visual, again.visual)
+
+
+@given(visual_weight=st.floats(0, 1))
+def test_the_score_is_the_sum_of_its_parts(index: GraphIndex, visual_weight: float) -> None:
+    engine = QueryEngine(index)
+    vectors = engine.embed(Query(images=index.features[:1], tags=(QueryTag("red"),)))
+    hits = engine.search(vectors, visual_weight, 10)
+    assert np.array_equal(hits.score, hits.visual + hits.conceptual)
+    assert (np.diff(hits.score) <= 0).all()
+
+
+def test_both_ends_of_the_slider_are_the_single_modes(index: GraphIndex) -> None:
+    engine = QueryEngine(index)
+    vectors = engine.embed(Query(images=index.features[:1], tags=(QueryTag("red"),)))
+    only_visual = replace(vectors, conceptual=np.zeros_like(vectors.conceptual))
+    only_conceptual = replace(vectors, visual=np.zeros_like(vectors.visual))
+    for at, single in ((1.0, only_visual), (0.0, only_conceptual)):
+        ours, alone = engine.search(vectors, at, 10), engine.search(single, at, 10)
+        assert np.array_equal(ours.rows, alone.rows)
+        np.testing.assert_array_equal(ours.score, alone.score)
+
+
+@pytest.mark.parametrize("visual_weight", [-0.01, 1.01, float("nan")])
+def test_a_place_off_the_slider_is_refused(index: GraphIndex, visual_weight: float) -> None:
+    engine = QueryEngine(index)
+    vectors = engine.embed(Query(indexed_row=0))
+    with pytest.raises(BadInput, match="visual_weight"):
+        engine.search(vectors, visual_weight, 5)
+
+
+def test_a_query_whose_parts_cancel_is_refused(index: GraphIndex) -> None:
+    engine = QueryEngine(index)
+    with pytest.raises(EmptyQuery):
+        engine.embed(Query(tags=(QueryTag("red"), QueryTag("red", -1))))
+
+
+def test_a_query_for_nothing_is_refused(index: GraphIndex) -> None:
+    with pytest.raises(EmptyQuery):
+        QueryEngine(index).embed(Query(tags=(QueryTag("red", -1),)))
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        (Query(images=np.ones((1, 7), np.float32)), "7 numbers"),
+        (Query(images=np.full((1, SPEC.dim), np.nan, np.float32)), "NaN"),
+        (Query(tags=(QueryTag("red"),), attach="image"), "needs an image"),
+        (Query(images=np.ones((1, SPEC.dim), np.float32), attach="tags"), "needs a tag"),
+        (Query(tags=(QueryTag("purple"),)), "no text encoder"),
+        (Query(tags=(QueryTag("red", float("inf")),)), "finite"),
+    ],
+)
+def test_a_query_that_cannot_be_attached_says_why(index: GraphIndex, query: Query, complaint: str) -> None:
+    with pytest.raises(BadInput, match=complaint):
+        QueryEngine(index).embed(query)
+
+
+def test_a_negative_tag_pushes_its_images_out(default_index: GraphIndex) -> None:
+    index = default_index
+    engine = QueryEngine(index)
+    red = index.tag_names.index("red")
+    image = Query(tags=(QueryTag("circle"),))
+    refusing = Query(tags=(QueryTag("circle"), QueryTag("red", -1)))
+
+    def reds(query: Query) -> int:
+        rows = engine.search(engine.embed(query), 0.0, 20).rows
+        return sum(red in index.graph.tags_of_image.row(int(row))[0] for row in rows)
+
+    assert reds(refusing) < reds(image)
+
+
+def test_predicted_tags_are_probabilities_best_first(index: GraphIndex) -> None:
+    for tags in QueryEngine(index).predict_tags(index.features[:5], 4):
+        scores = [score for _, score in tags]
+        assert len(tags) == 4
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
