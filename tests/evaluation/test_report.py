@@ -78,7 +78,9 @@ def test_the_part_of_an_unknown_name_is_a_key_error() -> None:
 
 def test_every_picture_is_written_and_names_that_fonts_lack_do_no_harm(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
-    history.write_text('{"epoch": 1, "loss": 2.0, "ndcg": 0.1}\n{"epoch": 2, "loss": 1.0, "ndcg": 0.2}\n')
+    history.write_text(
+        '{"epoch": 1, "loss": 2.0, "ndcg": 0.1, "tried": {"x": 1}}\n{"epoch": 2, "loss": 1.0, "ndcg": 0.2}\n'
+    )
     found = write_plots(
         make_report(), tmp_path / "plots", {"default": history, "paper": tmp_path / "none.jsonl"}
     )
