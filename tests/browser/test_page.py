@@ -337,7 +337,7 @@ def test_a_file_that_is_no_picture_is_refused_in_plain_words(visit: Visit, tmp_p
 def test_a_silent_server_is_a_problem_with_a_way_to_try_again(visit: Visit) -> None:
     page = visit.open("/?tag=circle&tag=red")
     page.context.set_offline(True)
-    page.get_by_role("button", name="Leave out red").click()
+    page.get_by_role("button", name="Remove red").click()
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
