@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gnn.evaluation import EvaluationReport, evaluate
+from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, NothingToServe
@@ -82,3 +83,12 @@ def test_a_catalogue_without_held_out_images_is_told_how_to_get_some(built_copy:
 def test_nothing_built_is_nothing_to_evaluate(ingested_data_dir: DataDir) -> None:
     with pytest.raises(NothingToServe):
         evaluate(ingested_data_dir)
+
+
+def test_another_trained_preset_gets_its_own_row_without_a_snapshot_of_its_own(built_copy: DataDir) -> None:
+    train(built_copy, "paper", epochs=1)
+    found = evaluate(built_copy, quick=True)
+    assert found.about["served_preset"] == "default"
+    for name in ("untagged", "tagged", "incomplete", "slider", "tags"):
+        presets = {row.system for row in found.part(name).rows if row.kind == "preset"}
+        assert presets >= {"default", "paper"}, name
