@@ -26,6 +26,7 @@ from gnn.resolve import Resolved, Resolver
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
+from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
 from graph_store.snapshot import Snapshot
 
@@ -46,6 +47,12 @@ class QueryEngine:
         self._trained = index.trained
         self._readout = readout_of(index.trained, index.states.tag_states[-1], index.states.tag_embeddings)
         self._resolver = Resolver(index, text_encoder)
+        # Plain views: each look-up in a memory map's own class costs more than the row.
+        self._embeddings = np.asarray(index.states.embeddings)
+        self._tag_embeddings = np.asarray(index.states.tag_embeddings)
+        if isinstance(index.index, FaissIndex):
+            # The same vectors, and those that a search has just read.
+            self._embeddings = index.index.vectors
         self._rows = {image_id: row for row, image_id in enumerate(index.ids)}
         self.image_ids: tuple[str, ...] = tuple(index.ids)
         self.tag_names: tuple[str, ...] = index.tag_names
@@ -64,7 +71,7 @@ class QueryEngine:
 
     def image_vectors(self, rows: Int64Array) -> Float32Array:
         """[len(rows), dim]: the index vectors of images."""
-        vectors: Float32Array = self._index.states.embeddings[rows]
+        vectors: Float32Array = self._embeddings[rows]
         return vectors
 
     def image_features(self, row: int) -> Float32Array:
@@ -90,7 +97,9 @@ class QueryEngine:
         tags = self._tag_edges(owner, asked)
         embeddings = self._embedded(self._attach(pictures, similar, tags))
         visual = self._readout.visual(embeddings)
-        conceptual = self._readout.conceptual(embeddings, self._mean_tag_vectors(tags), tags.degrees() > 0)
+        conceptual = self._readout.conceptual(
+            embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0
+        )
         return [
             self._vectors(each, np.flatnonzero(owner == i), visual, conceptual, similar)
             for i, each in enumerate(asked)
@@ -111,7 +120,7 @@ class QueryEngine:
         wanted = min(k + (exclude_row is not None), self.num_images)
         found = self._index.index.search(blended[None, :], max(wanted, 1), allowed).rows[0]
         found = found[(found >= 0) & (found != (-1 if exclude_row is None else exclude_row))][:k]
-        images = self._index.states.embeddings[found]
+        images = self._embeddings[found]
         share_visual, share_conceptual = vectors.weights(visual_weight)
         visual = np.float32(share_visual) * (images @ vectors.visual)
         conceptual = np.float32(share_conceptual) * (images @ vectors.conceptual)
@@ -137,7 +146,7 @@ class QueryEngine:
 
     def tag_affinity(self, vectors: QueryVectors, tags: Int64Array) -> Float32Array:
         """[len(tags)]: what each tag alone would add to the conceptual score of an image that carries it."""
-        result: Float32Array = self._index.states.tag_embeddings[tags] @ vectors.conceptual
+        result: Float32Array = self._tag_embeddings[tags] @ vectors.conceptual
         return result
 
     def attached_embedding(self, features: Float32Array, similar: Csr, tags: Csr) -> Float32Array:
@@ -154,11 +163,12 @@ class QueryEngine:
     def _indexed(self, row: int) -> QueryVectors:
         """An indexed image asks with the embedding it has: nothing is left to attach."""
         own, weights = self.graph.tags_of_image.row(row)
-        embedding = np.array(self._index.states.embeddings[row])[None, :]
+        embedding = self._embeddings[row : row + 1]
         told = np.array([len(own) > 0])
-        tags = weigh(
-            Csr(np.array([0, len(own)]), np.array(own), np.array(weights)), self._trained.preset.weights.tags
-        )
+
+        def mean_tag_vector() -> Float32Array:
+            tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
+            return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
 
         def list_edges() -> AttachedEdges:
             asked = self._resolver.resolve(Query(indexed_row=row))
@@ -166,7 +176,7 @@ class QueryEngine:
 
         return QueryVectors(
             self._readout.visual(embedding)[0],
-            self._readout.conceptual(embedding, self._mean_tag_vectors(tags), told)[0],
+            self._readout.conceptual(embedding, mean_tag_vector, told)[0],
             "mixed" if told[0] else "image",
             list_edges,
             self._readout.balance,
@@ -230,7 +240,7 @@ class QueryEngine:
     def _mean_tag_vectors(self, tags: Csr) -> Float32Array:
         """[n, dim]: the message-weighted mean of the tags' embeddings."""
         result = np.zeros((tags.num_rows, self._trained.model.dim), dtype=np.float32)
-        embeddings = self._index.states.tag_embeddings
+        embeddings = self._tag_embeddings
         for row in range(tags.num_rows):
             named, weights = tags.row(row)
             if len(named):

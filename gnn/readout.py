@@ -6,6 +6,7 @@ is balanced between their inner products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -27,9 +28,11 @@ class Readout(Protocol):
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The visual vector of nodes with these embeddings."""
 
-    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
-        """The conceptual vector. tags: [n, dim] weighted mean of the asked tags' embeddings; told: [n],
-        whether there are any.
+    def conceptual(
+        self, embeddings: Float32Array, mean_tags: Callable[[], Float32Array], told: BoolArray
+    ) -> Float32Array:
+        """The conceptual vector. mean_tags: gives [n, dim], the weighted mean of the asked tags' embeddings,
+        to those that need it; told: [n], whether there are any.
         """
 
     def tag_vectors(self) -> Float32Array:
@@ -64,8 +67,10 @@ class KernelReadout:
         vectors[:, self._visual_dim :] = 0.0
         return vectors
 
-    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
-        del tags, told  # the node's own layers have taken its tags in
+    def conceptual(
+        self, embeddings: Float32Array, mean_tags: Callable[[], Float32Array], told: BoolArray
+    ) -> Float32Array:
+        del mean_tags, told  # the node's own layers have taken its tags in
         result: Float32Array = embeddings * self._scale
         return result
 
@@ -95,7 +100,10 @@ class SageReadout:
     def visual(self, embeddings: Float32Array) -> Float32Array:
         return embeddings * np.float32(0.5)
 
-    def conceptual(self, embeddings: Float32Array, tags: Float32Array, told: BoolArray) -> Float32Array:
+    def conceptual(
+        self, embeddings: Float32Array, mean_tags: Callable[[], Float32Array], told: BoolArray
+    ) -> Float32Array:
+        tags = mean_tags()
         scores = embeddings @ self._tags.T
         nearest = np.argsort(-scores, axis=1, kind="stable")[:, :_PREDICTED]
         predicted = self._tags[nearest].mean(axis=1) if scores.shape[1] else np.zeros_like(tags)

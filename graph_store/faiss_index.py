@@ -163,7 +163,9 @@ class FaissIndex:
             # The walk must meet `count` rows that are allowed, so it is as much wider as they are rarer.
             share = 1.0 if allowed is None else len(allowed) / self.size
             width = max(_EF_SEARCH, int(1.5 * count / share))
-            parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
+            parameters = None
+            if selector is not None or width != self._index.hnsw.efSearch:
+                parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         _, rows = self._index.search(queries, count, params=parameters)
         return ranked(pair_scores(queries, self._vectors, rows), rows, count)
 

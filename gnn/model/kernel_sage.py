@@ -88,6 +88,7 @@ class KernelSage(GraphModel):
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
+        self._lengths: tuple[Tensor, int, Tensor] | None = None
 
     def image_dim(self, layer: int) -> int:
         width, tags = self.config.width, self.config.tag_width
@@ -144,7 +145,18 @@ class KernelSage(GraphModel):
 
     def kernel(self, inputs: Tensor) -> Tensor:
         """exp(-γ ‖z - z_l‖²): [n, num_landmarks]."""
-        return gaussian_kernel(inputs, self.get_buffer("landmarks"), self.config.gamma)
+        return gaussian_kernel(
+            inputs, self.get_buffer("landmarks"), self.config.gamma, self._landmark_lengths()
+        )
+
+    def _landmark_lengths(self) -> Tensor:
+        """Squared lengths [m] of the landmarks: half of a single query's time, were they made each time."""
+        landmarks = self.get_buffer("landmarks")
+        known = self._lengths
+        if known is None or known[0] is not landmarks or known[1] != landmarks._version:
+            known = landmarks, landmarks._version, squared_lengths(landmarks)
+            self._lengths = known
+        return known[2]
 
     def predicted_tags(self, state: Tensor) -> Tensor:
         """[n, num_tags]: how much each tag is expected, about 0 to 1; not calibrated."""
@@ -191,7 +203,15 @@ class KernelSage(GraphModel):
         return expected.clamp_min(0) if self.config.tag_width == self.config.num_tags else expected
 
 
-def gaussian_kernel(left: Tensor, right: Tensor, gamma: float) -> Tensor:
-    """exp(-γ ‖l - r‖²): [n, d], [m, d] → [n, m], as one matrix product."""
-    squares = (left * left).sum(dim=1)[:, None] + (right * right).sum(dim=1)[None, :]
+def squared_lengths(vectors: Tensor) -> Tensor:
+    """[n, d] → [n]."""
+    return (vectors * vectors).sum(dim=1)
+
+
+def gaussian_kernel(left: Tensor, right: Tensor, gamma: float, lengths: Tensor | None = None) -> Tensor:
+    """exp(-γ ‖l - r‖²): [n, d], [m, d] → [n, m], as one matrix product. lengths: [m], those of `right` if
+    known.
+    """
+    lengths = squared_lengths(right) if lengths is None else lengths
+    squares = squared_lengths(left)[:, None] + lengths[None, :]
     return torch.exp(-gamma * (squares - 2 * left @ right.T).clamp_min(0))
