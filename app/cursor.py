@@ -20,8 +20,8 @@ class BadCursor(ValueError):
 
 
 @dataclass(frozen=True)
-class Cursor:
-    """`version` is the snapshot, `question` the fingerprint of the request without limit, cursor and explain.
+class Position:
+    """How far a list of results has been read.
 
     `seen` results were returned before, the last with `score`; `near` are the rows of those that scored so
     close to it that noise could move them behind it. What has a lower score and is not near comes next: a
@@ -30,16 +30,27 @@ class Cursor:
     fixed pool of `pool` candidates.
     """
 
-    version: str
-    question: str
     seen: int
     score: float = 0.0
     near: tuple[int, ...] = ()
     pool: int = 0
 
+
+@dataclass(frozen=True)
+class Cursor:
+    """A position in the answer to one question, from one snapshot.
+
+    `version` is the snapshot's, `question` the fingerprint of the request without limit, cursor and explain.
+    """
+
+    version: str
+    question: str
+    position: Position
+
     def encode(self) -> str:
         """The text that goes to the client."""
-        fields = [self.version, self.question, self.seen, self.score, self.near, self.pool]
+        at = self.position
+        fields = [self.version, self.question, at.seen, at.score, at.near, at.pool]
         return base64.urlsafe_b64encode(orjson.dumps(fields)).decode().rstrip("=")
 
     @classmethod
@@ -50,18 +61,21 @@ class Cursor:
             version, question, seen, score, near, pool = orjson.loads(raw)
         except (binascii.Error, ValueError, TypeError) as error:
             raise BadCursor("this is not a cursor of this service") from error
-        if not isinstance(near, list):
-            raise BadCursor("this is not a cursor of this service")
-        numbers = (seen, pool, *near)
-        if (
-            not (isinstance(version, str) and isinstance(question, str) and isinstance(score, float))
-            or any(not isinstance(number, int) or isinstance(number, bool) for number in numbers)
-            or not 0 < seen <= MAX_DEPTH
-            or not 0 <= pool <= MAX_DEPTH
-            or any(not 0 <= number < 2**63 for number in near)
+        if not (
+            isinstance(version, str)
+            and isinstance(question, str)
+            and isinstance(score, float)
+            and isinstance(near, list)
+            and all(_is_whole(number) for number in (seen, pool, *near))
+            and 0 < seen <= MAX_DEPTH
+            and pool <= MAX_DEPTH
         ):
             raise BadCursor("this is not a cursor of this service")
-        return cls(version, question, seen, score, tuple(near), pool)
+        return cls(version, question, Position(seen, score, tuple(near), pool))
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**63
 
 
 def fingerprint(*parts: bytes) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.cursor import MAX_DEPTH, Cursor
+from app.cursor import MAX_DEPTH, Position
 from app.diversity import marginal_relevance
 from gnn.query import QueryEngine, QueryVectors
-from graph_store.arrays import BoolArray, Int64Array
-
-Float64Array: TypeAlias = NDArray[np.float64]
+from graph_store.arrays import Int64Array
 
 _DECIMALS = 6
 # Scores of one image may differ by float32 noise from one depth of search to another.
@@ -36,81 +34,82 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Page:
-    """Results in order, as float64 that read and add exactly as they are written: score[i] == visual[i] +
-    conceptual[i].
+    """Results in order. score[i] == visual[i] + conceptual[i], also after they are written and read again.
 
-    `more` is the position of the next page (its version and question still empty), None at the end.
+    `more` is where the next page starts, None at the end.
     """
 
     rows: list[int]
     score: list[float]
     visual: list[float]
     conceptual: list[float]
-    more: Cursor | None
-
-
-_EMPTY = Page([], [], [], [], None)
+    more: Position | None
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    rows: Int64Array
-    score: Float64Array
-    visual: Float64Array
-    conceptual: Float64Array
+    # Lists: a page is short, and for twenty numbers NumPy's calls cost more than the numbers.
+    rows: list[int]
+    score: list[float]
+    visual: list[float]
+    conceptual: list[float]
 
-    def take(self, positions: Int64Array | BoolArray | slice) -> _Candidates:
+    def take(self, places: Sequence[int]) -> _Candidates:
         return _Candidates(
-            self.rows[positions], self.score[positions], self.visual[positions], self.conceptual[positions]
+            [self.rows[place] for place in places],
+            [self.score[place] for place in places],
+            [self.visual[place] for place in places],
+            [self.conceptual[place] for place in places],
         )
 
-    def page(self, more: Cursor | None) -> Page:
-        return Page(
-            self.rows.tolist(), self.score.tolist(), self.visual.tolist(), self.conceptual.tolist(), more
-        )
+    def page(self, limit: int, more: Position | None) -> Page:
+        return Page(self.rows[:limit], self.score[:limit], self.visual[:limit], self.conceptual[:limit], more)
 
 
-def rank(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, cursor: Cursor | None = None) -> Page:
+def rank(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None = None) -> Page:
     """One page of results, the best first. Raises EmptyQuery when the parts of the question cancel."""
-    # The blend is made even when the filter leaves nothing, so that a question that cancels is always
-    # refused.
     if ranking.allowed is not None and ranking.allowed.size == 0:
+        # Also where the filter leaves nothing, a question that cancels is refused.
         vectors.blend(ranking.visual_weight)
-        return _EMPTY
+        return Page([], [], [], [], None)
     if ranking.diversity > 0:
-        return _diverse(engine, vectors, ranking, cursor)
-    return _by_score(engine, vectors, ranking, cursor)
+        return _diverse(engine, vectors, ranking, after)
+    return _by_score(engine, vectors, ranking, after)
 
 
-def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, cursor: Cursor | None) -> Page:
-    seen = cursor.seen if cursor else 0
+def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
+    seen = after.seen if after else 0
     limit = min(ranking.limit, MAX_DEPTH - seen)
     found = _candidates(engine, vectors, ranking, seen + limit + 1)
-    if cursor is not None:
-        shown = np.isin(found.rows, np.asarray(cursor.near, dtype=np.int64))
-        found = found.take((found.score < cursor.score + _NOISE) & ~shown)
-    page = found.take(slice(0, limit))
+    if after is not None:
+        shown = set(after.near)
+        below = after.score + _NOISE
+        found = found.take(
+            [i for i, row in enumerate(found.rows) if found.score[i] < below and row not in shown]
+        )
     more = None
     if len(found.rows) > limit > 0 and seen + limit < MAX_DEPTH:
-        last = float(page.score[-1])
-        near = page.rows[page.score < last + _NOISE].tolist()
-        if cursor is not None and cursor.score < last + _NOISE:
-            near = [*cursor.near, *near]
-        more = Cursor("", "", seen=seen + limit, score=last, near=tuple(near))
-    return page.page(more)
+        last = found.score[limit - 1]
+        near = [found.rows[i] for i in range(limit) if found.score[i] < last + _NOISE]
+        if after is not None and after.score < last + _NOISE:
+            near = [*after.near, *near]
+        more = Position(seen=seen + limit, score=last, near=tuple(near))
+    return found.page(limit, more)
 
 
-def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, cursor: Cursor | None) -> Page:
+def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
     # All pages are cut from one pool of fixed depth: an order that depends on what came before needs the same
     # start.
-    seen = cursor.seen if cursor else 0
-    pool = cursor.pool if cursor and cursor.pool else min(max(4 * ranking.limit, 200), 2000)
+    seen = after.seen if after else 0
+    pool = after.pool if after and after.pool else min(max(4 * ranking.limit, 200), 2000)
     found = _candidates(engine, vectors, ranking, pool)
     until = seen + ranking.limit
-    order = marginal_relevance(engine.image_vectors(found.rows), found.score, ranking.diversity, until)
-    page = found.take(order[seen:until])
-    more = Cursor("", "", seen=until, pool=pool) if until < len(found.rows) else None
-    return page.page(more)
+    rows = np.asarray(found.rows, dtype=np.int64)
+    order = marginal_relevance(
+        engine.image_vectors(rows), np.asarray(found.score), ranking.diversity, until
+    ).tolist()
+    more = Position(seen=until, pool=pool) if until < len(found.rows) else None
+    return found.take(order[seen:until]).page(ranking.limit, more)
 
 
 def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:
@@ -121,14 +120,16 @@ def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k:
         allowed=ranking.allowed,
         exclude_row=ranking.exclude_row,
     )
-    # Six decimals are all that float32 cosines carry; the sum is made of what is written, so it can be
-    # checked.
-    visual: Float64Array = hits.visual.astype(np.float64).round(_DECIMALS)
-    conceptual: Float64Array = hits.conceptual.astype(np.float64).round(_DECIMALS)
-    score = visual + conceptual
-    order = np.argsort(-score, kind="stable")
-    found = _Candidates(hits.rows[order], score[order], visual[order], conceptual[order])
-    keep = found.rows >= 0
+    # Six decimals are all that float32 cosines carry. The sum is made of what is written, so that it can be
+    # checked; JSON keeps every float64.
+    visual = [round(part, _DECIMALS) for part in hits.visual.tolist()]
+    conceptual = [round(part, _DECIMALS) for part in hits.conceptual.tolist()]
+    score = [seen + meant for seen, meant in zip(visual, conceptual, strict=True)]
+    found = _Candidates(hits.rows.tolist(), score, visual, conceptual)
+    if any(later > earlier for earlier, later in pairwise(score)):
+        # Rounding may have swapped two that were a hair apart.
+        found = found.take(sorted(range(len(score)), key=lambda place: -score[place]))
     if ranking.score_threshold is not None:
-        keep &= found.score >= ranking.score_threshold
-    return found if bool(keep.all()) else found.take(keep)
+        threshold = ranking.score_threshold
+        found = found.take([i for i, value in enumerate(found.score) if value >= threshold])
+    return found

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,7 +28,7 @@ from app.api.schemas import (
 )
 from app.asked import cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
-from app.cursor import Cursor
+from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
 from app.picture_finder import PictureFinder
 from app.ranking import Page, Ranking, rank
@@ -172,12 +171,13 @@ class SearchService:
         stages: dict[str, float] = {}
         if state is None:
             state = self.states.current
-        cursor = None
+        after = None
         question = ""
         if options.cursor is not None:
             question = question_of(options, upload)
             cursor = cursor_of(options.cursor, question)
             state = await self._pinned(cursor.version)
+            after = cursor.position
         picture = await self._pictures.find(state, image, upload, stages)
         query = query_of(options, picture)
         allowed = await self._allowed(state, options.filter)
@@ -193,14 +193,14 @@ class SearchService:
             begin = time.perf_counter()
             vectors = await self._embeddings.submit((state, query))
             stages["attach"] = time.perf_counter() - begin
-            page = await self._ranked(state, vectors, ranking, cursor, stages)
+            page = await self._ranked(state, vectors, ranking, after, stages)
         else:
-            vectors, page = await self._attached_and_ranked(state, query, ranking, cursor, stages)
+            vectors, page = await self._attached_and_ranked(state, query, ranking, after, stages)
         more = page.more
         next_cursor = None
         if more is not None:
             question = question or question_of(options, upload)
-            next_cursor = replace(more, version=state.version, question=question).encode()
+            next_cursor = Cursor(state.version, question, more).encode()
         hits = _hits(state, page)
         body: dict[str, Any] = {}
         if options.explain:
@@ -216,7 +216,8 @@ class SearchService:
         stages["total"] = time.perf_counter() - start
         body["took_ms"] = {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}
         body["next_cursor"] = next_cursor
-        self._observe(stages)
+        # Counted when the answer is on its way.
+        asyncio.get_running_loop().call_soon(self._observe, stages)
         return orjson.dumps(body)
 
     async def _pinned(self, version: str) -> ServingState:
@@ -237,21 +238,21 @@ class SearchService:
         state: ServingState,
         query: Query,
         ranking: Ranking,
-        cursor: Cursor | None,
+        after: Position | None,
         stages: dict[str, float],
     ) -> tuple[QueryVectors, Page]:
         def work() -> tuple[QueryVectors, Page]:
-            begin = time.perf_counter()
+            cpu, begin = time.thread_time(), time.perf_counter()
             vectors = state.engine.embed(query)
             attached = time.perf_counter()
-            page = rank(state.engine, vectors, ranking, cursor)
+            page = rank(state.engine, vectors, ranking, after)
             done = time.perf_counter()
             stages["attach"] = attached - begin
             stages["search"] = done - attached
-            state.pace.record(done - begin)
+            state.pace.record(time.thread_time() - cpu)
             return vectors, page
 
-        if state.pace.is_quick and _is_small(ranking, cursor):
+        if state.pace.is_quick and _is_small(ranking, after):
             return work()
         return await self.run(work)
 
@@ -260,16 +261,16 @@ class SearchService:
         state: ServingState,
         vectors: QueryVectors,
         ranking: Ranking,
-        cursor: Cursor | None,
+        after: Position | None,
         stages: dict[str, float],
     ) -> Page:
         def work() -> Page:
             begin = time.perf_counter()
-            page = rank(state.engine, vectors, ranking, cursor)
+            page = rank(state.engine, vectors, ranking, after)
             stages["search"] = time.perf_counter() - begin
             return page
 
-        return work() if state.pace.is_quick and _is_small(ranking, cursor) else await self.run(work)
+        return work() if state.pace.is_quick and _is_small(ranking, after) else await self.run(work)
 
     async def _allowed(self, state: ServingState, asked: Filter | None) -> Int64Array | None:
         if asked is None or not (asked.must or asked.should or asked.must_not):
@@ -314,8 +315,8 @@ def _needs_words(state: ServingState, query: Query) -> bool:
     return query.text is not None or any(tag_key(tag.name) not in state.tag_numbers for tag in query.tags)
 
 
-def _is_small(ranking: Ranking, cursor: Cursor | None) -> bool:
-    return ranking.diversity == 0 and ranking.limit + (cursor.seen if cursor else 0) <= _FEW
+def _is_small(ranking: Ranking, after: Position | None) -> bool:
+    return ranking.diversity == 0 and ranking.limit + (after.seen if after else 0) <= _FEW
 
 
 def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:

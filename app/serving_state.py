@@ -49,7 +49,7 @@ class Pace:
         return self._seconds < self._QUICK_SECONDS
 
     def record(self, seconds: float) -> None:
-        """Take one search into the moving average."""
+        """Take the processor time of one search into the moving average: other programs shall not sway it."""
         if self._measured:
             seconds = self._seconds + self._WEIGHT_OF_NEW * (seconds - self._seconds)
         self._measured = True

@@ -19,20 +19,24 @@ from app.request_errors import BodyTooLarge
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
-CONTENT_SECURITY_POLICY = (
+PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
 
-_SECURITY_HEADERS = (
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_PAGE_HEADERS = (
+    (b"content-security-policy", PAGE_POLICY.encode()),
+    _NO_SNIFFING,
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
+_DATA_HEADERS = ((b"content-security-policy", DATA_POLICY.encode()), _NO_SNIFFING)
 
 
 class Around:
@@ -55,15 +59,17 @@ class Around:
         request_id = _request_id(scope)
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         status = 0
+        path = scope["path"]
+        security = _PAGE_HEADERS if path == "/" or path.startswith("/static/") else _DATA_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", ()))
-                given = {name for name, _ in headers}
                 headers.append((b"x-request-id", request_id))
-                headers.extend(header for header in _SECURITY_HEADERS if header[0] not in given)
+                given = {name for name, _ in headers}
+                headers.extend(header for header in security if header[0] not in given)
                 message["headers"] = headers
             await send(message)
 

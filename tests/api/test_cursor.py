@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cursor import MAX_DEPTH, BadCursor, Cursor, fingerprint
+from app.cursor import MAX_DEPTH, BadCursor, Cursor, Position, fingerprint
 
 
 @given(
@@ -18,7 +18,7 @@ from app.cursor import MAX_DEPTH, BadCursor, Cursor, fingerprint
     pool=st.integers(0, MAX_DEPTH),
 )
 def test_a_cursor_comes_back_as_it_went(seen: int, score: float, near: list[int], pool: int) -> None:
-    cursor = Cursor("000001-abcdef12", "q", seen, score, tuple(near), pool)
+    cursor = Cursor("000001-abcdef12", "q", Position(seen, score, tuple(near), pool))
     assert Cursor.decode(cursor.encode()) == cursor
 
 
