@@ -34,7 +34,9 @@ def test_the_demo_is_built_measured_credited_and_then_left_alone(small_demo: Dat
         assert "OpenMoji" in catalog.meta("credits")
         assert "CC BY-SA 4.0" in catalog.meta("credits")
     assert any(isinstance(item, Table) for item in shown)
-    assert json.loads((small_demo.root / "evaluation.json").read_bytes())
+    measured = json.loads((small_demo.root / "measured.json").read_bytes())
+    assert measured["queries"] > 0
+    assert all(0 <= system["ndcg@10"] <= 1 for system in measured["systems"].values())
 
     shown.clear()
     again = build_demo(small_demo, SilentProgress(), shown.append)
