@@ -12,8 +12,8 @@ class Candidate:
 
     neighbour_weight: float = 0.3
     vote_weight: float = 0.3
-    gamma: float = 0.5
-    ridge: float = 0.3
+    length: float = 1.0
+    ridge: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,11 @@ class Measured:
 
 
 _ROUNDS = (
-    {"ridge": (0.1, 1.0, 0.03)},
-    {"vote_weight": (0.6, 0.0, 1.0)},
-    {"neighbour_weight": (0.0, 0.6)},
-    {"gamma": (1.0, 0.25)},
-    {"ridge": (0.1, 0.3, 1.0)},
-    {"vote_weight": (0.3, 0.6, 1.0)},
+    {"ridge": (0.3, 0.03)},
+    {"vote_weight": (0.6, 0.0)},
+    {"neighbour_weight": (0.6, 0.0)},
+    {"length": (0.7, 1.5)},
+    {"ridge": (0.1, 0.2, 0.5)},
 )
 
 

@@ -14,7 +14,7 @@ from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import solve
 from gnn.model.edge_weights import message_graph
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.kernel_sage import KernelSage, KernelSageConfig, rooted
 from gnn.model.tag_sets import (
     JaccardView,
     TagBasis,
@@ -31,7 +31,7 @@ from graph_store.graph import Graph
 
 EXACT_LANDMARKS = 6000
 MOST_LANDMARKS = 4096
-WIDTH = 256
+WIDTH = 512
 VISUAL_DIM = 256
 COMPRESSED_TAGS = 384
 JACCARD_RANK = 192
@@ -109,14 +109,14 @@ def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         ground.skeleton.config,
         neighbour_weight=candidate.neighbour_weight,
         vote_weight=candidate.vote_weight,
-        gamma=candidate.gamma,
+        length=candidate.length,
     )
     inputs = ground.inputs * KernelSage(config).input_weights()
     landmarks = inputs
     if len(inputs) > EXACT_LANDMARKS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(inputs), MOST_LANDMARKS, replace=False))
         landmarks = inputs[torch.from_numpy(chosen)]
-    solution = solve(inputs, ground.targets, landmarks, candidate.gamma, candidate.ridge)
+    solution = solve(inputs, ground.targets, landmarks, candidate.length, candidate.ridge)
     model = KernelSage(replace(config, num_landmarks=len(solution.landmarks)))
     state = dict(ground.skeleton.state_dict())
     state.update(landmarks=solution.landmarks, values=solution.values, bias=solution.bias)
@@ -142,7 +142,8 @@ def _jaccard_view(
 
 def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None) -> KernelSage:
     width = min(WIDTH, features.shape[1])
-    projection = principal_projection(features, width, 0.0)
+    roots = rooted(torch.from_numpy(np.ascontiguousarray(features))).numpy()
+    projection = principal_projection(roots, width, 0.0)
     config = KernelSageConfig(
         feature_dim=features.shape[1],
         width=width,

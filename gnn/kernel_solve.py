@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnn.model.kernel_sage import gaussian_kernel
+from gnn.model.kernel_sage import matern_kernel
 
 _BLOCK = 4096
 
@@ -21,7 +21,7 @@ class Solution:
     bias: Tensor
 
 
-def solve(inputs: Tensor, targets: Tensor, landmarks: Tensor, gamma: float, ridge: float) -> Solution:
+def solve(inputs: Tensor, targets: Tensor, landmarks: Tensor, length: float, ridge: float) -> Solution:
     """Values that minimise Σ_i ‖f(z_i) - p_i‖² + ridge · ‖f‖²_H over functions on the landmarks.
 
     inputs z: [n, d]; targets p: [n, o]; landmarks: [m, d]. With the inputs themselves as landmarks this is
@@ -31,13 +31,13 @@ def solve(inputs: Tensor, targets: Tensor, landmarks: Tensor, gamma: float, ridg
     bias = targets.mean(dim=0)
     centred = targets - bias
     if landmarks is inputs or (landmarks.shape == inputs.shape and torch.equal(landmarks, inputs)):
-        gram = gaussian_kernel(inputs, inputs, gamma)
+        gram = matern_kernel(inputs, inputs, length)
         gram.diagonal().add_(ridge)
         return Solution(landmarks, _positive_solve(gram, centred), bias)
-    gram = ridge * gaussian_kernel(landmarks, landmarks, gamma)
+    gram = ridge * matern_kernel(landmarks, landmarks, length)
     right = torch.zeros(len(landmarks), targets.shape[1])
     for start in range(0, len(inputs), _BLOCK):
-        part = gaussian_kernel(inputs[start : start + _BLOCK], landmarks, gamma)
+        part = matern_kernel(inputs[start : start + _BLOCK], landmarks, length)
         gram += part.T @ part
         right += part.T @ centred[start : start + _BLOCK]
     return Solution(landmarks, _positive_solve(gram, right), bias)

@@ -7,9 +7,9 @@ What an image's states hold (u: its projected features; a_ij, w_it: edge weights
     h^2_i = [ u_i, ū_i, y_i, vote_i, flags ],           vote_i = Σ_j a_ij y_j
 
 so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours:
-the vote. The readout is attention over landmark images with a Gaussian kernel and learnt values A:
+the vote. The readout is attention over landmark images with a Matérn kernel k and learnt values A:
 
-    z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) ],   f(z) = b + Σ_l exp(-γ ‖z - z_l‖²) A_l
+    z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) ],   f(z) = b + Σ_l k(z, z_l) A_l
 
 whose values solve a ridge regression of the landmarks' own tag sets (:mod:`gnn.model.tag_sets`): the
 posterior mean of a Gaussian process on graph features. z never holds the image's own tags, so an image with
@@ -40,7 +40,8 @@ class KernelSageConfig:
 
     ``feature_dim`` → ``width``: image projection; ``visual_dim``: its leading part that is the visual block;
     ``tag_width``: width of e_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none);
-    ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β, ``gamma`` γ; ``missing``;
+    ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β, ``length``: of the kernel;
+    ``missing``;
     ``trust_jaccard`` and ``trust_tags``: mean cosine of prediction and truth.
     """
 
@@ -54,7 +55,7 @@ class KernelSageConfig:
     num_landmarks: int
     neighbour_weight: float = 0.3
     vote_weight: float = 0.3
-    gamma: float = 0.5
+    length: float = 1.0
     missing: float = 0.1
     trust_jaccard: float = 1.0
     trust_tags: float = 1.0
@@ -99,7 +100,8 @@ class KernelSage(GraphModel):
         return self.config.tag_width + 1
 
     def input_images(self, x: Tensor) -> Tensor:
-        unit = functional.normalize((x - self.get_buffer("mean")) @ self.get_buffer("axes"), dim=1)
+        centred = rooted(x) - self.get_buffer("mean")
+        unit = functional.normalize(centred @ self.get_buffer("axes"), dim=1)
         return torch.cat([unit, unit.new_ones(len(unit), 1)], dim=1)
 
     def input_tags(self, text: Tensor, ids: Tensor) -> Tensor:
@@ -144,9 +146,9 @@ class KernelSage(GraphModel):
         return result
 
     def kernel(self, inputs: Tensor) -> Tensor:
-        """exp(-γ ‖z - z_l‖²): [n, num_landmarks]."""
-        return gaussian_kernel(
-            inputs, self.get_buffer("landmarks"), self.config.gamma, self._landmark_lengths()
+        """k(z, z_l): [n, num_landmarks]."""
+        return matern_kernel(
+            inputs, self.get_buffer("landmarks"), self.config.length, self._landmark_lengths()
         )
 
     def _landmark_lengths(self) -> Tensor:
@@ -208,10 +210,20 @@ def squared_lengths(vectors: Tensor) -> Tensor:
     return (vectors * vectors).sum(dim=1)
 
 
-def gaussian_kernel(left: Tensor, right: Tensor, gamma: float, lengths: Tensor | None = None) -> Tensor:
-    """exp(-γ ‖l - r‖²): [n, d], [m, d] → [n, m], as one matrix product. lengths: [m], those of `right` if
-    known.
+def matern_kernel(left: Tensor, right: Tensor, length: float, lengths: Tensor | None = None) -> Tensor:
+    """(1 + r) exp(-r) with r = ‖l - r‖ / length: [n, d], [m, d] → [n, m], distances by one matrix product.
+
+    Rasmussen & Williams 2006, Eq. 4.17 (smoothness 3/2, its √3 taken into the length). Its tails are heavier
+    than a Gaussian's, so far landmarks still speak. lengths: [m] squared, those of `right` if known.
     """
     lengths = squared_lengths(right) if lengths is None else lengths
-    squares = squared_lengths(left)[:, None] + lengths[None, :]
-    return torch.exp(-gamma * (squares - 2 * left @ right.T).clamp_min(0))
+    squares = squared_lengths(left)[:, None] + lengths[None, :] - 2 * left @ right.T
+    scaled = squares.clamp_min_(0).sqrt_().div_(length)
+    return torch.exp(-scaled).mul_(scaled.add_(1))
+
+
+def rooted(x: Tensor) -> Tensor:
+    """sign(x)·√|x|, which evens out the few large activations of pooled features (Hellinger mapping,
+    Perronnin et al. 2010).
+    """
+    return x.sign() * x.abs().sqrt()
