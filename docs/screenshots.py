@@ -29,7 +29,7 @@ MOST_BYTES = 400_000
 WINDOW = {"width": 1280, "height": 860}
 
 # A picture and a word that pull in different directions, so that the bars of the results differ.
-QUESTION = "/?image=red-apple&tag=fruit&not=vegetable&v=0.45"
+QUESTION = "/?image=red-apple&tag=fruit&not=vegetable&v=0.9"
 
 
 @contextmanager
