@@ -74,11 +74,15 @@ def build_demo(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:
 
 
 def _current(data_dir: DataDir) -> Snapshot | None:
-    """The snapshot that an earlier run made, if it is there and whole."""
+    """The snapshot that an earlier run made, if it is whole and of a model that this version still reads."""
+    from gnn.query import QueryEngine
+
     try:
-        return Snapshot.open(data_dir)
+        snapshot = Snapshot.open(data_dir)
+        QueryEngine.open(snapshot)
     except ImsageError:
         return None
+    return snapshot
 
 
 def _train_and_index(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:

@@ -156,3 +156,44 @@ def test_an_interrupted_import_is_taken_up_again(archive: Path, tmp_path: Path) 
 
     assert run(["import", str(archive), "--data", str(there.root)]) == 0
     assert run(["verify", "--data", str(there.root)]) == 0
+
+
+def test_a_built_catalogue_answers_after_the_journey(
+    built_data_dir: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, there = tmp_path / "built.tar", DataDir(tmp_path / "there")
+    question = ["search", "--tag", "red", "--data"]
+
+    assert run(["export", str(archive), "--data", str(built_data_dir.root)]) == 0
+    assert run(["import", str(archive), "--data", str(there.root)]) == 0
+    assert run(["verify", "--data", str(there.root)]) == 0
+    capsys.readouterr()
+
+    assert run([*question, str(built_data_dir.root)]) == 0
+    here = capsys.readouterr().out
+    assert run([*question, str(there.root)]) == 0
+    assert capsys.readouterr().out == here
+
+
+def test_info_says_what_is_served(built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", "--json", "--data", str(built_data_dir.root)]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["presets"] == ["default"]
+    assert told["snapshot"]["version"] in told["snapshots_kept"]
+    assert told["snapshot"]["counts"]["images"] == told["images"] - told["held_out"]
+
+
+def test_a_flipped_byte_in_a_snapshot_is_named_by_verify_and_never_searched(
+    built_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = next(built_copy.snapshots_dir.rglob("index.faiss"))
+    data = bytearray(index.read_bytes())
+    data[len(data) // 2] ^= 1
+    index.write_bytes(data)
+
+    assert run(["verify", "--data", str(built_copy.root)]) == FAILURE
+    assert str(index) in capsys.readouterr().out
+    assert run(["search", "--tag", "red", "--data", str(built_copy.root)]) == FAILURE
+    assert str(index) in capsys.readouterr().err
+    assert run(["export", str(index.with_suffix(".tar")), "--data", str(built_copy.root)]) == FAILURE
