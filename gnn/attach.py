@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gnn.model.aggregate import weighted_mean
 from gnn.model.base import GraphModel
+from gnn.tensors import to_tensor
 from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 
@@ -34,7 +35,7 @@ def attach(
     message weights; image_states, tag_states: h^0..h^(L-1) of all nodes, which may be memory maps: only the
     rows that are named are read.
     """
-    states = [model.input_images(torch.from_numpy(np.ascontiguousarray(features)))]
+    states = [model.input_images(to_tensor(np.ascontiguousarray(features)))]
     for layer in range(1, model.num_layers + 1):
         states.append(
             model.image_layer(

@@ -25,6 +25,7 @@ from gnn.model.tag_sets import (
 )
 from gnn.presets import Preset
 from gnn.projection import Projection, principal_projection
+from gnn.tensors import to_tensor
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
@@ -142,7 +143,7 @@ def _jaccard_view(
 
 def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None) -> KernelSage:
     width = min(WIDTH, features.shape[1])
-    roots = rooted(torch.from_numpy(np.ascontiguousarray(features))).numpy()
+    roots = rooted(to_tensor(np.ascontiguousarray(features))).numpy()
     projection = principal_projection(roots, width, 0.0)
     config = KernelSageConfig(
         feature_dim=features.shape[1],
