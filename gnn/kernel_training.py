@@ -150,7 +150,8 @@ def _earlier(path: Path, identity: str) -> list[_Line]:
             line = _Line(**json.loads(text))
         except (ValueError, TypeError):
             break
-        if line.identity != identity:
+        # Another version may have searched over other numbers; its lines are no help to this one.
+        if line.identity != identity or line.candidate.keys() != asdict(Candidate()).keys():
             return []
         lines.append(line)
     return lines
