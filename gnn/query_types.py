@@ -47,17 +47,25 @@ class AttachedEdges:
     tags: tuple[tuple[int, float, str], ...]
 
 
+@dataclass(frozen=True)
+class Slider:
+    """b and s of :mod:`gnn.query`."""
+
+    balance: float = 1.0
+    steepness: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class QueryVectors:
-    """visual, conceptual: [dim] in the index's space. `attach`: which edges the query was given; `balance`:
-    see :mod:`gnn.query`. The edges are listed only when they are asked for.
+    """visual, conceptual: [dim] in the index's space. `attach`: which edges the query was given. The edges
+    are listed only when they are asked for.
     """
 
     visual: Float32Array
     conceptual: Float32Array
     attach: str
     list_edges: Callable[[], AttachedEdges]
-    balance: float = 1.0
+    slider: Slider = Slider()
 
     @cached_property
     def edges(self) -> AttachedEdges:
@@ -68,15 +76,15 @@ class QueryVectors:
         """(w_v, w_c) of :mod:`gnn.query`. Raises BadInput outside [0, 1]."""
         if not 0.0 <= visual_weight <= 1.0:
             raise BadInput(f"visual_weight must lie in [0, 1], not {visual_weight}")
-        conceptual = 1.0 - visual_weight
-        visual = visual_weight * self.balance
+        conceptual = (1.0 - visual_weight) ** self.slider.steepness
+        visual = self.slider.balance * visual_weight**self.slider.steepness
         return visual / (visual + conceptual), conceptual / (visual + conceptual)
 
     def blend(self, visual_weight: float) -> Float32Array:
         """The vector that is searched for, [dim]. Raises EmptyQuery when nothing is left of it."""
         visual, conceptual = self.weights(visual_weight)
         blended = np.float32(visual) * self.visual + np.float32(conceptual) * self.conceptual
-        if float(np.linalg.norm(blended)) < 1e-6:
+        if float(blended @ blended) < 1e-12:
             raise EmptyQuery(
                 f"Nothing is left of the query at visual_weight {visual_weight:g}",
                 hint="Move the slider, or ask for something in it.",

@@ -14,16 +14,18 @@ import torch
 from torch import Tensor
 
 from gnn.model.kernel_sage import KernelSage
+from gnn.query_types import Slider
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 
 _PREDICTED = 5
+_STEEPNESS = 2.0
 
 
 class Readout(Protocol):
     """What differs between models when a query is made. All arrays [n, dim] unless said otherwise."""
 
-    balance: float
+    slider: Slider
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The visual vector of nodes with these embeddings."""
@@ -58,7 +60,7 @@ class KernelReadout:
                 np.full(config.tag_width, 1.0 - share, np.float32),
             ]
         )
-        self.balance = trained.balance.visual
+        self.slider = Slider(trained.balance.visual, _STEEPNESS)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, :-1]))
 
@@ -91,7 +93,7 @@ class SageReadout:
     predicted for it, the nearest five by weight of their likeness.
     """
 
-    balance = 1.0
+    slider = Slider()
 
     def __init__(self, trained: TrainedModel, tag_embeddings: Float32Array) -> None:
         self._model = trained.model
