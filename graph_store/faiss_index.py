@@ -23,6 +23,11 @@ FLAT_BELOW = 20_000
 SCAN_ALLOWED_UP_TO = 20_000
 """At most this many allowed rows are scanned one by one; a graph walk would meet too few of them."""
 
+_FEW_MORE = 4
+"""How many rows beyond k are given to a caller that scores them itself, so that noise at the end is no
+matter.
+"""
+
 _LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 120, 128
 
 
@@ -130,6 +135,20 @@ class FaissIndex:
         for i in np.flatnonzero(again):
             scores[i], rows[i] = best_of(queries[i], self._vectors, k, allowed)
         return SearchResult(scores, rows)
+
+    def nearest(self, query: Float32Array, k: int, allowed: Int64Array | None = None) -> Int64Array:
+        """[at least min(k, rows there are)] rows near one query [dim], in no order that can be relied on: the
+        k that `search` returns, or the same but for noise and a few more.
+
+        For a caller that scores the rows itself: it spares scoring them here.
+        """
+        if self._kind == "hnsw" and allowed is None and k + _FEW_MORE <= self._index.hnsw.efSearch:
+            _, found = self._index.search(query[None, :], min(k + _FEW_MORE, self.size))
+            rows: Int64Array = found[0]
+            if int(rows[-1]) >= 0:
+                return rows
+        rows = self.search(query[None, :], k, allowed).rows[0]
+        return rows[rows >= 0]
 
     def save(self, path: Path) -> None:
         """Write the index durably. Raises Unwritable."""

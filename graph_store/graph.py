@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from graph_store.array_files import load_array, save_array
 from graph_store.csr import Csr
 from graph_store.durable import fsync_dir, refusing_unwritable
@@ -58,7 +60,11 @@ class Graph:
         """Read what `save` wrote, as read-only memory maps unless `mmap` is False. Raises CorruptFile."""
         relations: dict[str, Csr] = {}
         for relation in _RELATIONS:
-            arrays = {array: load_array(directory / f"{relation}.{array}.npy", mmap) for array in _ARRAYS}
+            # As plain views of the maps: each look-up in a map's own class costs more than the row.
+            arrays = {
+                array: np.asarray(load_array(directory / f"{relation}.{array}.npy", mmap))
+                for array in _ARRAYS
+            }
             try:
                 relations[relation] = Csr(**arrays)
             except ValueError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,17 @@ class RecordTable:
         if not 0 <= row < len(self.ids):
             raise IndexError(f"row {row} is outside [0, {len(self.ids)})")
         return self._fragments[int(self._offsets[row]) : int(self._offsets[row + 1])]
+
+    def fragments(self, rows: Sequence[int]) -> list[bytes]:
+        """The JSON objects of several rows, as written."""
+        if not rows:
+            return []
+        if not 0 <= min(rows) <= max(rows) < len(self.ids):
+            raise IndexError(f"rows {min(rows)} to {max(rows)} are not all inside [0, {len(self.ids)})")
+        places = np.asarray(rows, dtype=np.int64)
+        starts, stops = self._offsets[places].tolist(), self._offsets[places + 1].tolist()
+        data = self._fragments
+        return [data[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
     def record(self, row: int) -> dict[str, Any]:
         """`{"id", "tags", "attributes"}` of one row, decoded."""
