@@ -118,14 +118,20 @@ class QueryEngine:
         """
         blended = vectors.blend(visual_weight)
         wanted = min(k + (exclude_row is not None), self.num_images)
-        found = self._index.index.search(blended[None, :], max(wanted, 1), allowed).rows[0]
-        found = found[(found >= 0) & (found != (-1 if exclude_row is None else exclude_row))][:k]
+        index = self._index.index
+        if isinstance(index, FaissIndex):
+            found = index.nearest(blended, max(wanted, 1), allowed)
+        else:
+            found = index.search(blended[None, :], max(wanted, 1), allowed).rows[0]
+            found = found[found >= 0]
+        if exclude_row is not None:
+            found = found[found != exclude_row]
         images = self._embeddings[found]
         share_visual, share_conceptual = vectors.weights(visual_weight)
         visual = np.float32(share_visual) * (images @ vectors.visual)
         conceptual = np.float32(share_conceptual) * (images @ vectors.conceptual)
         score = visual + conceptual
-        order = np.lexsort((found, -score))
+        order = np.lexsort((found, -score))[:k]
         return Hits(found[order], score[order], visual[order], conceptual[order])
 
     def predict_tags(self, features: Float32Array, limit: int) -> list[list[tuple[str, float]]]:

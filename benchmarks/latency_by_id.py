@@ -1,0 +1,272 @@
+"""How long a search takes over HTTP at 100,000 images, beside what could not be faster.
+
+    python benchmarks/latency_by_id.py [--images 100000] [--data DIR] [--rounds 2000] [--json FILE]
+
+Three things take turns in one run, over loopback with keep-alive, so that whatever else the machine does
+falls on all of them:
+
+* `service`: `imsage serve` as users start it, `POST /v1/search` with a picture by its id, 20 results;
+* `memory`: a FastAPI endpoint that returns the same bytes from memory, on the same server software;
+* `faiss`: the bare FAISS search of the same vectors, in this process, without HTTP.
+
+The ratio is service / (memory + faiss), of the medians. Then a 256-pixel photo is uploaded, and its time is
+split into decoding, encoding and everything else.
+
+The catalogue is generated: clustered features and tags, written, trained on and indexed by the real code.
+With `--data` it is kept and used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import io
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+# As the server has it, and before FAISS is loaded: see app.serve.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request
+from PIL import Image
+from starlette.responses import Response
+
+from app.ingest.store import ENCODER_KEY
+from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER, image_encoder
+from gnn.query import Query, QueryEngine
+from gnn.reindex import reindex
+from gnn.training import train
+from graph_store.arrays import Float32Array
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.faiss_api import faiss
+from graph_store.features import FeatureFile
+from graph_store.progress import SilentProgress
+from graph_store.records import ImageRecord, Tag
+from graph_store.snapshot import Snapshot
+
+CLUSTERS, TAGS, TRAINED, CHUNK, LIMIT = 500, 400, 3000, 5000, 20
+
+
+def generate(data_dir: DataDir, images: int) -> None:
+    """A catalogue of `images` pictures in clusters, whose tags follow the clusters, and its snapshot.
+
+    The model is trained on the first few thousand; the rest is indexed with it, as new pictures are.
+    """
+    rng = np.random.default_rng(0)
+    spec = image_encoder(DEFAULT_IMAGE_ENCODER).spec
+    centres = rng.standard_normal((CLUSTERS, spec.dim), dtype=np.float32)
+    likely = rng.integers(0, TAGS, (CLUSTERS, 6))
+    data_dir.create()
+    features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim, create=True)
+    with Catalog.open(data_dir.catalog_path, create=True) as catalog:
+        catalog.set_meta(ENCODER_KEY, spec.to_dict())
+
+        def add(first: int, count: int) -> None:
+            cluster = rng.integers(0, CLUSTERS, count)
+            vectors = centres[cluster] + 0.8 * rng.standard_normal((count, spec.dim), dtype=np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            features.write(first, vectors)
+            records = []
+            for i in range(count):
+                chosen = rng.choice(likely[cluster[i]], 3, replace=False)
+                tags = tuple(Tag(f"tag {number}") for number in dict.fromkeys(chosen.tolist()))
+                attributes = {"year": 2000 + int(rng.integers(25)), "licence": "cc-by"}
+                number = first + i
+                records.append(
+                    ImageRecord(f"folder/{number:07d}.jpg", tags=tags, attributes=attributes, row=number)
+                )
+            catalog.upsert(records)
+
+        few = min(TRAINED, images)
+        add(0, few)
+        train(data_dir, epochs=1, progress=SilentProgress())
+        for first in range(few, images, CHUNK):
+            add(first, min(CHUNK, images - first))
+    reindex(data_dir, progress=SilentProgress())
+
+
+@contextmanager
+def running(
+    command: list[str], port: int, environment: dict[str, str]
+) -> Iterator[http.client.HTTPConnection]:
+    """A server process that listens, and a connection to it."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 300
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().read() and process.poll() is None:
+                    break
+            except OSError:
+                connection.close()
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command} did not start")
+            time.sleep(0.2)
+        yield connection
+        connection.close()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve_from_memory(answer: Path, port: int) -> None:
+    """The baseline: an endpoint that returns the same bytes to every question."""
+    app = FastAPI()
+    body = answer.read_bytes()
+
+    @app.post("/v1/search")
+    async def search(request: Request) -> Response:
+        await request.json()
+        return Response(body, media_type="application/json")
+
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_config=None)
+
+
+def ask(
+    connection: http.client.HTTPConnection, body: bytes, kind: str = "application/json"
+) -> tuple[float, bytes]:
+    """Seconds and body of one answer."""
+    path = "/v1/search" if kind == "application/json" else "/v1/search/upload"
+    start = time.perf_counter()
+    connection.request("POST", path, body, {"content-type": kind})
+    response = connection.getresponse()
+    answer = response.read()
+    seconds = time.perf_counter() - start
+    if response.status != 200:
+        raise RuntimeError(answer.decode())
+    return seconds, answer
+
+
+def photo() -> bytes:
+    """A 256-pixel JPEG with as much detail as a photo has."""
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((256, 256))
+    noisy = np.asarray(coarse, np.int16) + rng.integers(-12, 13, (256, 256, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def multipart(picture: bytes) -> tuple[bytes, str]:
+    """A form with one file, and its content type."""
+    head = b'--cut\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+    return head + picture + b"\r\n--cut--\r\n", "multipart/form-data; boundary=cut"
+
+
+def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
+    """All figures, times in milliseconds."""
+    snapshot = Snapshot.open(data_dir, verify=False)
+    engine = QueryEngine.open(snapshot, None)
+    rows = np.random.default_rng(2).integers(0, engine.num_images, rounds)
+    queries: list[Float32Array] = [
+        np.ascontiguousarray(engine.embed(Query(images=None, indexed_row=int(row))).blend(0.5)[np.newaxis])
+        for row in rows
+    ]
+    bare = faiss.read_index(str(snapshot.path("index.faiss")))
+    ports = free_port(), free_port()
+    environment = {"IMSAGE_DATA": str(data_dir.root), "IMSAGE_PORT": str(ports[0])}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        service = stack.enter_context(running([sys.executable, "-m", "app", "serve"], ports[0], environment))
+
+        def question(row: int) -> bytes:
+            return json.dumps({"image": {"id": engine.image_ids[row]}, "limit": LIMIT}).encode()
+
+        (folder / "answer.json").write_bytes(ask(service, question(0))[1])
+        baseline = [
+            sys.executable,
+            __file__,
+            "--memory",
+            str(folder / "answer.json"),
+            "--port",
+            str(ports[1]),
+        ]
+        memory = stack.enter_context(running(baseline, ports[1], {}))
+        service.close()  # it has idled while the other server started; the next request opens it again
+        times: dict[str, list[float]] = {"service": [], "memory": [], "faiss": []}
+        stages: dict[str, list[float]] = {}
+        for number, (row, query) in enumerate(zip(rows.tolist(), queries, strict=True)):
+            body = question(row)
+            seconds, answer = ask(service, body)
+            from_memory = ask(memory, body)[0]
+            start = time.perf_counter()
+            bare.search(query, LIMIT + 1)
+            found = time.perf_counter() - start
+            if number < rounds // 10:  # warming up
+                continue
+            for name, value in (("service", seconds), ("memory", from_memory), ("faiss", found)):
+                times[name].append(1000 * value)
+            for name, value in json.loads(answer)["took_ms"].items():
+                stages.setdefault(name, []).append(value)
+        form, kind = multipart(photo())
+        uploads: dict[str, list[float]] = {}
+        for number in range(60):
+            seconds, answer = ask(service, form, kind)
+            if number >= 10:
+                took = json.loads(answer)["took_ms"]
+                rest = 1000 * seconds - took["decode"] - took["encode"]
+                for name, value in (*took.items(), ("http", 1000 * seconds), ("everything else", rest)):
+                    uploads.setdefault(name, []).append(value)
+    p50 = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "images": engine.num_images,
+        "p50_ms": p50,
+        "p99_ms": {name: float(np.percentile(values, 99)) for name, values in times.items()},
+        "service_stages_p50_ms": {name: statistics.median(values) for name, values in stages.items()},
+        "ratio": p50["service"] / (p50["memory"] + p50["faiss"]),
+        "upload_p50_ms": {name: statistics.median(values) for name, values in uploads.items()},
+    }
+
+
+def main() -> None:
+    """Generate what is missing, measure, print."""
+    parser = argparse.ArgumentParser(description="Latency of a search by id at 100,000 images.")
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--data", type=Path, help="keep the generated catalogue here and use it again")
+    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        serve_from_memory(options.memory, options.port)
+        return
+    with ExitStack() as stack:
+        root = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        data_dir = DataDir(root)
+        if not data_dir.current_path.exists():
+            start = time.perf_counter()
+            generate(data_dir, options.images)
+            print(f"generated {options.images} images in {time.perf_counter() - start:.0f} s", flush=True)
+        figures = measure(data_dir, options.rounds)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    print(f"ratio {figures['ratio']:.2f} (to reach: at most 1.5)")
+    if options.json:
+        options.json.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
