@@ -122,8 +122,8 @@ def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k:
     )
     # Six decimals are all that float32 cosines carry. The sum is made of what is written, so that it can be
     # checked; JSON keeps every float64.
-    visual = [round(part, _DECIMALS) for part in hits.visual.tolist()]
-    conceptual = [round(part, _DECIMALS) for part in hits.conceptual.tolist()]
+    visual = hits.visual.astype(np.float64).round(_DECIMALS).tolist()
+    conceptual = hits.conceptual.astype(np.float64).round(_DECIMALS).tolist()
     score = [seen + meant for seen, meant in zip(visual, conceptual, strict=True)]
     found = _Candidates(hits.rows.tolist(), score, visual, conceptual)
     if any(later > earlier for earlier, later in pairwise(score)):

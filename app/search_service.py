@@ -209,8 +209,8 @@ class SearchService:
                 hits, explain_hits(state, vectors, options.visual_weight, page), strict=True
             ):
                 hit["explain"] = {"tags": tags}
-        record = state.records.fragment
-        body["hits"] = [_with_record(hit, record(row)) for hit, row in zip(hits, page.rows, strict=True)]
+        records = state.records.fragments(page.rows)
+        body["hits"] = [_with_record(hit, record) for hit, record in zip(hits, records, strict=True)]
         body["attach"] = vectors.attach
         body["index_version"] = state.version
         stages["total"] = time.perf_counter() - start

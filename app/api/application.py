@@ -17,7 +17,7 @@ from app.api.metrics import Metrics
 from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
-from app.api.search_routes import search_routes
+from app.api.search_routes import search_routes, tag_routes
 from app.logs import configure_logs
 from app.search_service import SearchService
 from app.settings import Settings, load_settings
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     app.include_router(search_routes(service))
+    app.include_router(tag_routes(service))
     app.include_router(image_routes(service))
     app.include_router(operation_routes(service, metrics))
     _serve_page(app)

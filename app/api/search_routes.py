@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -30,9 +32,18 @@ class TagsQuery(BaseModel):
     limit: int = Field(20, ge=1, le=MAX_LIMIT, description="Most tags in the answer.")
 
 
+class DirectRoute(APIRoute):
+    """A route whose endpoint takes the request and returns the response: there is nothing to resolve."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint itself."""
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
 def search_routes(service: SearchService) -> APIRouter:
     """The calls that answer questions."""
-    router = APIRouter(prefix="/v1", tags=["search"])
+    router = APIRouter(prefix="/v1", tags=["search"], route_class=DirectRoute)
 
     @router.post(
         "/search",
@@ -78,6 +89,13 @@ def search_routes(service: SearchService) -> APIRouter:
     async def predict_tags(request: Request) -> Response:
         """Scores are calibrated to [0, 1]."""
         return Response(await service.predict(await json_body(request, PredictRequest)), media_type=JSON)
+
+    return router
+
+
+def tag_routes(service: SearchService) -> APIRouter:
+    """The calls about tags as such."""
+    router = APIRouter(prefix="/v1", tags=["search"])
 
     @router.get(
         "/tags",
