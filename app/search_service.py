@@ -241,6 +241,8 @@ class SearchService:
         after: Position | None,
         stages: dict[str, float],
     ) -> tuple[QueryVectors, Page]:
+        stored = _is_stored(query) and _is_small(ranking, after)
+
         def work() -> tuple[QueryVectors, Page]:
             cpu, begin = time.thread_time(), time.perf_counter()
             vectors = state.engine.embed(query)
@@ -249,12 +251,11 @@ class SearchService:
             done = time.perf_counter()
             stages["attach"] = attached - begin
             stages["search"] = done - attached
-            state.pace.record(time.thread_time() - cpu)
+            if stored:
+                state.pace.record(time.thread_time() - cpu)
             return vectors, page
 
-        if state.pace.is_quick and _is_small(ranking, after):
-            return work()
-        return await self.run(work)
+        return work() if stored and state.pace.is_quick else await self.run(work)
 
     async def _ranked(
         self,
@@ -315,8 +316,14 @@ def _needs_words(state: ServingState, query: Query) -> bool:
     return query.text is not None or any(tag_key(tag.name) not in state.tag_numbers for tag in query.tags)
 
 
+def _is_stored(query: Query) -> bool:
+    """Whether the query is an indexed picture and nothing else, so that there is nothing to attach."""
+    return query.indexed_row is not None and query.attach == "auto" and not query.tags
+
+
 def _is_small(ranking: Ranking, after: Position | None) -> bool:
-    return ranking.diversity == 0 and ranking.limit + (after.seen if after else 0) <= _FEW
+    unfiltered = ranking.allowed is None and ranking.diversity == 0
+    return unfiltered and ranking.limit + (after.seen if after else 0) <= _FEW
 
 
 def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:

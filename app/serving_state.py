@@ -33,7 +33,7 @@ _NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
 
 
 class Pace:
-    """How long a plain search takes here lately: whether the event loop may do it or a thread should."""
+    """How long a search by id takes here lately: whether the event loop may do it or a thread should."""
 
     _QUICK_SECONDS = 0.002
     _WEIGHT_OF_NEW = 0.1
