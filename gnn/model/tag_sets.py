@@ -64,7 +64,10 @@ def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
     )
     rank = max(1, min(width, min(table.shape) - 1))
     rng = np.random.default_rng(0)
-    _, _, right = svds(table, k=rank, v0=rng.standard_normal(min(table.shape)))
+    if min(table.shape) == 1:  # the iteration needs two images
+        right = np.linalg.svd(table.toarray(), full_matrices=False)[2]
+    else:
+        _, _, right = svds(table, k=rank, v0=rng.standard_normal(min(table.shape)))
     vectors = np.zeros((num_tags, width))
     vectors[:, :rank] = _signed(right).T
     norms = np.linalg.norm(vectors, axis=1)

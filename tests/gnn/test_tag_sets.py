@@ -1,0 +1,167 @@
+"""Sets of tags as vectors: inner products are likenesses, and a mean of tag vectors gives the set back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from gnn.model.tag_sets import (
+    EXACT_UP_TO,
+    JaccardView,
+    distinct_sets,
+    ideal_gains,
+    indicator,
+    indicator_rows,
+    jaccard,
+    jaccard_features,
+    tag_basis,
+)
+from graph_store.csr import Csr
+
+NUM_TAGS = 7
+TAG_SETS = st.sets(st.integers(0, NUM_TAGS - 1), min_size=1)
+CATALOGUES = st.lists(TAG_SETS, min_size=1, max_size=30)
+
+
+def table_of(sets: list[set[int]]) -> np.ndarray:
+    table = np.zeros((len(sets), NUM_TAGS), dtype=np.float32)
+    for row, tags in enumerate(sets):
+        table[row, list(tags)] = 1.0
+    return table
+
+
+def edges_of(sets: list[list[int]]) -> Csr:
+    rows = np.repeat(np.arange(len(sets)), [len(tags) for tags in sets])
+    return Csr.from_edges(rows, np.concatenate(sets), np.ones(len(rows)), len(sets))
+
+
+def features_of(view: JaccardView, sets: np.ndarray) -> np.ndarray:
+    made = jaccard_features(
+        torch.from_numpy(sets), torch.from_numpy(view.landmarks), torch.from_numpy(view.projection)
+    )
+    return made.numpy()
+
+
+@given(CATALOGUES)
+def test_inner_products_at_full_rank_are_jaccard_similarities(catalogue: list[set[int]]) -> None:
+    sets, counts = distinct_sets(table_of(catalogue))
+    seen = features_of(JaccardView.fit(sets, counts, rank=len(sets)), sets)
+    # Axes of less than a millionth of the spread are left out, hence the tolerance.
+    assert_allclose(seen @ seen.T, jaccard(sets, sets), atol=5e-3)
+
+
+@given(CATALOGUES, TAG_SETS)
+def test_inner_products_with_an_unknown_set_are_never_far_above_one(
+    catalogue: list[set[int]], asked: set[int]
+) -> None:
+    sets, counts = distinct_sets(table_of(catalogue))
+    view = JaccardView.fit(sets, counts, rank=len(sets))
+    length = np.linalg.norm(features_of(view, table_of([asked])))
+    # The Nystroem extension is a projection, which shortens: |φ(T)|² ≤ J(T, T) = 1.
+    assert length <= 1 + 1e-2
+
+
+def test_a_low_rank_keeps_the_axes_that_matter_to_frequent_sets() -> None:
+    sets = table_of([{0}, {1}, {2, 3}, {4, 5}])
+    view = JaccardView.fit(sets, np.array([50, 40, 1, 1]), rank=2)
+    lengths = np.linalg.norm(features_of(view, sets), axis=1)
+    assert view.projection.shape == (4, 2)
+    assert_allclose(lengths, [1, 1, 0, 0], atol=1e-3)
+
+
+@given(TAG_SETS)
+def test_a_set_comes_back_from_the_mean_of_its_tag_vectors(tags: set[int]) -> None:
+    whole = torch.from_numpy(table_of([tags]))
+    assert_allclose(indicator(whole / len(tags)), whole, atol=1e-6)
+
+
+def test_an_image_without_tags_is_the_empty_set() -> None:
+    assert not indicator(torch.zeros(2, NUM_TAGS)).any()
+
+
+def test_unequal_weights_count_as_fewer_tags() -> None:
+    heavy = indicator(torch.tensor([[0.9, 0.1, 0.0]]))
+    assert 1 < float(heavy.sum()) < 2
+    assert heavy[0, 0] > heavy[0, 1] > heavy[0, 2] == 0
+
+
+@given(CATALOGUES, st.randoms(use_true_random=False))
+def test_the_order_of_tags_and_of_images_does_not_matter(catalogue: list[set[int]], random: object) -> None:
+    lists = [sorted(tags) for tags in catalogue]
+    shuffled = [list(tags) for tags in lists]
+    for tags in shuffled:
+        random.shuffle(tags)  # type: ignore[attr-defined]
+    rows = np.arange(len(lists), dtype=np.int64)
+    first = indicator_rows(edges_of(lists), rows, NUM_TAGS)
+    again = indicator_rows(edges_of(shuffled), rows[::-1].copy(), NUM_TAGS)[::-1]
+    assert_array_equal(first, again)
+    assert_array_equal(*(distinct_sets(table)[0] for table in (first, again[::-1].copy())))
+
+
+@given(CATALOGUES)
+def test_distinct_sets_count_every_image_once(catalogue: list[set[int]]) -> None:
+    table = table_of(catalogue)
+    sets, counts = distinct_sets(table)
+    assert counts.sum() == len(catalogue)
+    for tags, count in zip(sets, counts, strict=True):
+        assert (table == tags).all(axis=1).sum() == count
+
+
+def test_rows_of_chosen_images_hold_their_own_tags() -> None:
+    edges = edges_of([[0, 2], [1], [], [3]])
+    assert_array_equal(
+        indicator_rows(edges, np.array([3, 0, 2]), 4), [[0, 0, 0, 1], [1, 0, 1, 0], [0, 0, 0, 0]]
+    )
+
+
+def test_the_gain_to_expect_is_that_of_the_best_other_images() -> None:
+    sets, counts = table_of([{0}, {0, 1}, {5}]), np.array([3, 1, 1])
+    discounts = 1 / np.log2(np.arange(5) + 2)
+    gains = ideal_gains(sets, counts)
+    # Two more images with just tag 0 and one half alike; three half alike; none, which counts as 0.2.
+    assert_allclose(gains[0], discounts[:2].sum() + 0.5 * discounts[2], rtol=1e-5)
+    assert_allclose(gains[1], 0.5 * discounts[:3].sum(), rtol=1e-5)
+    assert gains[2] == pytest.approx(0.2)
+
+
+def test_a_small_vocabulary_keeps_one_coordinate_a_tag() -> None:
+    basis = tag_basis(edges_of([[0, 1], [2]]), 3, 2)
+    assert basis.exact
+    assert_array_equal(basis.vectors, np.eye(3))
+
+
+def large_catalogue(num: int, num_tags: int = EXACT_UP_TO + 88) -> Csr:
+    """Images of ten topics; the tags of one topic come together, and every hundredth tag is never used."""
+    rng = np.random.default_rng(0)
+    used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
+    topics = [used[used % 10 == topic] for topic in range(10)]
+    return edges_of([rng.choice(topics[row % 10], 6, replace=False).tolist() for row in range(num)])
+
+
+def test_a_large_vocabulary_is_compressed_into_unit_vectors_near_their_companions() -> None:
+    num_tags = EXACT_UP_TO + 88
+    basis = tag_basis(large_catalogue(800), num_tags, 48)
+    vectors = basis.vectors
+    assert not basis.exact and vectors.shape == (num_tags, 48) == (num_tags, basis.width)
+    assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
+    likeness = vectors[used] @ vectors[used].T
+    same = (used[:, None] % 10) == (used[None, :] % 10)
+    assert likeness[same].mean() > likeness[~same].mean() + 0.2
+
+
+def test_a_compressed_vocabulary_is_the_same_each_time() -> None:
+    one, two = (tag_basis(large_catalogue(200), EXACT_UP_TO + 88, 32) for _ in range(2))
+    assert_array_equal(one.vectors, two.vectors)
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_a_few_images_with_more_tags_than_are_kept_apart_still_have_vectors(num: int) -> None:
+    num_tags = EXACT_UP_TO + 1
+    basis = tag_basis(edges_of([list(range(num_tags))] * num), num_tags, max(num - 1, 1))
+    assert np.isfinite(basis.vectors).all()
+    assert_allclose(np.linalg.norm(basis.vectors, axis=1), 1, atol=1e-5)
