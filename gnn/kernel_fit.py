@@ -151,6 +151,7 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
         visual_dim=min(VISUAL_DIM, width),
         num_tags=len(basis.vectors),
         tag_width=basis.width,
+        size_width=basis.sizes.shape[1],
         num_landmark_sets=0 if view is None else len(view.landmarks),
         jaccard_rank=0 if view is None else view.projection.shape[1],
         num_landmarks=0,
@@ -161,7 +162,7 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
     state = dict(model.state_dict())
     state["mean"] = torch.from_numpy(projection.mean)
     state["axes"] = torch.from_numpy(projection.axes)
-    state["tag_vectors"] = torch.from_numpy(basis.vectors)
+    state["tag_vectors"] = torch.from_numpy(np.concatenate([basis.vectors, basis.sizes], axis=1))
     if view is not None:
         state["landmark_sets"] = torch.from_numpy(view.landmarks)
         state["set_projection"] = torch.from_numpy(view.projection)

@@ -218,7 +218,7 @@ def _index_blocks(model: KernelSage, views: QueryViews) -> Tensor:
     with torch.inference_mode():
         expected = model.predict(views.ground.inputs * model.input_weights())
     rank = config.jaccard_rank
-    plausible = expected[:, rank:].clamp_min(0) if config.tag_width == config.num_tags else expected[:, rank:]
+    plausible = expected[:, rank:] if config.size_width else expected[:, rank:].clamp_min(0)
     predicted = torch.cat(
         [
             config.trust_jaccard * functional.normalize(expected[:, :rank], dim=1),
@@ -247,11 +247,11 @@ def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[float,
 
 def _basis_sets(model: KernelSage, truth: Float32Array) -> Tensor:
     """Indicators [n, num_tags] 0/1 in the coordinates of the tag vectors."""
-    return torch.from_numpy(truth) @ model.get_buffer("tag_vectors")
+    return torch.from_numpy(truth) @ model.get_buffer("tag_vectors")[:, : model.config.tag_width]
 
 
 def _sets(skeleton: KernelSage, tags_of_image: Csr) -> Tensor:
-    vectors = skeleton.get_buffer("tag_vectors").numpy()
+    vectors = skeleton.get_buffer("tag_vectors").numpy()[:, : skeleton.config.tag_width]
     return torch.from_numpy((_table(tags_of_image, len(vectors)) @ vectors).astype(np.float32))
 
 

@@ -62,7 +62,7 @@ class KernelReadout:
         )
         self.slider = Slider(trained.balance.visual, _STEEPNESS)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
-        self._tag_directions = torch.from_numpy(np.array(tag_states[:, :-1]))
+        self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         vectors = embeddings.copy()

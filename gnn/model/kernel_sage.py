@@ -2,7 +2,7 @@
 
 What an image's states hold (u: its projected features; a_ij, w_it: edge weights that sum to one a row):
 
-    h^0_i = [ u_i, 1 ]                                  tags: h^0_t = [ e_t, 1 ]
+    h^0_i = [ u_i, 1 ]                                  tags: h^0_t = [ e_t, ρ_t, 1 ]
     h^1_i = [ h^0_i, Σ_j a_ij h^0_j, y_i, 1{i has tags} ],   y_i = indicator(Σ_t w_it e_t)
     h^2_i = [ u_i, ū_i, y_i, vote_i, flags ],           vote_i = Σ_j a_ij y_j
 
@@ -39,10 +39,9 @@ class KernelSageConfig:
     """Sizes (fixed by the data) and the numbers that validation chooses.
 
     ``feature_dim`` → ``width``: image projection; ``visual_dim``: its leading part that is the visual block;
-    ``tag_width``: width of e_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none);
-    ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β, ``length``: of the kernel;
-    ``missing``;
-    ``trust_jaccard`` and ``trust_tags``: mean cosine of prediction and truth.
+    ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard
+    view (0 = none); ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β; ``length``
+    of the kernel; ``missing``; ``trust_jaccard``, ``trust_tags``: mean cosine of prediction and truth.
     """
 
     feature_dim: int
@@ -50,6 +49,7 @@ class KernelSageConfig:
     visual_dim: int
     num_tags: int
     tag_width: int
+    size_width: int
     num_landmark_sets: int
     jaccard_rank: int
     num_landmarks: int
@@ -80,7 +80,7 @@ class KernelSage(GraphModel):
         shapes = {
             "mean": (config.feature_dim,),
             "axes": (config.feature_dim, config.width),
-            "tag_vectors": (config.num_tags, config.tag_width),
+            "tag_vectors": (config.num_tags, config.tag_width + config.size_width),
             "landmark_sets": (config.num_landmark_sets, config.num_tags if config.jaccard_rank else 0),
             "set_projection": (config.num_landmark_sets, config.jaccard_rank),
             "landmarks": (config.num_landmarks, 2 * config.width + config.tag_width),
@@ -97,7 +97,7 @@ class KernelSage(GraphModel):
 
     def tag_dim(self, layer: int) -> int:
         del layer
-        return self.config.tag_width + 1
+        return self.config.tag_width + self.config.size_width + 1
 
     def input_images(self, x: Tensor) -> Tensor:
         centred = rooted(x) - self.get_buffer("mean")
@@ -109,18 +109,23 @@ class KernelSage(GraphModel):
         del text
         table = self.get_buffer("tag_vectors")
         known = (ids >= 0).unsqueeze(1).to(table.dtype)
-        vectors = table[ids.clamp(min=0)] if len(table) else table.new_zeros(len(ids), self.config.tag_width)
+        vectors = table[ids.clamp(min=0)] if len(table) else table.new_zeros(len(ids), table.shape[1])
         return torch.cat([vectors * known, known], dim=1)
 
     def image_layer(self, layer: int, own: Tensor, similar: Tensor, tags: Tensor) -> Tensor:
         if layer == 1:
-            return torch.cat([own, similar, indicator(tags[:, :-1]), tags[:, -1:]], dim=1)
+            return torch.cat([own, similar, self.sets_of(tags), tags[:, -1:]], dim=1)
         start = 2 * (self.config.width + 1)
         return torch.cat([own, similar[:, start:]], dim=1)
 
     def tag_layer(self, layer: int, own: Tensor, images: Tensor, related: Tensor) -> Tensor:
         del layer, images
         return own + (1 - own[:, -1:]) * related
+
+    def sets_of(self, tags: Tensor) -> Tensor:
+        """y [n, tag_width] from messages or states of tags [n, tag_dim]."""
+        width = self.config.tag_width
+        return indicator(tags[:, :width], tags[:, width:-1] if self.config.size_width else None)
 
     def readout_inputs(self, state: Tensor) -> Tensor:
         """z [n, 2·width + tag_width] from h^2."""
@@ -163,7 +168,7 @@ class KernelSage(GraphModel):
     def predicted_tags(self, state: Tensor) -> Tensor:
         """[n, num_tags]: how much each tag is expected, about 0 to 1; not calibrated."""
         expected = self.predict(self.readout_inputs(state))[:, self.config.jaccard_rank :]
-        scores: Tensor = expected @ self.get_buffer("tag_vectors").T
+        scores: Tensor = expected @ self.get_buffer("tag_vectors")[:, : self.config.tag_width].T
         return scores
 
     def embed_images(self, states: Sequence[Tensor]) -> Tensor:
@@ -196,13 +201,13 @@ class KernelSage(GraphModel):
 
     def embed_tags(self, states: Sequence[Tensor]) -> Tensor:
         """A tag is where an image with that tag alone would be, without a visual block."""
-        sets = states[-1][:, :-1]
+        sets = self.sets_of(states[-1])
         visual = sets.new_zeros(len(sets), self.config.visual_dim)
-        return torch.cat([visual, self.embed_sets(indicator(sets))], dim=1)
+        return torch.cat([visual, self.embed_sets(sets)], dim=1)
 
     def _plausible(self, expected: Tensor) -> Tensor:
         """Coordinates of single tags cannot be negative; compressed ones can."""
-        return expected.clamp_min(0) if self.config.tag_width == self.config.num_tags else expected
+        return expected if self.config.size_width else expected.clamp_min(0)
 
 
 def squared_lengths(vectors: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ Two views of a set, side by side, both linear to compare:
   which is the score that ranks best when the tags of a picture are uncertain and relevance is Jaccard.
 * the *tag view*, the indicator vector scaled to unit norm: cosine between tag sets.
 
-A graph layer only sees the mean of the tag vectors, m = (1/|T|) Σ_t e_t. With (near) orthonormal e_t the size
-comes back from its norm, |T| = 1/‖m‖², and the indicator is y = m/‖m‖²; for unequal weights this is the
-participation ratio, the effective number of tags.
+A graph layer only sees the mean of the tag vectors, m = (1/|T|) Σ_t e_t. With orthonormal e_t the size comes
+back from its norm, |T| = 1/‖m‖², and the indicator is y = m/‖m‖²; for unequal weights this is the
+participation ratio, the effective number of tags. Compressed vectors are not orthonormal, so each carries a
+random unit vector ρ_t beside it, and |T| ≈ 1/‖(1/|T|) Σ_t ρ_t‖².
 """
 
 from __future__ import annotations
@@ -28,20 +29,31 @@ from graph_store.csr import Csr
 EXACT_UP_TO = 512
 """Vocabularies up to this size keep one coordinate for each tag; larger ones are compressed."""
 
+SIZE_WIDTH = 64
+"""Coordinates of ρ_t: the size of a set of four comes back within about a tenth."""
+
 _MOST_LANDMARKS = 1500
+_SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
 class TagBasis:
-    """The vectors that tags send: `vectors` [num_tags, width] float32, unit rows."""
+    """What tags send: `vectors` e_t [num_tags, width], and `sizes` ρ_t [num_tags, 64] ([num_tags, 0] where
+    the vectors are orthonormal themselves); float32.
+    """
 
     vectors: Float32Array
-    exact: bool
+    sizes: Float32Array
 
     @property
     def width(self) -> int:
         """Coordinates of each tag's vector."""
         return int(self.vectors.shape[1])
+
+    @property
+    def exact(self) -> bool:
+        """Whether each tag has a coordinate of its own."""
+        return self.sizes.shape[1] == 0
 
 
 def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
@@ -49,11 +61,11 @@ def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
     tags occur together.
 
     The summary is the truncated singular value decomposition of the unit tag vectors of the images (latent
-    semantic analysis, Deerwester et al. 1990), each tag's row scaled to unit norm. A tag that the summary
-    drops (rarer than its last component) gets a fixed random direction.
+    semantic analysis, Deerwester et al. 1990): a tag's vector is its row of right singular vectors, shorter
+    the rarer it is. A tag that the summary drops gets a short random vector, so that it can be asked for.
     """
     if num_tags <= EXACT_UP_TO:
-        return TagBasis(np.eye(num_tags, dtype=np.float32), True)
+        return TagBasis(np.eye(num_tags, dtype=np.float32), np.zeros((num_tags, 0), dtype=np.float32))
     from scipy import sparse
     from scipy.sparse.linalg import svds
 
@@ -70,12 +82,15 @@ def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
         _, _, right = svds(table, k=rank, v0=rng.standard_normal(min(table.shape)))
     vectors = np.zeros((num_tags, width))
     vectors[:, :rank] = _signed(right).T
-    norms = np.linalg.norm(vectors, axis=1)
-    random = rng.standard_normal((num_tags, width))
-    lost = norms < 1e-3
-    vectors[lost] = random[lost]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return TagBasis(vectors.astype(np.float32), False)
+    lost = np.linalg.norm(vectors, axis=1) < _SHORTEST
+    vectors[lost] = _SHORTEST * _unit(rng.standard_normal((int(lost.sum()), width)))
+    sizes = _unit(rng.standard_normal((num_tags, SIZE_WIDTH)))
+    return TagBasis(vectors.astype(np.float32), sizes.astype(np.float32))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
 
 
 def _signed(rows: np.ndarray) -> np.ndarray:
@@ -114,9 +129,12 @@ def jaccard(left: Float32Array, right: Float32Array) -> Float32Array:
     return result
 
 
-def indicator(mean: Tensor) -> Tensor:
-    """y = m/‖m‖² [n, width]; a zero message (no tags) stays zero."""
-    norm = (mean * mean).sum(dim=1, keepdim=True)
+def indicator(mean: Tensor, mean_size: Tensor | None = None) -> Tensor:
+    """y = m/‖s‖² [n, width] from the means of e_t, [n, width], and of ρ_t, [n, 64] (None: e_t themselves); a
+    zero message (no tags) stays zero.
+    """
+    sized = mean if mean_size is None else mean_size
+    norm = (sized * sized).sum(dim=1, keepdim=True)
     return torch.where(norm > 1e-12, mean / norm.clamp_min(1e-12), torch.zeros_like(mean))
 
 
