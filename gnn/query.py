@@ -3,10 +3,11 @@
 A question becomes nodes attached to the graph (:mod:`gnn.attach`), those become a visual and a conceptual
 vector, and the slider v blends the two:
 
-    score(x) = w_v · visual·x + w_c · conceptual·x,    w_v = v·b / (v·b + 1 - v),   w_c = 1 - w_v
+    score(x) = w_v · visual·x + w_c · conceptual·x,    w_v : w_c = b·v^s : (1 - v)^s,    w_v + w_c = 1
 
-b is the balance that validation found between the two kinds of cosine, so that the middle of the slider mixes
-what a searcher would call even; v = 1 is purely visual and v = 0 purely conceptual.
+v = 1 is purely visual and v = 0 purely conceptual. b is the balance that validation found for the middle of
+the slider, where looks may speak as far as they do not cost relevance; the steepness s makes them speak up
+between there and the end, instead of only just before it. Preset `paper` has b = s = 1, as published.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class QueryEngine:
             self._readout.conceptual(embedding, mean_tag_vector, told)[0],
             "mixed" if told[0] else "image",
             list_edges,
-            self._readout.balance,
+            self._readout.slider,
         )
 
     def _similar_edges(self, pictures: Float32Array, owner: Int64Array, asked: Sequence[Resolved]) -> Csr:
@@ -283,7 +284,7 @@ class QueryEngine:
                 "The parts of the query cancel", hint="Take out what is both asked for and refused."
             )
         return QueryVectors(
-            seen, meant, asked.kind, lambda: _edges(asked, places, similar), self._readout.balance
+            seen, meant, asked.kind, lambda: _edges(asked, places, similar), self._readout.slider
         )
 
 

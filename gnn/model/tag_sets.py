@@ -53,7 +53,7 @@ class TagBasis:
     @property
     def exact(self) -> bool:
         """Whether each tag has a coordinate of its own."""
-        return self.sizes.shape[1] == 0
+        return self.sizes.size == 0
 
 
 def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
