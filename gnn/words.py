@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ class Words:
 
     def _named(self, text: str) -> list[int]:
         """Tags whose name stands in the text, longest names first; no word counts twice."""
-        words = re.findall(r"\w+(?:['-]\w+)*", text)
+        words = _words_of(text)
         found: list[int] = []
         taken = [False] * len(words)
         for length in range(min(_LONGEST_NAME, len(words)), 0, -1):
@@ -84,6 +84,15 @@ class Words:
                     if number not in found:
                         found.append(number)
         return found
+
+
+def _words_of(text: str) -> list[str]:
+    """Runs of letters, marks and digits, with apostrophes and hyphens inside. Marks count: they spell the
+    vowels of many scripts, and the accents of decomposed text.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(c if c in "_'-" or unicodedata.category(c)[0] in "LMN" else " " for c in composed)
+    return [word for part in kept.split() if (word := part.strip("'-"))]
 
 
 def merged(edges: Sequence[TagEdge]) -> list[TagEdge]:

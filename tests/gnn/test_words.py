@@ -1,0 +1,123 @@
+"""Words become edges to tags: by name, by meaning, or not at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnn.encoders.base import TextEncoder
+from gnn.encoders.registry import text_encoder
+from gnn.words import TagEdge, Words, merged
+from graph_store.errors import BadInput
+
+NAMES = ("Café", "car", "dog", "hot dog", "red", "sofa", "किताब")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    return text_encoder("minilm", threads=1)
+
+
+@pytest.fixture(scope="module")
+def words(encoder: TextEncoder) -> Words:
+    return Words(NAMES, encoder.encode_text(NAMES), encoder)
+
+
+@pytest.fixture(scope="module")
+def silent() -> Words:
+    """Without a text encoder."""
+    return Words(NAMES, np.zeros((len(NAMES), 4), np.float32), None)
+
+
+def named(edges: list[TagEdge]) -> set[str]:
+    return {NAMES[edge.tag] for edge in edges}
+
+
+@pytest.mark.parametrize("asked", ["dog", "DOG", " Dog ", "hot  DOG", "CAFÉ", "cafe\u0301"])
+def test_a_known_name_is_found_whatever_its_case_and_spacing(silent: Words, asked: str) -> None:
+    (edge,) = silent.tag(asked, 0.5)
+    assert NAMES[edge.tag].casefold() in ("dog", "hot dog", "café")
+    assert (edge.weight, edge.asked_as) == (0.5, asked)
+
+
+@given(asked=st.sampled_from(["puppy", "automobile", "couch", "xyzzy", "crimson"]), weight=st.floats(0.01, 9))
+def test_the_weights_of_a_word_by_meaning_add_up_to_what_was_asked(
+    words: Words, asked: str, weight: float
+) -> None:
+    edges = words.tag(asked, weight)
+    assert sum(edge.weight for edge in edges) == pytest.approx(weight, rel=1e-5)
+    assert all(edge.weight > 0 and edge.asked_as == asked for edge in edges)
+    assert len({edge.tag for edge in edges}) == len(edges)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("puppy", "dog"), ("automobile", "car"), ("couch", "sofa"), ("crimson", "red")]
+)
+def test_a_word_nobody_tagged_with_leads_to_the_tag_nearest_in_meaning(
+    words: Words, asked: str, meant: str
+) -> None:
+    assert NAMES[max(words.tag(asked), key=lambda edge: edge.weight).tag] == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("a red sofa by a window", {"red", "sofa"}),
+        ("a HOT DOG, please", {"hot dog"}),
+        ("a hot dog and a dog", {"hot dog", "dog"}),
+        ("dog dog dog", {"dog"}),
+        ("in the café!", {"Café"}),
+        ("in the cafe\u0301!", {"Café"}),
+        ("एक किताब।", {"किताब"}),
+        ("'red', -dog-", {"red", "dog"}),
+        ("red-car dogs", set()),
+    ],
+)
+def test_free_text_names_the_tags_that_stand_in_it(silent: Words, text: str, tags: set[str]) -> None:
+    if not tags:
+        with pytest.raises(BadInput, match="no text encoder"):
+            silent.text(text)
+        return
+    edges = silent.text(text)
+    assert named(edges) == tags and len(edges) == len(tags)
+    assert {edge.weight for edge in edges} == {1.0}
+
+
+def test_free_text_that_names_no_tag_leads_by_meaning(words: Words) -> None:
+    edges = words.text("somewhere to sit in the living room")
+    assert "sofa" in named(edges)
+    assert sum(edge.weight for edge in edges) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_without_an_encoder_an_unknown_word_is_refused_with_a_way_out(silent: Words) -> None:
+    with pytest.raises(BadInput, match="'puppy' is no tag.*no text encoder") as refused:
+        silent.tag("puppy")
+    assert refused.value.hint
+
+
+def test_a_graph_without_tags_has_nothing_to_lead_to(encoder: TextEncoder) -> None:
+    empty = Words((), np.zeros((0, encoder.spec.dim), np.float32), encoder)
+    assert empty.tag("dog") == empty.text("a dog") == []
+
+
+EDGES = st.lists(
+    st.builds(TagEdge, st.integers(0, 3), st.floats(0.1, 5), st.sampled_from(["puppy", "dog"])), max_size=12
+)
+
+
+@given(EDGES)
+def test_merging_keeps_the_weight_of_each_tag_and_lists_it_once(edges: list[TagEdge]) -> None:
+    together = merged(edges)
+    assert [edge.tag for edge in together] == sorted({edge.tag for edge in edges})
+    for one in together:
+        weight = sum(edge.weight for edge in edges if edge.tag == one.tag)
+        assert one.weight == pytest.approx(weight, rel=1e-9)
+
+
+@given(EDGES, st.randoms(use_true_random=False))
+def test_the_order_of_asking_does_not_matter(edges: list[TagEdge], random: object) -> None:
+    shuffled = list(edges)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert merged(shuffled) == merged(edges)
