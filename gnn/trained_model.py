@@ -90,6 +90,12 @@ def load_trained_model(directory: Path) -> TrainedModel:
     """Read what `save` wrote. Raises CorruptFile, which names the file."""
     path = directory / MODEL
     tensors, meta = load_checkpoint(path)
+    if meta.get("format") != FORMAT:
+        raise CorruptFile(
+            f"The model in {path} has format {meta.get('format')}; this version reads {FORMAT}",
+            hint="Train and reindex again.",
+            path=path,
+        )
     try:
         preset = preset_named(meta["preset"])
         model = new_model(preset, meta["model"])
