@@ -142,26 +142,56 @@ def large_catalogue(num: int, num_tags: int = EXACT_UP_TO + 88) -> Csr:
     return edges_of([rng.choice(topics[row % 10], 6, replace=False).tolist() for row in range(num)])
 
 
-def test_a_large_vocabulary_is_compressed_into_unit_vectors_near_their_companions() -> None:
+def unit(rows: np.ndarray) -> np.ndarray:
+    made: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return made
+
+
+def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> None:
     num_tags = EXACT_UP_TO + 88
     basis = tag_basis(large_catalogue(800), num_tags, 48)
-    vectors = basis.vectors
-    assert not basis.exact and vectors.shape == (num_tags, 48) == (num_tags, basis.width)
-    assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert not basis.exact and basis.vectors.shape == (num_tags, 48) == (num_tags, basis.width)
     used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
-    likeness = vectors[used] @ vectors[used].T
+    likeness = unit(basis.vectors[used]) @ unit(basis.vectors[used]).T
     same = (used[:, None] % 10) == (used[None, :] % 10)
     assert likeness[same].mean() > likeness[~same].mean() + 0.2
+
+
+def test_a_tag_that_the_compression_drops_can_still_be_told_from_the_others() -> None:
+    num_tags = EXACT_UP_TO + 88
+    vectors = tag_basis(large_catalogue(800), num_tags, 48).vectors
+    unused = np.flatnonzero(np.arange(num_tags) % 100 == 99)
+    assert (np.linalg.norm(vectors, axis=1) > 0).all()
+    likeness = np.abs(unit(vectors)[unused] @ unit(vectors).T)
+    likeness[np.arange(len(unused)), unused] = 0
+    assert likeness.max() < 0.9
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_the_size_of_a_compressed_set_comes_back_from_a_mean(size: int) -> None:
+    num_tags = EXACT_UP_TO + 88
+    basis = tag_basis(large_catalogue(200), num_tags, 32)
+    sums, made = [], []
+    for seed in range(30):
+        tags = np.random.default_rng(seed).choice(num_tags, size, replace=False)
+        vectors, sizes = (torch.from_numpy(table[tags]) for table in (basis.vectors, basis.sizes))
+        sums.append(vectors.sum(dim=0).numpy())
+        made.append(indicator(vectors.mean(dim=0, keepdim=True), sizes.mean(dim=0, keepdim=True))[0].numpy())
+    # The size is estimated, so it is right on average and never far out.
+    ratios = np.linalg.norm(made, axis=1) / np.linalg.norm(sums, axis=1)
+    assert ratios.mean() == pytest.approx(1.0, abs=0.1)
+    assert ratios.min() > 0.4 and ratios.max() < 2.5
 
 
 def test_a_compressed_vocabulary_is_the_same_each_time() -> None:
     one, two = (tag_basis(large_catalogue(200), EXACT_UP_TO + 88, 32) for _ in range(2))
     assert_array_equal(one.vectors, two.vectors)
+    assert_array_equal(one.sizes, two.sizes)
 
 
 @pytest.mark.parametrize("num", [1, 2, 5])
 def test_a_few_images_with_more_tags_than_are_kept_apart_still_have_vectors(num: int) -> None:
     num_tags = EXACT_UP_TO + 1
     basis = tag_basis(edges_of([list(range(num_tags))] * num), num_tags, max(num - 1, 1))
-    assert np.isfinite(basis.vectors).all()
-    assert_allclose(np.linalg.norm(basis.vectors, axis=1), 1, atol=1e-5)
+    assert np.isfinite(basis.vectors).all() and np.isfinite(basis.sizes).all()
+    assert (np.linalg.norm(basis.vectors, axis=1) > 0).all()

@@ -92,7 +92,7 @@ def test_free_text_that_names_no_tag_leads_by_meaning(words: Words) -> None:
 
 
 def test_without_an_encoder_an_unknown_word_is_refused_with_a_way_out(silent: Words) -> None:
-    with pytest.raises(BadInput, match="'puppy' is no tag.*no text encoder") as refused:
+    with pytest.raises(BadInput, match=r"'puppy' is no tag.*no text encoder") as refused:
         silent.tag("puppy")
     assert refused.value.hint
 

@@ -38,9 +38,8 @@ def drawn_features(chosen: BoolArray, seed: int = 0, noise: float = 0.6) -> Floa
 
 
 def drawn_tags(num: int, seed: int = 0, tags: Sequence[str] = TAGS) -> BoolArray:
-    """[num, tags]: each tag on about a third of the images; every ninth image has none."""
+    """[num, tags]: each tag on about a third of the images."""
     chosen: BoolArray = np.random.default_rng(seed).random((num, len(tags))) < 0.35
-    chosen[::9] = False
     return chosen
 
 
@@ -51,31 +50,44 @@ def drawn_records(chosen: BoolArray, tags: Sequence[str] = TAGS) -> list[ImageRe
     ]
 
 
-def data_of(chosen: BoolArray, tags: Sequence[str] = TAGS, seed: int = 0) -> GraphData:
-    """The catalogue in memory. Tag texts are random: nothing is to be learnt from them."""
+def data_of(
+    chosen: BoolArray, tags: Sequence[str] = TAGS, seed: int = 0, shown: BoolArray | None = None
+) -> GraphData:
+    """The catalogue in memory. shown: what the pictures show, where that is more than their tags say. Tag
+    texts are random: nothing is to be learnt from them.
+    """
     records = drawn_records(chosen, tags)
+    features = drawn_features(chosen if shown is None else shown, seed)
     text = np.random.default_rng(seed).standard_normal((len(tags), WORDS.dim)).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
-    return GraphData(
-        records, drawn_features(chosen, seed), tuple(tags), tag_edges(records, tags), text, SPEC, WORDS
-    )
+    return GraphData(records, features, tuple(tags), tag_edges(records, tags), text, SPEC, WORDS)
 
 
 def drawn_data(num: int = 160, seed: int = 0) -> GraphData:
-    """Images whose features are noisy sums of one direction a tag; some have no tags."""
-    return data_of(drawn_tags(num, seed), seed=seed)
+    """Images whose features are noisy sums of one direction a tag; every ninth came without tags."""
+    shown = drawn_tags(num, seed)
+    chosen = shown.copy()
+    chosen[::9] = False
+    return data_of(chosen, seed=seed, shown=shown)
 
 
 def trained(
-    data: GraphData, folder: Path, preset: str = "default", *, epochs: int = 2, resume: bool = False
+    data: GraphData,
+    folder: Path,
+    preset: str = "default",
+    *,
+    epochs: int = 2,
+    seed: int = 0,
+    resume: bool = False,
 ) -> TrainedModel:
+    """The model that training makes, on the CPU; its files go to the folder."""
     learn, recipe = (train_kernel, DEFAULT) if preset == "default" else (train_sage, PAPER)
     model, _ = learn(
         data,
         recipe,
         folder,
         epochs=epochs,
-        seed=0,
+        seed=seed,
         resume=resume,
         device="cpu",
         progress=SilentProgress(),

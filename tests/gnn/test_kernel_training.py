@@ -1,0 +1,163 @@
+"""The search of the default preset: repeatable, and resumable wherever it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnn.graph_data import GraphData
+from gnn.kernel_training import train_kernel
+from gnn.presets import DEFAULT
+from gnn.trained_model import load_trained_model
+from graph_store.progress import Advance, SilentProgress
+from tests.gnn.worlds import drawn_data, trained
+
+STEPS = 5
+
+
+class Interrupting:
+    """A Progress that interrupts one phase after so many steps, as Ctrl-C would."""
+
+    def __init__(self, phase: str, after: int) -> None:
+        self._phase, self._left = phase, after
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+        def advance(steps: int) -> None:
+            if name == self._phase and steps:
+                self._left -= steps
+                if self._left == 0:
+                    raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.fixture(scope="module")
+def data() -> GraphData:
+    return drawn_data()
+
+
+@pytest.fixture(scope="module")
+def whole(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of five steps that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    trained(data, folder, epochs=STEPS).save(folder)
+    return folder
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def without_seconds(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**line, "seconds": 0.0} for line in lines]
+
+
+def interrupted(data: GraphData, folder: Path, after: int, phase: str = "search", seed: int = 0) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_kernel(
+            data,
+            DEFAULT,
+            folder,
+            epochs=STEPS,
+            seed=seed,
+            resume=False,
+            device="cpu",
+            progress=Interrupting(phase, after),
+        )
+
+
+def resumed(data: GraphData, folder: Path) -> bytes:
+    trained(data, folder, epochs=STEPS, resume=True).save(folder)
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("phase", "after"), [("search", 1), ("search", 4), ("solve", 1)])
+def test_an_interrupted_search_resumes_to_the_same_model(
+    data: GraphData, whole: Path, tmp_path: Path, phase: str, after: int
+) -> None:
+    interrupted(data, tmp_path, after, phase)
+    before = history(tmp_path)
+    assert len(before) == (after if phase == "search" else STEPS)
+    assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+    assert history(tmp_path)[: len(before)] == before  # what was measured is not measured again
+    assert without_seconds(history(tmp_path)) == without_seconds(history(whole))
+
+
+def test_a_line_torn_by_a_kill_is_measured_again(data: GraphData, whole: Path, tmp_path: Path) -> None:
+    interrupted(data, tmp_path, 3)
+    lines = (tmp_path / "history.jsonl").read_bytes()
+    (tmp_path / "history.jsonl").write_bytes(lines[:-40])
+    assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+    assert without_seconds(history(tmp_path)) == without_seconds(history(whole))
+
+
+def test_what_another_seed_measured_is_not_taken_over(data: GraphData, whole: Path, tmp_path: Path) -> None:
+    interrupted(data, tmp_path, 3, seed=1)
+    assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+
+
+def test_what_was_measured_on_another_catalogue_is_not_taken_over(
+    data: GraphData, whole: Path, tmp_path: Path
+) -> None:
+    other = replace(data, records=[replace(data.records[0], id="renamed"), *data.records[1:]])
+    interrupted(other, tmp_path, 3)
+    assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+
+
+def test_without_resuming_an_earlier_run_is_forgotten(data: GraphData, whole: Path, tmp_path: Path) -> None:
+    interrupted(data, tmp_path, 3)
+    first = history(tmp_path)[0]["seconds"]
+    trained(data, tmp_path, epochs=1)
+    assert len(history(tmp_path)) == 1
+    assert history(tmp_path)[0]["seconds"] != first
+
+
+def test_resuming_where_nothing_was_begun_begins(data: GraphData, whole: Path, tmp_path: Path) -> None:
+    assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+
+
+def test_the_best_measured_candidate_makes_the_model(whole: Path) -> None:
+    lines, model = history(whole), load_trained_model(whole)
+    best = max(lines, key=lambda line: line["ndcg_at_5"])
+    config = model.model.config
+    assert model.metrics["best"] == best["ndcg_at_5"]
+    assert {name: getattr(config, name) for name in best["candidate"] if hasattr(config, name)} == {
+        name: value for name, value in best["candidate"].items() if hasattr(config, name)
+    }
+
+
+def test_a_longer_search_never_ends_with_a_worse_candidate(data: GraphData, tmp_path: Path) -> None:
+    best = [trained(data, tmp_path / str(n), epochs=n).metrics["best"] for n in (1, 3, 40)]
+    assert best == sorted(best)
+
+
+def test_a_search_ends_when_there_is_nothing_left_to_try(data: GraphData, tmp_path: Path) -> None:
+    _, steps = train_kernel(
+        data,
+        DEFAULT,
+        tmp_path,
+        epochs=1000,
+        seed=0,
+        resume=False,
+        device="cpu",
+        progress=SilentProgress(),
+    )
+    assert steps == len(history(tmp_path)) < 100
+
+
+def test_a_saved_model_comes_back_as_it_was(data: GraphData, tmp_path: Path) -> None:
+    model = trained(data, tmp_path)
+    model.save(tmp_path)
+    again = load_trained_model(tmp_path)
+    assert (again.preset, again.tag_names, again.balance) == (model.preset, model.tag_names, model.balance)
+    assert (again.calibration, again.metrics, again.data) == (model.calibration, model.metrics, model.data)
+    assert (again.encoder, again.text_encoder) == (model.encoder, model.text_encoder)
+    state = again.model.state_dict()
+    assert all(tensor.equal(state[name]) for name, tensor in model.model.state_dict().items())
