@@ -19,7 +19,7 @@ from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 
 _PREDICTED = 5
-_STEEPNESS = 2.0
+_STEEPNESS = 1.5
 
 
 class Readout(Protocol):
