@@ -33,6 +33,7 @@ from graph_store.graph import Graph
 EXACT_LANDMARKS = 6000
 MOST_LANDMARKS = 4096
 WIDTH = 512
+NEIGHBOUR_WIDTH = 128
 VISUAL_DIM = 256
 COMPRESSED_TAGS = 384
 JACCARD_RANK = 192
@@ -52,7 +53,7 @@ class Fitted:
 class Ground:
     """What does not depend on the candidate: the graph, the two layers, and the targets.
 
-    ``inputs``: readout inputs at unit weights, [solved, 2·width + tag_width]; ``targets``: [solved, rank +
+    ``inputs``: readout inputs at unit weights, [solved, width of z]; ``targets``: [solved, rank +
     tag_width]; ``solved``: the tagged images, or a part of them, that the readout is solved on.
     """
 
@@ -81,7 +82,7 @@ def lay_ground(
     skeleton = _skeleton(features, basis, view)
     layers = run_layers(skeleton, messages, features, tag_text, np.arange(num_tags, dtype=np.int64))
     final = _last_states(skeleton, messages, layers)[torch.from_numpy(solved)]
-    sets = final[:, 2 * (skeleton.config.width + 1) :][:, : basis.width]
+    sets = final[:, skeleton.tags_start :][:, : basis.width]
     blocks = [sets]
     if view is not None:
         blocks.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
@@ -148,6 +149,7 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
     config = KernelSageConfig(
         feature_dim=features.shape[1],
         width=width,
+        neighbour_width=min(NEIGHBOUR_WIDTH, width),
         visual_dim=min(VISUAL_DIM, width),
         num_tags=len(basis.vectors),
         tag_width=basis.width,

@@ -36,7 +36,7 @@ MOST_HELD_OUT = 1000
 JACCARD_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
 VISUAL_BALANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 MISSING_SHARES = (0.05, 0.1, 0.15, 0.2, 0.3)
-_COST_OF_BALANCE = 0.003
+_COST_OF_BALANCE = 0.0015
 _COST_OF_MISSING = 0.01
 
 
@@ -122,7 +122,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
         calibration=fit_calibration(scores, views.truth),
-        metrics={"ndcg_at_5_middle": untagged},
+        metrics={"ndcg_middle": untagged},
     )
 
 
@@ -207,7 +207,7 @@ def _missing(model: KernelSage, views: QueryViews, share: float) -> float:
 def _told(views: QueryViews, model: KernelSage) -> list[Tensor]:
     """The views' states as if their true tags were attached too."""
     state = views.states[-1].clone()
-    start = 2 * (model.config.width + 1)
+    start = model.tags_start
     state[:, start : start + model.config.tag_width] = _basis_sets(model, views.truth)
     return [*views.states[:-1], state]
 
@@ -239,7 +239,10 @@ def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[float,
     index = functional.normalize(views.ground.inputs[:, :dim], dim=1)
     visual = (queries @ index.T).numpy()
     conceptual = share * jaccard + (1 - share) * tags
-    quality = {each: _ndcg(views, conceptual + each * visual) for each in VISUAL_BALANCES}
+    quality = {
+        each: (_ndcg(views, conceptual + each * visual) + _ndcg(views, conceptual + each * visual, 10)) / 2
+        for each in VISUAL_BALANCES
+    }
     best = max(quality.values())
     chosen = max(each for each, value in quality.items() if value >= best - _COST_OF_BALANCE)
     return chosen, quality[chosen]

@@ -38,7 +38,8 @@ from gnn.model.tag_sets import indicator, jaccard_features
 class KernelSageConfig:
     """Sizes (fixed by the data) and the numbers that validation chooses.
 
-    ``feature_dim`` → ``width``: image projection; ``visual_dim``: its leading part that is the visual block;
+    ``feature_dim`` → ``width``: image projection; ``neighbour_width``, ``visual_dim``: its leading parts that
+    are kept of a neighbourhood's mean and that are the visual block;
     ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard
     view (0 = none); ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β; ``length``
     of the kernel; ``missing``; ``trust_jaccard``, ``trust_tags``: mean cosine of prediction and truth.
@@ -46,6 +47,7 @@ class KernelSageConfig:
 
     feature_dim: int
     width: int
+    neighbour_width: int
     visual_dim: int
     num_tags: int
     tag_width: int
@@ -83,7 +85,10 @@ class KernelSage(GraphModel):
             "tag_vectors": (config.num_tags, config.tag_width + config.size_width),
             "landmark_sets": (config.num_landmark_sets, config.num_tags if config.jaccard_rank else 0),
             "set_projection": (config.num_landmark_sets, config.jaccard_rank),
-            "landmarks": (config.num_landmarks, 2 * config.width + config.tag_width),
+            "landmarks": (
+                config.num_landmarks,
+                config.width + config.neighbour_width + config.tag_width,
+            ),
             "values": (config.num_landmarks, outputs),
             "bias": (outputs,),
         }
@@ -92,8 +97,13 @@ class KernelSage(GraphModel):
         self._lengths: tuple[Tensor, int, Tensor] | None = None
 
     def image_dim(self, layer: int) -> int:
-        width, tags = self.config.width, self.config.tag_width
-        return (width + 1, 2 * (width + 1) + tags + 1, 2 * (width + 1) + 2 * (tags + 1))[layer]
+        tags = self.config.tag_width + 1
+        return (self.config.width + 1, self.tags_start + tags, self.tags_start + 2 * tags)[layer]
+
+    @property
+    def tags_start(self) -> int:
+        """Where y begins in h^1 and h^2: behind u, 1, the leading part of ū, 1{i has similar images}."""
+        return self.config.width + 1 + self.config.neighbour_width + 1
 
     def tag_dim(self, layer: int) -> int:
         del layer
@@ -114,9 +124,9 @@ class KernelSage(GraphModel):
 
     def image_layer(self, layer: int, own: Tensor, similar: Tensor, tags: Tensor) -> Tensor:
         if layer == 1:
-            return torch.cat([own, similar, self.sets_of(tags), tags[:, -1:]], dim=1)
-        start = 2 * (self.config.width + 1)
-        return torch.cat([own, similar[:, start:]], dim=1)
+            leading = similar[:, : self.config.neighbour_width]
+            return torch.cat([own, leading, similar[:, -1:], self.sets_of(tags), tags[:, -1:]], dim=1)
+        return torch.cat([own, similar[:, self.tags_start :]], dim=1)
 
     def tag_layer(self, layer: int, own: Tensor, images: Tensor, related: Tensor) -> Tensor:
         del layer, images
@@ -128,9 +138,9 @@ class KernelSage(GraphModel):
         return indicator(tags[:, :width], tags[:, width:-1] if self.config.size_width else None)
 
     def readout_inputs(self, state: Tensor) -> Tensor:
-        """z [n, 2·width + tag_width] from h^2."""
+        """z [n, width + neighbour_width + tag_width] from h^2."""
         width, tags = self.config.width, self.config.tag_width
-        neighbours = functional.normalize(state[:, width + 1 : 2 * width + 1], dim=1)
+        neighbours = functional.normalize(state[:, width + 1 : self.tags_start - 1], dim=1)
         vote = functional.normalize(state[:, -(tags + 1) : -1], dim=1)
         return torch.cat([state[:, :width], neighbours, vote], dim=1) * self.input_weights()
 
@@ -140,7 +150,7 @@ class KernelSage(GraphModel):
         return torch.cat(
             [
                 torch.ones(config.width),
-                torch.full((config.width,), config.neighbour_weight),
+                torch.full((config.neighbour_width,), config.neighbour_weight),
                 torch.full((config.tag_width,), config.vote_weight),
             ]
         )
@@ -174,11 +184,11 @@ class KernelSage(GraphModel):
     def embed_images(self, states: Sequence[Tensor]) -> Tensor:
         state = states[-1]
         config = self.config
-        width, tags = config.width, config.tag_width
+        tags = config.tag_width
         visual = functional.normalize(state[:, : config.visual_dim], dim=1)
-        own = state[:, 2 * (width + 1) : 2 * (width + 1) + tags]
+        own = state[:, self.tags_start : self.tags_start + tags]
         has_tags = (own * own).sum(dim=1, keepdim=True) > 1e-12
-        has_similar = state[:, 2 * width + 1 : 2 * width + 2]
+        has_similar = state[:, self.tags_start - 1 : self.tags_start]
         predicted = self.predict(self.readout_inputs(state))
         rank = config.jaccard_rank
         expected = torch.cat(

@@ -217,10 +217,11 @@ def test_both_message_layers_are_those_of_pyg(
             )
         return *out["image"].split([images.shape[1], tags.shape[1]], dim=1), out["tag"]
 
-    width, tag_width = model.config.width, model.config.tag_width
+    kept, tag_width = model.config.neighbour_width, model.config.tag_width
     images, tags = states.images[0], states.tags[0]
     similar, carried, related = messages(images, tags)
-    first = torch.cat([images, similar, indicator(carried[:, :-1]), carried[:, -1:]], dim=1)
+    near = torch.cat([similar[:, :kept], similar[:, -1:]], dim=1)
+    first = torch.cat([images, near, indicator(carried[:, :-1]), carried[:, -1:]], dim=1)
     first_tags = tags + (1 - tags[:, -1:]) * related
     votes = messages(first, first_tags)[0][:, -(tag_width + 1) :]
     second = torch.cat([first, votes], dim=1)
@@ -228,7 +229,7 @@ def test_both_message_layers_are_those_of_pyg(
     torch.testing.assert_close(states.images[1], first, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(states.tags[1], first_tags, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(states.images[2], second, atol=TOLERANCE, rtol=0)
-    assert first.shape[1] == 2 * (width + 1) + tag_width + 1
+    assert first.shape[1] == model.tags_start + tag_width + 1
 
 
 def test_the_order_in_which_tags_were_given_does_not_matter(index: GraphIndex) -> None:
