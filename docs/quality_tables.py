@@ -1,6 +1,6 @@
 """The tables of docs/quality.md, from what `imsage evaluate --json FILE` wrote.
 
-    python -m docs.quality_tables FILE
+python -m docs.quality_tables FILE
 """
 
 from __future__ import annotations
