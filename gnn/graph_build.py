@@ -6,7 +6,8 @@ import numpy as np
 
 from gnn.presets import GraphParameters
 from gnn.projection import Projection, principal_projection, raw_projection
-from graph_store.arrays import Float32Array
+from gnn.words import nearest_in_meaning
+from graph_store.arrays import BoolArray, Float32Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 from graph_store.progress import Progress
@@ -42,21 +43,20 @@ def build_graph(
     return Graph(len(vectors), num_tags, similar, tags_of_image, tags_of_image.transpose(num_tags), related)
 
 
-def nearest_seen(tag_text: Float32Array, seen: np.ndarray, related: Csr, k: int) -> Csr:
+def nearest_seen(tag_text: Float32Array, seen: BoolArray, related: Csr) -> Csr:
     """`related` with edges added for tags that training has not seen and that no seen tag is related to: to
-    the k seen tags nearest in text. seen: [t] bool.
+    the seen tags that would speak for such a word in a query, weighing as they would there. seen: [t].
     """
-    lonely = [tag for tag in np.flatnonzero(~seen) if not seen[related.row(int(tag))[0]].any()]
-    if not lonely or not seen.any():
-        return related
     known = np.flatnonzero(seen)
-    cosine = tag_text[lonely] @ tag_text[known].T
-    best = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-    rows = np.repeat(np.asarray(lonely, dtype=np.int64), best.shape[1])
-    weights = np.maximum(np.take_along_axis(cosine, best, axis=1).reshape(-1), 1e-3)
+    lonely = [tag for tag in np.flatnonzero(~seen) if not seen[related.row(int(tag))[0]].any()]
+    if not lonely or not known.size:
+        return related
+    rows, cols, weights = [related.edge_rows()], [related.indices], [related.weights]
+    for tag in lonely:
+        nearest, shares = nearest_in_meaning(tag_text[known] @ tag_text[tag])
+        rows.append(np.full(len(nearest), tag, dtype=np.int64))
+        cols.append(known[nearest])
+        weights.append(shares)
     return Csr.from_edges(
-        np.concatenate([related.edge_rows(), rows]),
-        np.concatenate([related.indices, known[best.reshape(-1)]]),
-        np.concatenate([related.weights, weights]),
-        related.num_rows,
+        np.concatenate(rows), np.concatenate(cols), np.concatenate(weights), related.num_rows
     )

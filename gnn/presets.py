@@ -49,7 +49,13 @@ DEFAULT = Preset(
     name="default",
     summary="weighted two-layer graph, kernel readout of tag sets, separate visual and conceptual blocks",
     model="kernel",
-    weights=MessageWeights(similar="softmax", similar_temperature=10.0, tags="proportional", max_degree=None),
+    weights=MessageWeights(
+        similar="softmax",
+        similar_temperature=10.0,
+        tags="proportional",
+        related="proportional",
+        max_degree=None,
+    ),
 )
 
 PAPER = Preset(

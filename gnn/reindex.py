@@ -140,7 +140,7 @@ def _embed(
     graph = build_graph(vectors, tags_of_image, data.tag_text, trained.preset.graph, progress)
     numbers = tag_numbers(trained, data.tag_names)
     if trained.preset.graph.related:
-        related = nearest_seen(data.tag_text, numbers >= 0, graph.related, trained.preset.graph.related)
+        related = nearest_seen(data.tag_text, numbers >= 0, graph.related)
         graph = Graph(
             graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnn.encoders.base import TextEncoder
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput
 from graph_store.tag_names import tag_key
 
@@ -61,11 +61,7 @@ class Words:
     def _nearest(self, text: str, weight: float) -> list[TagEdge]:
         if len(self._text) == 0:
             return []
-        cosine = self._text @ self.vector(text)
-        order = np.argsort(-cosine, kind="stable")[:_NEAREST]
-        order = order[cosine[order] >= cosine[order[0]] - _BEHIND_BEST]
-        shares = np.exp(_SHARPNESS * (cosine[order] - cosine[order[0]]))
-        shares /= shares.sum()
+        order, shares = nearest_in_meaning(self._text @ self.vector(text))
         return [
             TagEdge(int(tag), weight * float(share), text) for tag, share in zip(order, shares, strict=True)
         ]
@@ -84,6 +80,16 @@ class Words:
                     if number not in found:
                         found.append(number)
         return found
+
+
+def nearest_in_meaning(cosine: Float32Array) -> tuple[Int64Array, Float32Array]:
+    """Which of the candidates [n] speak for a word, and their shares, which add up to one: at most five,
+    none far behind the best. n must not be 0.
+    """
+    order = np.argsort(-cosine, kind="stable")[:_NEAREST]
+    order = order[cosine[order] >= cosine[order[0]] - _BEHIND_BEST]
+    shares = np.exp(_SHARPNESS * (cosine[order] - cosine[order[0]]))
+    return order, (shares / shares.sum()).astype(np.float32)
 
 
 def _words_of(text: str) -> list[str]:

@@ -115,7 +115,9 @@ class KernelSage(GraphModel):
         return torch.cat([unit, unit.new_ones(len(unit), 1)], dim=1)
 
     def input_tags(self, text: Tensor, ids: Tensor) -> Tensor:
-        """An unseen tag (id -1) starts at zero; its `related` tags speak for it in layer 1."""
+        """An unseen tag (id -1) starts at zero; its `related` tags speak for it in layer 1, and images hear
+        them in layer 2.
+        """
         del text
         table = self.get_buffer("tag_vectors")
         known = (ids >= 0).unsqueeze(1).to(table.dtype)
@@ -126,7 +128,9 @@ class KernelSage(GraphModel):
         if layer == 1:
             leading = similar[:, : self.config.neighbour_width]
             return torch.cat([own, leading, similar[:, -1:], self.sets_of(tags), tags[:, -1:]], dim=1)
-        return torch.cat([own, similar[:, self.tags_start :]], dim=1)
+        # The tags once more: by now the related tags of those unseen in training speak for them.
+        told = torch.cat([self.sets_of(tags), tags[:, -1:]], dim=1)
+        return torch.cat([own[:, : self.tags_start], told, similar[:, self.tags_start :]], dim=1)
 
     def tag_layer(self, layer: int, own: Tensor, images: Tensor, related: Tensor) -> Tensor:
         del layer, images
@@ -198,6 +202,8 @@ class KernelSage(GraphModel):
             ],
             dim=1,
         )
+        if not has_tags.any():  # a picture as a query: spare it the landmark sets
+            return torch.cat([visual, expected], dim=1)
         told = self.embed_sets(own) + config.missing * has_similar * expected
         return torch.cat([visual, torch.where(has_tags, told, expected)], dim=1)
 

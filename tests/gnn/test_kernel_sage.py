@@ -152,6 +152,17 @@ def test_a_tag_unseen_in_training_takes_the_state_of_its_related_tags(
     assert torch.equal(state[2], related[0])
 
 
+def test_an_image_of_an_unseen_tag_is_placed_where_the_related_tag_would_place_it(model: KernelSage) -> None:
+    first = model.input_tags(torch.zeros(2, 12), torch.tensor([2, -1]))
+    related = torch.stack([torch.zeros(first.shape[1]), first[0]])  # the unseen tag hears the seen one
+    second = model.tag_layer(1, first, torch.zeros(2, model.image_dim(0)), related)
+    own = model.input_images(torch.randn(1, model.config.feature_dim)).repeat(2, 1)
+    state = model.image_layer(1, own, torch.zeros_like(own), first)
+    last = model.image_layer(2, state, torch.zeros_like(state), second)
+    embedded = model.embed_images([own, state, last])
+    assert torch.equal(embedded[0], embedded[1])
+
+
 def test_a_tag_unseen_and_related_to_none_says_nothing(model: KernelSage) -> None:
     own = model.input_tags(torch.zeros(1, 12), torch.tensor([-1]))
     state = model.tag_layer(1, own, torch.zeros(1, model.image_dim(0)), torch.zeros_like(own))
@@ -217,14 +228,15 @@ def test_both_message_layers_are_those_of_pyg(
             )
         return *out["image"].split([images.shape[1], tags.shape[1]], dim=1), out["tag"]
 
-    kept, tag_width = model.config.neighbour_width, model.config.tag_width
     images, tags = states.images[0], states.tags[0]
+    leading, start = model.config.neighbour_width, model.tags_start
     similar, carried, related = messages(images, tags)
-    near = torch.cat([similar[:, :kept], similar[:, -1:]], dim=1)
-    first = torch.cat([images, near, indicator(carried[:, :-1]), carried[:, -1:]], dim=1)
+    told = torch.cat([indicator(carried[:, :-1]), carried[:, -1:]], dim=1)
+    first = torch.cat([images, similar[:, :leading], similar[:, -1:], told], dim=1)
     first_tags = tags + (1 - tags[:, -1:]) * related
-    votes = messages(first, first_tags)[0][:, -(tag_width + 1) :]
-    second = torch.cat([first, votes], dim=1)
+    similar, carried, _ = messages(first, first_tags)
+    told = torch.cat([indicator(carried[:, :-1]), carried[:, -1:]], dim=1)
+    second = torch.cat([first[:, :start], told, similar[:, start:]], dim=1)
 
     torch.testing.assert_close(states.images[1], first, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(states.tags[1], first_tags, atol=TOLERANCE, rtol=0)
