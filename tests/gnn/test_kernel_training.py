@@ -28,7 +28,7 @@ class Interrupting:
         self._phase, self._left = phase, after
 
     @contextmanager
-    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
         def advance(steps: int) -> None:
             if name == self._phase and steps:
                 self._left -= steps

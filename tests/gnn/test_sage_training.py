@@ -41,7 +41,7 @@ class StopAfter:
         self._left = epochs
 
     @contextmanager
-    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
         def advance(steps: int) -> None:
             if name == "train" and steps:
                 self._left -= steps

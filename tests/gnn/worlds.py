@@ -45,7 +45,11 @@ def drawn_tags(num: int, seed: int = 0, tags: Sequence[str] = TAGS) -> BoolArray
 
 def drawn_records(chosen: BoolArray, tags: Sequence[str] = TAGS) -> list[ImageRecord]:
     return [
-        ImageRecord(id=f"image-{row}", tags=tuple(Tag(tags[tag]) for tag in np.flatnonzero(carried)), row=row)
+        ImageRecord(
+            id=f"image-{row}",
+            tags=tuple(Tag(name) for name, shown in zip(tags, carried, strict=True) if shown),
+            row=row,
+        )
         for row, carried in enumerate(chosen)
     ]
 
