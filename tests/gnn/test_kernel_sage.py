@@ -241,7 +241,7 @@ def test_both_message_layers_are_those_of_pyg(
     torch.testing.assert_close(states.images[1], first, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(states.tags[1], first_tags, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(states.images[2], second, atol=TOLERANCE, rtol=0)
-    assert first.shape[1] == model.tags_start + tag_width + 1
+    assert first.shape[1] == model.tags_start + model.config.tag_width + 1
 
 
 def test_the_order_in_which_tags_were_given_does_not_matter(index: GraphIndex) -> None:
