@@ -73,7 +73,7 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
 
 
 def is_free_within(seconds: float, data_dir: DataDir) -> bool:
-    """A child lets go as the first thing it does, but on a busy machine that may be after its parent's death."""
+    """A child lets go as the first thing it does, but on a busy machine its parent may die before."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
