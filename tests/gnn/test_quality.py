@@ -54,17 +54,17 @@ GRIDS = Grids(
     mlps=(MlpConfig(),),
 )
 
-# nDCG@10, measured over eight ways of cutting the drawings (seeds 0 to 7; the test makes the first):
-# default 0.594 to 0.620, ahead of raw kNN by 0.164 to 0.191, of the votes by 0.014 to 0.052, of ridge
-# by 0.011 to 0.038, of the MLP by -0.006 to 0.032 and of the best late fusion by -0.007 to 0.029
-# (behind on one cut of the eight). The first cut: 0.608, ahead by 0.184, 0.036, 0.030 (whitened),
-# 0.023, 0.017 and 0.021. What broken models reach on that cut: 0.255 trained on shuffled tags, 0.264
-# with the readout's values shuffled, 0.303 with them zeroed, 0.436 with looks alone; with a kernel
-# three times too long still 0.5905, which is under the MLP's 0.591. The margins leave slack for changes
-# that are no mistakes.
-MARGINS = {"raw kNN": 0.15, "vote": 0.015, "whitened vote": 0.012, "ridge": 0.01, "MLP": 0.003}
-MARGIN_OVER_LATE_FUSION = 0.003
-FLOOR = 0.595
+# nDCG@10, measured over eight ways of cutting the drawings (seeds 0 to 7; the test makes the first): default
+# 0.597 to 0.620, ahead of raw kNN by 0.167 to 0.191, of the votes by 0.017 to 0.053, of ridge by 0.013 to
+# 0.040, of the MLP by -0.003 to 0.024 and of the best late fusion by -0.003 to 0.028: behind the last two on
+# one cut of the eight. On the first cut it has 0.615 and is ahead by 0.191, 0.042, 0.037 (whitened), 0.030,
+# 0.024 and 0.028.
+# What broken models reach on that cut: 0.21 trained on shuffled tags, 0.26 with the readout's values shuffled
+# or zeroed, 0.436 with looks alone, 0.585 with a kernel three times too long, which is under ridge and MLP.
+# The margins leave slack for changes that are no mistakes.
+MARGINS = {"raw kNN": 0.15, "vote": 0.02, "whitened vote": 0.015, "ridge": 0.01, "MLP": 0.005}
+MARGIN_OVER_LATE_FUSION = 0.005
+FLOOR = 0.6
 
 
 @dataclass(frozen=True)
