@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from graph_store.data_dir import DataDir
+from graph_store.durable import write_bytes
 from graph_store.snapshot import Snapshot, SnapshotWriter
 from tests.api.conftest import problem, serving
 from tests.shapes import Shape
@@ -103,10 +104,10 @@ def test_a_damaged_new_snapshot_is_refused_by_name_and_the_old_one_serves(
         current = built_copy.current_path.read_bytes()
         second = commit_copy(built_copy)
         wait_until(lambda: version(client) == second.version)
-        built_copy.current_path.write_bytes(current)
+        write_bytes(built_copy.current_path, current)
         wait_until(lambda: version(client) == first)
         name = damage(second)
-        built_copy.current_path.write_text(f"{second.version}\n")
+        write_bytes(built_copy.current_path, f"{second.version}\n".encode())
         wait_until(lambda: client.get("/readyz").json()["status"] == "degraded")
         ready = client.get("/readyz")
         assert ready.status_code == 200 and name in ready.json()["detail"]
@@ -129,7 +130,7 @@ def test_a_service_that_starts_on_a_damaged_snapshot_serves_the_last_good_one(
 
 
 def commit_copy_of(data_dir: DataDir, version: str) -> str:
-    data_dir.current_path.write_text(f"{version}\n")
+    write_bytes(data_dir.current_path, f"{version}\n".encode())
     return commit_copy(data_dir).version
 
 
