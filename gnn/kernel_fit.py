@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnn.calibration import Calibration
 from gnn.embedding import Layers, blocks, image_states, run_layers
 from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
@@ -46,7 +45,6 @@ class Fitted:
 
     model: KernelSage
     space: Projection
-    calibration: Calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ def fit_kernel(
 ) -> Fitted:
     """One solve with the given numbers."""
     ground = lay_ground(features, tags_of_image, tag_text, preset, seed)
-    return Fitted(solved_model(ground, candidate, seed), ground.space, Calibration())
+    return Fitted(solved_model(ground, candidate, seed), ground.space)
 
 
 def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from gnn.calibration import Calibration
 from gnn.curves import plot_curves
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured, next_candidate
 from gnn.kernel_fit import Fitted, fit_kernel
-from gnn.kernel_validation import QueryViews, hold_out_views, measure, settle
+from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure, settle
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import CURVES, HISTORY
@@ -28,9 +29,6 @@ from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.progress import Progress
 
 SEARCHED_IMAGES = 4000
-HELD_OUT_SHARE = 0.15
-MOST_HELD_OUT = 1000
-FEWEST_HELD_OUT = 12
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def train_kernel(
         tag_names=data.tag_names,
         space=fitted.space,
         balance=settled.balance if settled else SliderBalance(0.3, 0.5),
-        calibration=settled.calibration if settled else fitted.calibration,
+        calibration=settled.calibration if settled else Calibration(),
         encoder=data.encoder,
         text_encoder=data.text_encoder,
         data=data.fingerprint(),

@@ -10,7 +10,6 @@ from gnn.graph_data import GraphData, load_graph_data
 from gnn.kernel_training import train_kernel
 from gnn.presets import preset_named
 from gnn.sage_training import train_sage
-from gnn.trained_model import TrainedModel
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.progress import Progress, SilentProgress
@@ -73,6 +72,3 @@ def refuse_without_tags(data: GraphData) -> None:
             f"None of the {len(data.records)} images to index has a tag, so there are no concepts to learn",
             hint="Add tags (sub-folder names, a .txt beside the picture, tags.jsonl) and ingest again.",
         )
-
-
-__all__ = ["TrainReport", "TrainedModel", "train"]

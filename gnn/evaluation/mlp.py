@@ -102,7 +102,7 @@ def train_network(
                 truth = torch.from_numpy(tags.matrix[rows.numpy()].toarray())
                 loss = functional.binary_cross_entropy_with_logits(network(inputs[rows]), truth)
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
                 optimiser.step()
                 step += 1
                 _follow(averaged, network, min(config.averaging, (1 + step) / (10 + step)))
