@@ -31,14 +31,14 @@ def explain_edges(state: ServingState, vectors: QueryVectors) -> dict[str, Any]:
 
 def explain_hits(
     state: ServingState, vectors: QueryVectors, visual_weight: float, page: Page
-) -> list[list[dict[str, Any]]]:
-    """For each result, those of its tags that spoke for it or against it, the strongest first.
+) -> list[dict[str, Any]]:
+    """For each result, those of its `tags` that spoke for it or against it, the strongest first.
 
     The contribution of a tag is what it alone would add to the conceptual part of the score of an image that
     carries it. Tags share directions, so contributions need not add up to that part.
     """
     share = vectors.weights(visual_weight)[1]
-    return [_spoken(state, vectors, share, row) for row in page.rows]
+    return [{"tags": _spoken(state, vectors, share, row)} for row in page.rows]
 
 
 def _spoken(state: ServingState, vectors: QueryVectors, share: float, row: int) -> list[dict[str, Any]]:

@@ -201,16 +201,12 @@ class SearchService:
         if more is not None:
             question = question or question_of(options, upload)
             next_cursor = Cursor(state.version, question, more).encode()
-        hits = _hits(state, page)
         body: dict[str, Any] = {}
+        why: list[dict[str, Any]] | None = None
         if options.explain:
             body["explain"] = explain_edges(state, vectors)
-            for hit, tags in zip(
-                hits, explain_hits(state, vectors, options.visual_weight, page), strict=True
-            ):
-                hit["explain"] = {"tags": tags}
-        records = state.records.fragments(page.rows)
-        body["hits"] = [_with_record(hit, record) for hit, record in zip(hits, records, strict=True)]
+            why = explain_hits(state, vectors, options.visual_weight, page)
+        body["hits"] = _hits(state, page, why)
         body["attach"] = vectors.attach
         body["index_version"] = state.version
         stages["total"] = time.perf_counter() - start
@@ -336,16 +332,23 @@ def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVecto
     return [vectors[number] for number in range(len(batch))]
 
 
-def _hits(state: ServingState, page: Page) -> list[dict[str, Any]]:
+def _hits(state: ServingState, page: Page, why: list[dict[str, Any]] | None) -> list[orjson.Fragment]:
     ids = state.engine.image_ids
-    return [
-        {"id": ids[row], "score": score, "visual": visual, "conceptual": conceptual}
-        for row, score, visual, conceptual in zip(
-            page.rows, page.score, page.visual, page.conceptual, strict=True
+    dumps, fragment = orjson.dumps, orjson.Fragment
+    hits = []
+    for place, (row, score, visual, conceptual, record) in enumerate(
+        zip(
+            page.rows,
+            page.score,
+            page.visual,
+            page.conceptual,
+            state.records.fragments(page.rows),
+            strict=True,
         )
-    ]
-
-
-def _with_record(hit: dict[str, Any], record: bytes) -> orjson.Fragment:
-    # Both are JSON objects: the end of the one and the beginning of the other become one comma.
-    return orjson.Fragment(orjson.dumps(hit)[:-1] + b"," + record[1:])
+    ):
+        hit = {"id": ids[row], "score": score, "visual": visual, "conceptual": conceptual}
+        if why is not None:
+            hit["explain"] = why[place]
+        # Both are JSON objects: the end of the one and the beginning of the other become one comma.
+        hits.append(fragment(dumps(hit)[:-1] + b"," + record[1:]))
+    return hits

@@ -45,6 +45,8 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Nothing here asks who the client is or by which scheme it came.
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
 

@@ -8,6 +8,7 @@ rows looked up and the model's own layer functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from gnn.model.aggregate import weighted_mean
 from gnn.model.base import GraphModel
 from gnn.tensors import to_tensor
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 
 
@@ -36,23 +37,35 @@ def attach(
     rows that are named are read.
     """
     states = [model.input_images(to_tensor(np.ascontiguousarray(features)))]
+    from_images, from_tags = _Senders.of(similar), _Senders.of(tags)
     for layer in range(1, model.num_layers + 1):
         states.append(
             model.image_layer(
                 layer,
                 states[-1],
-                _message(similar, image_states[layer - 1]),
-                _message(tags, tag_states[layer - 1]),
+                from_images.message(image_states[layer - 1]),
+                from_tags.message(tag_states[layer - 1]),
             )
         )
     return states
 
 
-def _message(edges: Csr, states: Float32Array) -> Tensor:
-    """Weighted sums [rows, width] over the named rows of `states`."""
-    named, places = np.unique(edges.indices, return_inverse=True)
-    if not named.size:
-        return torch.zeros(edges.num_rows, states.shape[1])
-    gathered = torch.from_numpy(np.array(states[named]))
-    local = Csr(edges.indptr, places.reshape(-1).astype(np.int64), edges.weights)
-    return weighted_mean(local, gathered)
+@dataclass(frozen=True, eq=False)
+class _Senders:
+    """The nodes that edges name, each once, and the edges among these few."""
+
+    named: Int64Array
+    edges: Csr
+
+    @classmethod
+    def of(cls, edges: Csr) -> _Senders:
+        if not edges.num_edges:
+            return cls(edges.indices, edges)
+        named, places = np.unique(edges.indices, return_inverse=True)
+        return cls(named, Csr(edges.indptr, places.reshape(-1).astype(np.int64, copy=False), edges.weights))
+
+    def message(self, states: Float32Array) -> Tensor:
+        """Weighted sums [rows, width]; of `states`, only the named rows are read."""
+        if not self.named.size:
+            return torch.zeros(self.edges.num_rows, states.shape[1])
+        return weighted_mean(self.edges, torch.from_numpy(np.array(states[self.named])))

@@ -117,22 +117,21 @@ class QueryEngine:
         """The k best of the `allowed` images (all where None), without `exclude_row`; fewer when there are
         fewer.
         """
-        blended = vectors.blend(visual_weight)
-        wanted = min(k + (exclude_row is not None), self.num_images)
+        parts = vectors.parts(visual_weight)
+        blended = parts[0] + parts[1]
+        wanted = max(min(k + (exclude_row is not None), self.num_images), 1)
         index = self._index.index
         if isinstance(index, FaissIndex):
-            found = index.nearest(blended, max(wanted, 1), allowed)
+            found = index.nearest(blended, wanted, allowed)
         else:
-            found = index.search(blended[None, :], max(wanted, 1), allowed).rows[0]
+            found = index.search(blended[None, :], wanted, allowed).rows[0]
             found = found[found >= 0]
-        if exclude_row is not None:
-            found = found[found != exclude_row]
-        images = self._embeddings[found]
-        share_visual, share_conceptual = vectors.weights(visual_weight)
-        visual = np.float32(share_visual) * (images @ vectors.visual)
-        conceptual = np.float32(share_conceptual) * (images @ vectors.conceptual)
+        visual, conceptual = parts @ self._embeddings[found].T
         score = visual + conceptual
-        order = np.lexsort((found, -score))[:k]
+        order = np.lexsort((found, -score))
+        if exclude_row is not None:
+            order = order[found[order] != exclude_row]
+        order = order[:k]
         return Hits(found[order], score[order], visual[order], conceptual[order])
 
     def predict_tags(self, features: Float32Array, limit: int) -> list[list[tuple[str, float]]]:
@@ -169,11 +168,12 @@ class QueryEngine:
 
     def _indexed(self, row: int) -> QueryVectors:
         """An indexed image asks with the embedding it has: nothing is left to attach."""
-        own, weights = self.graph.tags_of_image.row(row)
+        tags_of_image = self.graph.tags_of_image
         embedding = self._embeddings[row : row + 1]
-        told = np.array([len(own) > 0])
+        told = bool(tags_of_image.indptr[row] < tags_of_image.indptr[row + 1])
 
         def mean_tag_vector() -> Float32Array:
+            own, weights = tags_of_image.row(row)
             tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
             return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
 
@@ -183,8 +183,8 @@ class QueryEngine:
 
         return QueryVectors(
             self._readout.visual(embedding)[0],
-            self._readout.conceptual(embedding, mean_tag_vector, told)[0],
-            "mixed" if told[0] else "image",
+            self._readout.conceptual(embedding, mean_tag_vector, np.array([told]))[0],
+            "mixed" if told else "image",
             list_edges,
             self._readout.slider,
         )
@@ -193,9 +193,14 @@ class QueryEngine:
         """The message-weighted `similar` edges of each picture: searched for a new one, stored for an indexed
         one, none where the query is attached by tags only.
         """
+        weights = self._trained.preset.weights
+        searched = [asked[i].kind != "tags" and asked[i].row is None for i in owner]
+        if all(searched):
+            found = self._neighbours(pictures)
+            return weigh(found, weights.similar, weights.similar_temperature)
         rows: list[Int64Array] = []
         edges: list[tuple[Int64Array, Float32Array]] = []
-        new = np.flatnonzero([asked[i].kind != "tags" and asked[i].row is None for i in owner])
+        new = np.flatnonzero(searched)
         if new.size:
             found = self._neighbours(pictures[new])
             rows.append(new[found.edge_rows()])
@@ -213,7 +218,6 @@ class QueryEngine:
             np.concatenate([cosines for _, cosines in edges]),
             len(pictures),
         )
-        weights = self._trained.preset.weights
         return weigh(found, weights.similar, weights.similar_temperature)
 
     def _neighbours(self, pictures: Float32Array) -> Csr:
@@ -223,15 +227,19 @@ class QueryEngine:
             self._trained.space(pictures), how.neighbours, how.threshold
         )
         kept = rows >= 0
-        owners = np.broadcast_to(np.arange(len(pictures))[:, None], rows.shape)
-        return Csr.from_edges(owners[kept], rows[kept], cosines[kept], len(pictures))
+        return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
 
     def _tag_edges(self, owner: Int64Array, asked: Sequence[Resolved]) -> Csr:
         """The message-weighted tag edges of each picture's query."""
         weights = self._trained.preset.weights
-        rows = [place for place, i in enumerate(owner) for _ in asked[i].wanted]
         edges = [edge for i in owner for edge in asked[i].wanted]
-        told = Csr.from_edges(rows, [edge.tag for edge in edges], [edge.weight for edge in edges], len(owner))
+        if not edges:
+            return Csr.empty(len(owner))
+        told = Csr.from_rows(
+            [len(asked[i].wanted) for i in owner],
+            [edge.tag for edge in edges],
+            [edge.weight for edge in edges],
+        )
         if weights.max_degree is not None:
             told = cap_degree(told, weights.max_degree, weights.seed)
         return weigh(told, weights.tags)

@@ -80,15 +80,25 @@ class QueryVectors:
         visual = self.slider.balance * visual_weight**self.slider.steepness
         return visual / (visual + conceptual), conceptual / (visual + conceptual)
 
-    def blend(self, visual_weight: float) -> Float32Array:
-        """The vector that is searched for, [dim]. Raises EmptyQuery when nothing is left of it."""
+    def parts(self, visual_weight: float) -> Float32Array:
+        """[2, dim]: the visual and the conceptual vector by their weights; their sum is what is searched for.
+        Raises EmptyQuery when nothing is left of it.
+        """
         visual, conceptual = self.weights(visual_weight)
-        blended = np.float32(visual) * self.visual + np.float32(conceptual) * self.conceptual
+        parts = np.empty((2, len(self.visual)), dtype=np.float32)
+        np.multiply(self.visual, np.float32(visual), out=parts[0])
+        np.multiply(self.conceptual, np.float32(conceptual), out=parts[1])
+        blended = parts[0] + parts[1]
         if float(blended @ blended) < 1e-12:
             raise EmptyQuery(
                 f"Nothing is left of the query at visual_weight {visual_weight:g}",
                 hint="Move the slider, or ask for something in it.",
             )
+        return parts
+
+    def blend(self, visual_weight: float) -> Float32Array:
+        """The vector that is searched for, [dim]. Raises EmptyQuery when nothing is left of it."""
+        blended: Float32Array = self.parts(visual_weight).sum(axis=0)
         return blended
 
 

@@ -64,6 +64,14 @@ class Csr:
         )
 
     @classmethod
+    def from_rows(cls, degrees: ArrayLike, cols: ArrayLike, weights: ArrayLike) -> Csr:
+        """Build from edges [num_edges] that lie row by row already; degrees: [num_rows], edges of each."""
+        lengths = np.asarray(degrees, dtype=np.int64)
+        indptr = np.zeros(lengths.size + 1, dtype=np.int64)
+        np.cumsum(lengths, out=indptr[1:])
+        return cls(indptr, np.asarray(cols, dtype=np.int64), np.asarray(weights, dtype=np.float32))
+
+    @classmethod
     def empty(cls, num_rows: int) -> Csr:
         """No edges at all."""
         return cls(np.zeros(num_rows + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))

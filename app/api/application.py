@@ -71,10 +71,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
-    app.include_router(search_routes(service))
-    app.include_router(tag_routes(service))
-    app.include_router(image_routes(service))
-    app.include_router(operation_routes(service, metrics))
+    for router in (
+        search_routes(service),
+        tag_routes(service),
+        image_routes(service),
+        operation_routes(service, metrics),
+    ):
+        # Their routes, not the routers: an included router matches every request twice.
+        app.router.routes.extend(router.routes)
     _serve_page(app)
     return app
 

@@ -6,6 +6,7 @@ objects costs more than the answer itself.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -82,16 +83,20 @@ class Around:
                 raise
             await _send_fault(scope, send_with_headers)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.count(scope["method"], route, status)
-            self._log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - start) * 1000, 3),
-            )
-            structlog.contextvars.unbind_contextvars("request_id")
+            # Not before the answer is on its way: the event loop sends what was written when this turn ends.
+            ended = time.perf_counter()
+            asyncio.get_running_loop().call_soon(self._record, scope, status, ended - start)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.count(scope["method"], route, status)
+        self._log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 3),
+        )
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         limit = self._max_body_bytes

@@ -45,6 +45,8 @@ def softmax(csr: Csr, temperature: float) -> Csr:
 
 def weigh(csr: Csr, weighting: Weighting, temperature: float = 1.0) -> Csr:
     """One of the three by name; ``temperature`` matters to softmax only."""
+    if not csr.num_edges:
+        return csr
     if weighting == "uniform":
         return uniform(csr)
     return proportional(csr) if weighting == "proportional" else softmax(csr, temperature)

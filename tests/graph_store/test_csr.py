@@ -126,3 +126,8 @@ def test_a_truncated_or_missing_array_is_refused_by_name(tmp_path: Path, mmap: b
     damaged.unlink()
     with pytest.raises(CorruptFile, match=r"similar\.indices\.npy is missing"):
         Graph.load(tmp_path, mmap)
+
+
+def test_rows_given_in_order_make_the_same_relation_as_edges() -> None:
+    rows, cols, weights = [0, 0, 2], [4, 1, 3], [0.5, 0.25, 1.0]
+    assert Csr.from_rows([2, 0, 1], cols, weights).equals(Csr.from_edges(rows, cols, weights, 3))
