@@ -4,7 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+_VERSION = "000003-1f0c9a2b"
+_SEARCH_ANSWER: dict[str, Any] = {
+    "hits": [
+        {
+            "id": "beach/0107.jpg",
+            "score": 0.75,
+            "visual": 0.25,
+            "conceptual": 0.5,
+            "tags": [{"name": "dog", "weight": 1.0}, {"name": "beach", "weight": 1.0}],
+            "attributes": {"year": 2021},
+        }
+    ],
+    "attach": "mixed",
+    "index_version": _VERSION,
+    "took_ms": {"attach": 0.05, "search": 0.4, "total": 0.6},
+    "next_cursor": "WyIwMDAwMDMtMWYwYzlhMmIiLCI5ZiIsMSwwLjc1LFtdLDBd",
+}
+
+
+def _shown(*examples: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
 
 
 class WeightedTag(BaseModel):
@@ -66,6 +88,8 @@ class Explanation(BaseModel):
 class SearchAnswer(BaseModel):
     """The results of one question, the best first (with diversity: in the order to show them)."""
 
+    model_config = _shown(_SEARCH_ANSWER)
+
     hits: list[Hit]
     explain: Explanation | None = Field(None, description="Only when the question asked for it.")
     attach: str = Field(description="Which edges the query had: image, tags or mixed.", examples=["mixed"])
@@ -80,6 +104,8 @@ class SearchAnswer(BaseModel):
 class BatchAnswer(BaseModel):
     """One answer for each question, in order, all from one snapshot."""
 
+    model_config = _shown({"results": [_SEARCH_ANSWER]})
+
     results: list[SearchAnswer]
 
 
@@ -92,6 +118,14 @@ class PredictedTag(BaseModel):
 
 class PredictAnswer(BaseModel):
     """The likeliest tags, the likeliest first; scores are calibrated to [0, 1]."""
+
+    model_config = _shown(
+        {
+            "tags": [{"name": "dog", "score": 0.91}, {"name": "beach", "score": 0.38}],
+            "index_version": _VERSION,
+            "took_ms": {"decode": 3.1, "encode": 6.2, "total": 10.4},
+        }
+    )
 
     tags: list[PredictedTag]
     index_version: str
@@ -108,11 +142,26 @@ class CountedTag(BaseModel):
 class TagsAnswer(BaseModel):
     """Tags that complete what was typed, the most used first."""
 
+    model_config = _shown({"tags": [{"name": "dog", "count": 311}, {"name": "dolphin", "count": 12}]})
+
     tags: list[CountedTag]
 
 
 class ImageAnswer(BaseModel):
     """A picture of the catalogue."""
+
+    model_config = _shown(
+        {
+            "id": "beach/0042.jpg",
+            "split": "train",
+            "indexed": True,
+            "width": 1600,
+            "height": 1067,
+            "caption": "a dog runs along the water",
+            "tags": [{"name": "dog", "weight": 1.0}],
+            "attributes": {"year": 2021},
+        }
+    )
 
     id: str = Field(examples=["beach/0042.jpg"])
     split: str = Field(description="train (in the index) or test (held out of it).", examples=["train"])
@@ -127,6 +176,16 @@ class ImageAnswer(BaseModel):
 class NeighborsAnswer(BaseModel):
     """The edges of a picture in the graph that is served."""
 
+    model_config = _shown(
+        {
+            "id": "beach/0042.jpg",
+            "similar": [{"id": "beach/0107.jpg", "weight": 0.87}],
+            "tags": [{"name": "dog", "weight": 1.0}],
+            "related": {"dog": [{"name": "puppy", "weight": 0.62}]},
+            "index_version": _VERSION,
+        }
+    )
+
     id: str
     similar: list[EdgeToImage] = Field(description="The pictures that look most like it, the nearest first.")
     tags: list[WeightedTag] = Field(description="The tags it is joined to, with the weight of each edge.")
@@ -136,6 +195,20 @@ class NeighborsAnswer(BaseModel):
 
 class IndexAnswer(BaseModel):
     """What is being served."""
+
+    model_config = _shown(
+        {
+            "index_version": _VERSION,
+            "created": "2026-03-01T09:30:00+00:00",
+            "counts": {"images": 4833, "tags": 71},
+            "encoder": {"name": "efficientnet_lite0", "dim": 1280},
+            "text_encoder": {"name": "minilm", "dim": 384},
+            "model": {"preset": "default"},
+            "parameters": {"k": 20},
+            "degraded": None,
+            "credits": None,
+        }
+    )
 
     index_version: str
     created: str | None
@@ -153,11 +226,15 @@ class IndexAnswer(BaseModel):
 class Liveness(BaseModel):
     """The process answers."""
 
+    model_config = _shown({"status": "ok"})
+
     status: str = Field(examples=["ok"])
 
 
 class Readiness(BaseModel):
     """Whether questions can be answered."""
+
+    model_config = _shown({"status": "ok", "index_version": _VERSION})
 
     status: str = Field(description="ok, or degraded while an older snapshot serves.", examples=["ok"])
     index_version: str

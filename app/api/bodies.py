@@ -102,6 +102,16 @@ def describes_upload() -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
-            "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}},
+            "content": {
+                "multipart/form-data": {
+                    "schema": schema,
+                    "encoding": encoding,
+                    "examples": {
+                        "a picture and a tag": {
+                            "value": {"image": "(the bytes of the file)", "query": {"tags": ["dog"]}}
+                        }
+                    },
+                }
+            },
         }
     }

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, NoDefault, models_json_schema
 from pydantic_core import core_schema
 
+from app.api.openapi_examples import add_examples
 from app.api.problems import Problem
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
 
@@ -27,7 +28,7 @@ class _WithoutNull(GenerateJsonSchema):
 
 
 class DocumentedFastAPI(FastAPI):
-    """FastAPI whose OpenAPI also has the models that `openapi_extra` refers to."""
+    """FastAPI whose OpenAPI also has the models that `openapi_extra` refers to, and examples of bodies."""
 
     def openapi(self) -> dict[str, Any]:
         """The description, made at the first call."""
@@ -39,5 +40,6 @@ class DocumentedFastAPI(FastAPI):
                 schema_generator=_WithoutNull,
             )
             schema.setdefault("components", {}).setdefault("schemas", {}).update(described["$defs"])
+            add_examples(schema)
             self.openapi_schema = schema
         return self.openapi_schema

@@ -15,6 +15,11 @@ from app.api.problems import problem_responses
 from app.search_service import SearchService
 
 JSON = "application/json"
+_METRICS_EXAMPLE = """\
+# HELP imsage_index_images Images in the snapshot that is served.
+# TYPE imsage_index_images gauge
+imsage_index_images 4833.0
+"""
 
 
 def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
@@ -72,7 +77,9 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="Metrics for Prometheus",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS_EXAMPLE}}}
+        },
     )
     async def prometheus() -> Response:
         """In the text format of Prometheus."""

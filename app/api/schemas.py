@@ -41,10 +41,26 @@ def _one_of(*names: str) -> dict[str, Any]:
     return {"oneOf": [{"required": [name]} for name in names]}
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number. JSON has one kind of number, and some programs write 20 as 20.0."""
 ImageId = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
 Url = Annotated[str, StringConstraints(max_length=8192)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+_NOT_BLANK = {"pattern": r"\S"}
+Words = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000),
+    Field(json_schema_extra=_NOT_BLANK),
+]
+TagName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=300),
+    Field(json_schema_extra=_NOT_BLANK),
+]
 CursorText = Annotated[str, StringConstraints(max_length=262_144)]
 
 
@@ -74,7 +90,7 @@ class ImageRef(Strict):
 class QueryTagBody(Strict):
     """A tag that the results should be about (or not about, when its weight is below zero)."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)] = Field(
+    name: TagName = Field(
         description="The tag. A word that is no tag of the catalogue is understood through the text encoder."
     )
     weight: float = Field(
@@ -86,7 +102,7 @@ def _tag(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-TagBody = Annotated[QueryTagBody, BeforeValidator(_tag, json_schema_input_type=str | QueryTagBody)]
+TagBody = Annotated[QueryTagBody, BeforeValidator(_tag, json_schema_input_type=TagName | QueryTagBody)]
 
 
 def _scalar(value: Any) -> Any:
@@ -108,10 +124,15 @@ AnyOf = Annotated[list[Scalar], Field(min_length=1, max_length=1000)]
 Bound = Annotated[Any, BeforeValidator(_bound), WithJsonSchema({"type": ["string", "number"]})]
 
 
+def _bounds_are(kind: str) -> dict[str, Any]:
+    bounds = {name: {"type": kind} for name in ("gt", "gte", "lt", "lte")}
+    return {"type": "object", "properties": bounds, "minProperties": 1}
+
+
 class Range(Strict):
     """Bounds of a value. Numbers compare with numbers, strings with strings (ISO dates in their order)."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_bounds_are("number"), _bounds_are("string")]})
 
     gt: Bound = Field(None, description="Above this.")
     gte: Bound = Field(None, description="This or above.")
@@ -131,7 +152,19 @@ class Range(Strict):
 class Condition(Strict):
     """One condition on the tags (key "tags") or on an attribute; a.b reaches into a nested attribute."""
 
-    model_config = ConfigDict(json_schema_extra=_one_of("match", "any", "range", "exists"))
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_one_of("match", "any", "range", "exists"),
+            "if": {"properties": {"key": {"const": "tags"}}},
+            "then": {
+                "properties": {
+                    "match": {"type": "string"},
+                    "any": {"items": {"type": "string"}},
+                    "range": False,
+                }
+            },
+        }
+    )
 
     key: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
         description='"tags", or the name of an attribute.', examples=["tags", "year"]
@@ -209,7 +242,7 @@ class SearchOptions(Strict):
     visual_weight: float = Field(
         0.5, ge=0, le=1, description="The slider: 1 is looks alone, 0 is meaning alone."
     )
-    limit: int = Field(20, ge=1, le=MAX_LIMIT, description="Most results in this answer.")
+    limit: Whole = Field(20, ge=1, le=MAX_LIMIT, description="Most results in this answer.")
     cursor: CursorText | None = Field(
         None,
         description=(
@@ -286,4 +319,4 @@ class PredictRequest(Strict):
     )
 
     image: ImageRef
-    limit: int = Field(10, ge=1, le=MAX_LIMIT, description="Most tags in the answer.")
+    limit: Whole = Field(10, ge=1, le=MAX_LIMIT, description="Most tags in the answer.")
