@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -95,4 +96,16 @@ def _serve_page(app: FastAPI) -> None:
     async def page(_: Request) -> Response:
         return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    app.mount("/static", PageFiles(directory=WEB), name="static")
+
+
+class PageFiles(StaticFiles):
+    """The page's files. Browsers ask each time whether a file has changed, as the page itself does: after an
+    upgrade new parts must not meet old ones.
+    """
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """As the base class has it, with the header."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response

@@ -1,40 +1,82 @@
 /** The HTTP calls that the page makes. Every failure is a Problem, with the words to show. */
+import { askForKey, currentKey, withKey } from "./key.js";
+
+/** Results in one answer, unless more are asked for. */
+export const PAGE = 48;
+/** The API's own cap on `limit`. */
+export const MOST = 1000;
 
 /** An RFC 9457 problem, or its stand-in when the server did not answer with one. */
 export class Problem extends Error {
-  constructor({ title, detail = "", status = 0, errors = [] }) {
+  constructor({ title, detail = "", status = 0, errors = [], retryAfter = null }) {
     super(detail || title);
     this.title = title;
     this.detail = detail;
     this.status = status;
     this.errors = errors;
+    /** Seconds, where the server said how long to wait. */
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether it may be over in a moment: nobody answered, too many asked, or the server is starting. */
+  get passes() {
+    return this.status === 0 || this.status === 429 || this.status === 503;
   }
 }
 
-async function call(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem({ title: "The server does not answer", detail: "It may be restarting, or the network is down." });
+/** The response, whatever its status; asks the user for a key where the server wants one. */
+export async function send(path, options = {}) {
+  for (;;) {
+    const used = currentKey();
+    let response;
+    try {
+      response = await fetch(path, { ...options, headers: withKey(options.headers) });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem({ title: "The server does not answer", detail: "It may be restarting, or the network is down." });
+    }
+    if (response.status !== 401) return response;
+    if (currentKey() === used && !(await askForKey(used === null ? "" : "The server did not accept that key."))) return response;
+    options.signal?.throwIfAborted();
   }
+}
+
+/** The Problem that a response with an error status carries. */
+export async function problemOf(response) {
   let body = null;
   try {
     body = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
   }
-  if (response.ok && body !== null) return body;
-  throw new Problem({
+  const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  return new Problem({
     title: body?.title || "The server could not answer",
     detail: body?.detail || `It said: HTTP ${response.status} ${response.statusText}`.trim(),
     status: response.status,
     errors: Array.isArray(body?.errors) ? body.errors : [],
+    retryAfter: Number.isFinite(wait) ? wait : null,
   });
 }
 
-function postJson(path, body, signal) {
+export async function call(path, options = {}) {
+  const response = await send(path, options);
+  if (!response.ok) throw await problemOf(response);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "The server could not answer", detail: "What it sent is not JSON.", status: response.status });
+  }
+}
+
+export async function fetchPicture(path) {
+  const response = await send(path);
+  if (!response.ok) throw await problemOf(response);
+  return response.blob();
+}
+
+export function postJson(path, body, signal) {
   return call(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -44,20 +86,24 @@ function postJson(path, body, signal) {
 }
 
 /** What `query` (see state.js) is in the API's words, without an uploaded picture. */
-export function searchBody(query, { explain = false } = {}) {
-  const body = { visual_weight: query.visualWeight, limit: query.limit };
+function searchBody(query, { limit = PAGE, cursor = null, explain = false }) {
+  const body = { visual_weight: query.visualWeight, limit };
   if (query.image?.id !== undefined) body.image = { id: query.image.id };
   if (query.tags.length) {
     body.tags = query.tags.map(({ name, negated }) => ({ name, weight: negated ? -1 : 1 }));
   }
   if (query.text) body.text = query.text;
+  if (cursor !== null) body.cursor = cursor;
   if (explain) body.explain = true;
   return body;
 }
 
-/** Hits for a query; an uploaded picture travels as the bytes that picture.js made small. */
-export function search(query, { signal, explain } = {}) {
-  const body = searchBody(query, { explain });
+/**
+ * Hits for a query; an uploaded picture travels as the bytes that picture.js made small.
+ * `page`: {limit, cursor, explain}, each with a default.
+ */
+export function search(query, page = {}, signal = undefined) {
+  const body = searchBody(query, page);
   if (!query.image?.bytes) return postJson("/v1/search", body, signal);
   const form = new FormData();
   form.append("image", query.image.bytes, query.image.name || "picture");
@@ -81,6 +127,8 @@ export const thumbnailOf = (id) => `${imagePath(id)}/thumbnail`;
 export const fileOf = (id) => `${imagePath(id)}/file`;
 export const describeImage = (id, signal) => call(imagePath(id), { signal });
 export const describeIndex = () => call("/v1/index");
+/** The picture's edges: {similar: [{id, weight}], tags: [{name, weight}], …}. */
+export const neighboursOf = (id, signal) => call(`${imagePath(id)}/neighbors`, { signal });
 
 function base64(blob) {
   return new Promise((resolve, reject) => {

@@ -20,14 +20,16 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
-/** One of the icons that index.html holds, hidden from screen readers: the button around it has the name. */
+export function svgElement(name, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** One of the icons that the page holds, hidden from screen readers: the button around it has the name. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#icon-${name}`);
-  svg.append(use);
-  return svg;
+  return svgElement("svg", { "aria-hidden": "true" }, svgElement("use", { href: `#icon-${name}` }));
 }
 
 export const byId = (id) => document.getElementById(id);

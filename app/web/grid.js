@@ -2,8 +2,8 @@
  * The results. Cards are kept by id, so that a re-ranking moves them instead of loading them again; each move is
  * animated from where the card was (measured before, played back after), unless the user asked for less motion.
  */
-import { thumbnailOf } from "./api.js";
 import { decimal, element, prefersStillness, splitBar } from "./dom.js";
+import { thumbnail } from "./thumbnail.js";
 
 const GLIDE = { duration: 240, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
@@ -30,6 +30,11 @@ export class Grid {
     return this.#cards.size === 0;
   }
 
+  /** Puts the focus on the result at `index`. */
+  focus(index) {
+    this.#list.children[index]?.querySelector(".pick").focus();
+  }
+
   /** Grey tiles until the first answer comes. */
   showWaiting(count) {
     if (!this.isEmpty) return;
@@ -43,7 +48,7 @@ export class Grid {
     const full = Math.max(0.05, ...hits.map((hit) => Math.max(0, hit.visual) + Math.max(0, hit.conceptual)));
     const cards = new Map();
     hits.forEach((hit, rank) => {
-      const card = this.#cards.get(hit.id) ?? this.#card();
+      const card = this.#cards.get(hit.id) ?? this.#card(hit.id);
       this.#fill(card, hit, rank, full);
       cards.set(hit.id, card);
     });
@@ -57,17 +62,17 @@ export class Grid {
     this.#glide(before);
   }
 
-  #card() {
-    const picture = element("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+  #card(id) {
+    const picture = thumbnail(id, { loading: "lazy" });
     const pick = element("button", { type: "button", class: "pick", tabindex: "-1" }, picture);
     const scores = element("span", { class: "scores" });
     const words = element("span", { class: "card-tags" });
     const why = element("button", { type: "button", class: "why-button", tabindex: "-1" }, "Why?");
     const node = element("li", { class: "card" }, pick, scores, element("span", { class: "card-foot" }, words, why));
-    const card = { node, picture, pick, scores, words, why, hit: null };
+    const card = { node, pick, scores, words, why, hit: null };
     picture.addEventListener("error", () => {
       picture.hidden = true;
-      pick.append(element("span", { class: "no-picture" }, card.hit.id));
+      pick.append(element("span", { class: "no-picture" }, id));
     });
     pick.addEventListener("click", () => this.#listeners.pick(card.hit));
     why.addEventListener("click", () => this.#listeners.why(card.hit));
@@ -75,10 +80,8 @@ export class Grid {
   }
 
   #fill(card, hit, rank, full) {
-    const fresh = card.hit === null;
     card.hit = hit;
     const tags = hit.tags.map((tag) => (typeof tag === "string" ? tag : tag.name));
-    if (fresh) card.picture.src = thumbnailOf(hit.id);
     const called = tags.length ? tags.slice(0, 5).join(", ") : hit.id;
     card.pick.setAttribute("aria-label",
       `Result ${rank + 1}: ${called}. Score ${decimal(hit.score)}. Search with this picture`);

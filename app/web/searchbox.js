@@ -1,7 +1,8 @@
 /** The search box: the query's picture, its tags and words as chips, and an entry with suggestions (ARIA combobox). */
-import { tagsStartingWith, thumbnailOf } from "./api.js";
+import { tagsStartingWith } from "./api.js";
 import { element, icon } from "./dom.js";
-import { withTag } from "./state.js";
+import { NOTHING, withTag } from "./state.js";
+import { thumbnail } from "./thumbnail.js";
 
 const SHOWN = 8;
 /** More than are shown: the very tag that was typed may stand behind many more frequent ones. */
@@ -34,7 +35,7 @@ export class SearchBox {
       if (event.target === box || event.target === chips) entry.focus();
     });
     clear.addEventListener("click", () => {
-      store.ask({ image: null, tags: [], text: "" });
+      store.ask(NOTHING);
       entry.value = "";
       entry.focus();
     });
@@ -66,12 +67,10 @@ export class SearchBox {
   }
 
   #pictureChip(image) {
-    const picture = element("img", {
-      src: image.id === undefined ? image.preview : thumbnailOf(image.id),
-      alt: image.id === undefined ? `Your picture ${image.name}` : `Picture ${image.id}`,
-      draggable: "false",
-      onerror: () => picture.replaceWith(element("span", { class: "placeholder" }, icon("picture"))),
-    });
+    const onerror = () => picture.replaceWith(element("span", { class: "placeholder" }, icon("picture")));
+    const picture = image.id === undefined
+      ? element("img", { src: image.preview, alt: `Your picture ${image.name}`, draggable: "false", onerror })
+      : thumbnail(image.id, { alt: `Picture ${image.id}`, onerror });
     const remove = element("button", {
       type: "button",
       class: "chip-x",

@@ -1,7 +1,8 @@
 /** The first view: popular tags with a few of their pictures, and pictures to start from. */
-import { search, tagsStartingWith, thumbnailOf } from "./api.js";
+import { search, tagsStartingWith } from "./api.js";
 import { element } from "./dom.js";
 import { emptyQuery } from "./state.js";
+import { thumbnail } from "./thumbnail.js";
 
 const TILES = 6;
 const CHIPS = 18;
@@ -13,7 +14,7 @@ export async function drawStart(section, listeners) {
   const popular = await tagsStartingWith("", TILES + CHIPS);
   const tried = varied(popular, TILES);
   const asked = await Promise.allSettled(tried.map(({ name }) =>
-    search({ ...emptyQuery(), tags: [{ name, negated: false }], limit: PICTURES + MORE_PICTURES })));
+    search({ ...emptyQuery(), tags: [{ name, negated: false }] }, { limit: PICTURES + MORE_PICTURES })));
   const answered = (at) => asked[at].status === "fulfilled";
   if (asked.length && !asked.some((_, at) => answered(at))) throw asked[0].reason;
   // One tag that cannot be searched for is no reason to show nothing.
@@ -61,7 +62,7 @@ function tiles(tags, collages, listeners) {
   return element("ul", { class: "tiles", "aria-label": "Popular tags" }, ...tags.map(({ name, count }, at) =>
     element("li", {}, element("button", { type: "button", class: "tile-tag", onclick: () => listeners.tag(name) },
       element("span", { class: "collage" },
-        ...collages[at].map((id) => element("img", { src: thumbnailOf(id), alt: "", draggable: "false" }))),
+        ...collages[at].map((id) => thumbnail(id))),
       element("span", { class: "tile-name" }, element("b", {}, name),
         element("span", { class: "option-count", "aria-label": `${count} pictures` }, count.toLocaleString("en")))))));
 }
@@ -76,5 +77,5 @@ function pictures(ids, listeners) {
     element("h2", {}, "Or start from a picture"),
     element("ul", {}, ...ids.map((id) => element("li", {},
       element("button", { type: "button", "aria-label": `Search with picture ${id}`, title: id, onclick: () => listeners.image(id) },
-        element("img", { src: thumbnailOf(id), alt: "", draggable: "false" }))))));
+        thumbnail(id))))));
 }

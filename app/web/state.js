@@ -1,17 +1,20 @@
 /**
  * What is asked, and its address. The address holds everything but an uploaded picture, which stays in this tab:
- *   ?image=ID&tag=dog&not=people&text=on+a+beach&v=0.35
+ *   ?image=ID&tag=dog&not=people&text=on+a+beach&v=0.35&view=graph
  */
 
 export const DEFAULT_WEIGHT = 0.5;
-export const PAGE = 48;
-/** The API's own cap on `limit`. */
-export const MOST = 1000;
+/** The address follows the dial when it rests: browsers refuse hundreds of changes of it in a row. */
+const REST_MS = 150;
 
 /**
- * query: {image: null | {id} | {bytes, preview, name, key}, tags: [{name, negated}], text, visualWeight, limit}
+ * query: {image: null | {id} | {bytes, preview, name, key}, tags: [{name, negated}], text, visualWeight,
+ *   view: "grid" | "graph"}
  */
-export const emptyQuery = () => ({ image: null, tags: [], text: "", visualWeight: DEFAULT_WEIGHT, limit: PAGE });
+export const emptyQuery = () => ({ image: null, tags: [], text: "", visualWeight: DEFAULT_WEIGHT, view: "grid" });
+
+/** The change that empties a query. */
+export const NOTHING = { image: null, tags: [], text: "", view: "grid" };
 
 export const isEmpty = (query) => query.image === null && query.tags.length === 0 && query.text === "";
 
@@ -21,6 +24,7 @@ export function toAddress(query) {
   for (const { name, negated } of query.tags) parts.append(negated ? "not" : "tag", name);
   if (query.text) parts.append("text", query.text);
   if (query.visualWeight !== DEFAULT_WEIGHT) parts.append("v", String(query.visualWeight));
+  if (query.view !== "grid") parts.append("view", query.view);
   const written = parts.toString();
   return written ? `?${written}` : location.pathname;
 }
@@ -33,6 +37,7 @@ export function fromAddress(address) {
     else if (key === "tag" || key === "not") query.tags = withTag(query.tags, value, key === "not");
     else if (key === "text") query.text = value;
     else if (key === "v") query.visualWeight = readWeight(value);
+    else if (key === "view" && value === "graph") query.view = value;
   }
   return query;
 }
@@ -62,10 +67,14 @@ export function inWords(query) {
 export class Store {
   #listeners = [];
   #uploads = new Map();
+  #resting = null;
 
   constructor() {
     this.query = this.#read();
+    window.addEventListener("pagehide", () => this.settle());
     window.addEventListener("popstate", () => {
+      clearTimeout(this.#resting);
+      this.#resting = null;
       this.query = this.#read();
       this.#tell({ moved: false });
     });
@@ -75,18 +84,28 @@ export class Store {
     this.#listeners.push(listener);
   }
 
-  /** A new question: a new step for the Back button. The result list starts from its first page. */
+  /** A new question: a new step for the Back button. */
   ask(change) {
-    this.query = { ...this.query, limit: PAGE, ...change };
+    this.settle();
+    this.query = { ...this.query, ...change };
     history.pushState(this.#memory(), "", toAddress(this.query));
     this.#tell({ moved: false });
   }
 
-  /** The same question with another balance or length: the address follows, the Back button does not. */
+  /** The same question with another balance: the address follows, the Back button does not. */
   adjust(change) {
     this.query = { ...this.query, ...change };
-    history.replaceState(this.#memory(), "", toAddress(this.query));
+    clearTimeout(this.#resting);
+    this.#resting = setTimeout(() => this.settle(), REST_MS);
     this.#tell({ moved: true });
+  }
+
+  /** Brings the address up to date at once. */
+  settle() {
+    if (this.#resting === null) return;
+    clearTimeout(this.#resting);
+    this.#resting = null;
+    history.replaceState(this.#memory(), "", toAddress(this.query));
   }
 
   #memory() {

@@ -1,6 +1,8 @@
 /** "Why this result": the score in its two parts, the tags that spoke for it, and what the query was joined to. */
-import { fileOf, search, thumbnailOf } from "./api.js";
+import { fetchPicture, fileOf, search } from "./api.js";
 import { decimal, element, icon, splitBar } from "./dom.js";
+import { currentKey } from "./key.js";
+import { thumbnail } from "./thumbnail.js";
 
 const NEIGHBOURS = 12;
 
@@ -19,8 +21,8 @@ export class Why {
     });
   }
 
-  /** Opens with what is known, then asks the same question again with `explain` on. */
-  async open(hit, query) {
+  /** Opens with what is known, then asks for the same `page` of the answer again with `explain` on. */
+  async open(hit, query, page) {
     this.#controller?.abort();
     this.#controller = new AbortController();
     const { signal } = this.#controller;
@@ -30,7 +32,7 @@ export class Why {
     this.#dialog.scrollTop = 0;
     if (!this.#dialog.open) this.#dialog.showModal();
     try {
-      const answer = await search(query, { signal, explain: true });
+      const answer = await search(query, { ...page, explain: true }, signal);
       if (signal.aborted) return;
       const explained = answer.hits.find(({ id }) => id === hit.id) ?? hit;
       evidence.replaceChildren(...this.#evidence(explained, answer));
@@ -44,7 +46,7 @@ export class Why {
   #frame(hit, evidence) {
     const close = () => this.#dialog.close();
     const full = Math.max(Math.abs(hit.visual) + Math.abs(hit.conceptual), 0.05);
-    const picture = element("img", { class: "why-picture", src: thumbnailOf(hit.id), alt: `Picture ${hit.id}` });
+    const picture = thumbnail(hit.id, { class: "why-picture", alt: `Picture ${hit.id}` });
     return element("div", { class: "why-inside" },
       element("header", {},
         element("h2", { id: "why-title" }, "Why this result"),
@@ -65,7 +67,7 @@ export class Why {
                 this.#listeners.pick(hit.id);
               },
             }, "Search with this picture"),
-            element("a", { class: "quiet", href: fileOf(hit.id), target: "_blank", rel: "noopener" }, "Open the picture")),
+            original(hit.id)),
           element("p", { class: "why-id" }, hit.id))),
       evidence);
   }
@@ -104,12 +106,32 @@ export class Why {
               this.#dialog.close();
               this.#listeners.pick(id);
             },
-          }, element("img", { src: thumbnailOf(id), alt: "", loading: "lazy" })), element("small", {}, decimal(weight)))))) : null,
+          }, thumbnail(id, { loading: "lazy" })), element("small", {}, decimal(weight)))))) : null,
       tags.length ? element("section", {}, element("h3", {}, "Your query is joined to the tags"),
         element("ul", { class: "joined" }, ...tags.map(({ name, weight, asked_as: asked }) => element("li", {},
           element("b", {}, name), asked && asked !== name ? ` for “${asked}”` : "", element("small", {}, decimal(weight)))))) : null,
     ].filter(Boolean);
   }
+}
+
+/** A link to the picture itself; where a key is needed, which a link cannot send, a button that saves it. */
+function original(id) {
+  if (currentKey() === null) return element("a", { class: "quiet", href: fileOf(id), target: "_blank", rel: "noopener" }, "Open the picture");
+  const save = element("button", {
+    type: "button",
+    class: "link quiet",
+    onclick: async () => {
+      try {
+        // Saved, not opened: in an address of this page a picture file could act for it.
+        const address = URL.createObjectURL(await fetchPicture(fileOf(id)));
+        element("a", { href: address, download: id.split("/").pop() }).click();
+        setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      } catch (error) {
+        save.textContent = error.detail || error.message;
+      }
+    },
+  }, "Save the picture");
+  return save;
 }
 
 /** Tags with bars as long as what each added to the score. */

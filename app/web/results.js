@@ -1,0 +1,178 @@
+/** The answers to a question: asks, pages by cursor, and hands the hits to the view that is chosen. */
+import { MOST, PAGE, search } from "./api.js";
+import { element } from "./dom.js";
+import { Latest } from "./latest.js";
+import { inWords } from "./state.js";
+
+const PATIENCE_MS = 150; // an answer that comes sooner needs no sign of waiting
+const SPOKEN_AFTER_MS = 700; // a screen reader hears where the dial came to rest, not every step on the way
+const WAITING_CARDS = 12;
+const GONE = 410;
+
+export class Results {
+  #parts;
+  #views;
+  #problems;
+  #latest;
+  #patience = 0;
+  #speech = 0;
+  #hits = [];
+  /** Which page each hit came with, {limit, cursor}: "why" asks for that page again. */
+  #pageOf = new Map();
+  #next = null;
+
+  /**
+   * `parts`: the elements {section, row, status, spoken, legend, blank, more}; `views`: {grid, graph};
+   * `problems`: the ProblemPanel.
+   */
+  constructor(parts, views, problems) {
+    this.#parts = parts;
+    this.#views = views;
+    this.#problems = problems;
+    this.#latest = new Latest((busy) => this.#busy(busy));
+  }
+
+  pageOf(id) {
+    return this.#pageOf.get(id) ?? {};
+  }
+
+  /** Another question: what ran for the one before is dropped. */
+  ask(query) {
+    return this.#latest.replace((signal) => this.#load(query, PAGE, signal));
+  }
+
+  /**
+   * The same question with the dial elsewhere: asked after what runs, at most once a frame, and for as many
+   * results as are there, so that the page keeps its length under the reader.
+   */
+  rerank(query) {
+    return this.#latest.queue((signal) => this.#load(query, Math.min(MOST, Math.max(PAGE, this.#hits.length)), signal));
+  }
+
+  more(query) {
+    if (this.#next === null) return Promise.resolve();
+    return this.#latest.queue((signal) => this.#append(query, signal));
+  }
+
+  stop() {
+    this.#latest.cancel();
+    this.#forget();
+    this.#views.graph.clear();
+    this.#say("");
+  }
+
+  async #load(query, limit, signal) {
+    const graph = query.view === "graph";
+    try {
+      const answer = await search(query, { limit, explain: graph }, signal);
+      await frame();
+      signal.throwIfAborted();
+      this.#problems.hide();
+      this.#pageOf.clear();
+      this.#hits = [];
+      this.#take(answer, { limit });
+      this.#parts.section.dataset.view = query.view;
+      if (graph) void this.#views.graph.show(query, answer, signal);
+      this.#describe(query, answer);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      this.#fail(query, error);
+    }
+  }
+
+  async #append(query, signal) {
+    const page = { limit: PAGE, cursor: this.#next };
+    const before = this.#hits.length;
+    try {
+      const answer = await search(query, page, signal);
+      await frame();
+      signal.throwIfAborted();
+      this.#take(answer, page);
+      this.#problems.hide();
+      this.#describe(query, answer);
+      if (this.#parts.more.hidden) this.#views.grid.focus(before);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      // A new index came meanwhile: its own first results, as many as were asked for by now.
+      if (error.status === GONE) await this.#load(query, Math.min(MOST, before + PAGE), signal);
+      else this.#problems.show(error, () => void this.more(query));
+    }
+  }
+
+  #take(answer, page) {
+    const fresh = answer.hits.filter(({ id }) => !this.#pageOf.has(id));
+    for (const { id } of fresh) this.#pageOf.set(id, page);
+    this.#hits = [...this.#hits, ...fresh];
+    this.#next = answer.next_cursor ?? null;
+    this.#views.grid.show(this.#hits);
+  }
+
+  #describe(query, answer) {
+    const { row, status, legend, blank, more } = this.#parts;
+    const count = this.#hits.length;
+    const found = `${count} ${count === 1 ? "result" : "results"} for ${inWords(query)}`;
+    const took = answer.took_ms?.total;
+    const time = took === undefined ? "" : ` · ${took < 10 ? took.toFixed(1) : Math.round(took)} ms`;
+    row.hidden = false;
+    status.textContent = found + time;
+    legend.hidden = count === 0;
+    more.hidden = this.#next === null;
+    blank.hidden = count > 0;
+    if (count === 0) blank.replaceChildren(...nothing(query));
+    this.#say(found);
+  }
+
+  #fail(query, error) {
+    // Nobody answered: what is there may still be looked at. Anything else means that it is not the answer.
+    if (!error.passes || this.#hits.length === 0) {
+      this.#forget();
+      this.#views.graph.clear();
+      this.#parts.row.hidden = true;
+    }
+    this.#say("");
+    this.#problems.show(error, () => void this.ask(query));
+  }
+
+  #forget() {
+    const { more, blank, status } = this.#parts;
+    this.#hits = [];
+    this.#pageOf.clear();
+    this.#next = null;
+    this.#views.grid.clear();
+    more.hidden = true;
+    blank.hidden = true;
+    status.textContent = "";
+  }
+
+  #say(words) {
+    clearTimeout(this.#speech);
+    this.#speech = setTimeout(() => {
+      this.#parts.spoken.textContent = words;
+    }, SPOKEN_AFTER_MS);
+  }
+
+  #busy(busy) {
+    const { section } = this.#parts;
+    section.setAttribute("aria-busy", String(busy));
+    clearTimeout(this.#patience);
+    if (!busy) section.classList.remove("slow");
+    else this.#patience = setTimeout(() => {
+      section.classList.add("slow");
+      this.#views.grid.showWaiting(WAITING_CARDS);
+    }, PATIENCE_MS);
+  }
+}
+
+/** The next frame of the screen; at once where nobody looks, for there are no frames then. */
+function frame() {
+  return document.hidden ? Promise.resolve() : new Promise((painted) => requestAnimationFrame(painted));
+}
+
+function nothing(query) {
+  const negated = query.tags.some((tag) => tag.negated);
+  return [
+    element("p", {}, element("b", {}, "No picture fits.")),
+    element("p", { class: "quiet" },
+      negated ? "Let in one of the tags that are left out, or add a picture." : "Try other words, or start from a picture."),
+  ];
+}

@@ -1,0 +1,110 @@
+"""What the page shows when something is slow, away or wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.browser.visit import Visit
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_problem_shows_the_servers_own_words(visit: Visit) -> None:
+    visit.expected_statuses = {404}
+    page = visit.open("/?image=no-such-picture")
+    alert = page.get_by_role("alert")
+    expect(alert).to_be_visible()
+    expect(alert).to_contain_text("no-such-picture")
+    expect(alert.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.locator("#grid .card")).to_have_count(0)
+    page.get_by_role("button", name="Remove the picture").click()
+    expect(alert).to_be_hidden()
+
+
+def test_a_file_that_is_no_picture_is_refused_in_plain_words(visit: Visit, tmp_path: Path) -> None:
+    visit.expected_statuses = {422}
+    file = tmp_path / "notes.png"
+    file.write_text("these are notes, not pixels")
+    page = visit.open()
+    with page.expect_response("**/v1/search/upload") as answered:
+        page.set_input_files("#file", file)
+    expect(page.get_by_role("alert")).to_contain_text(answered.value.json()["detail"])
+
+
+def test_offline_is_said_and_the_question_is_asked_again_when_the_network_is_back(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red")
+    page.context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+    page.get_by_role("button", name="Remove red").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.locator("#grid .card").first).to_be_visible()  # what is there may still be looked at
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#offline")).to_be_hidden()
+    visit.settle()
+    assert visit.last_search()["tags"] == [{"name": "circle", "weight": 1}]
+
+
+def test_a_busy_server_is_asked_again_after_the_pause_that_it_names(visit: Visit) -> None:
+    visit.expected_statuses = {503}
+    refused: list[str] = []
+
+    def busy_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        body = '{"type": "x", "title": "Busy", "status": 503, "detail": "Too many at once."}'
+        route.fulfill(
+            status=503, body=body, content_type="application/problem+json", headers={"Retry-After": "1"}
+        )
+
+    visit.page.route("**/v1/search", busy_once)
+    page = visit.open("/?tag=circle")
+    expect(page.locator("#grid .card").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert refused
+
+
+def test_grey_tiles_stand_in_until_the_first_answer(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/v1/search", lambda route: held.append(route))
+    visit.page.goto(visit.url + "/?tag=circle")
+    expect(visit.page.locator("#grid .card.waiting").first).to_be_visible()
+    held[0].continue_()
+    expect(visit.page.locator("#grid .card .pick").first).to_be_visible()
+    expect(visit.page.locator("#grid .card.waiting")).to_have_count(0)
+
+
+def test_an_answer_that_comes_too_late_is_dropped(visit: Visit) -> None:
+    held: list[Route] = []
+    visit.page.route("**/v1/search", lambda route: held.append(route) if not held else route.continue_())
+    page = visit.page
+    page.goto(visit.url + "/?tag=star")
+    page.wait_for_function("() => document.querySelector('#results').getAttribute('aria-busy') === 'true'")
+    page.evaluate("history.pushState({}, '', '/?tag=triangle'); dispatchEvent(new PopStateEvent('popstate'))")
+    expect(page.locator("#status")).to_contain_text("for triangle")
+    held[0].abort()
+    visit.settle()
+    expect(page.locator("#status")).to_contain_text("for triangle")
+
+
+def test_a_new_index_between_two_pages_starts_the_list_again(visit: Visit) -> None:
+    visit.expected_statuses = {410}
+
+    def gone(route: Route) -> None:
+        if '"cursor"' in (route.request.post_data or ""):
+            body = '{"type": "x", "title": "Gone", "status": 410, "detail": "The snapshot is gone."}'
+            route.fulfill(status=410, body=body, content_type="application/problem+json")
+        else:
+            route.continue_()
+
+    visit.page.route("**/v1/search", gone)
+    page = visit.open("/?tag=circle")
+    page.get_by_role("button", name="Show more").click()
+    page.wait_for_function("() => document.querySelectorAll('#grid .card').length > 48")
+    assert visit.last_search()["limit"] == 96
+    expect(page.get_by_role("alert")).to_be_hidden()
