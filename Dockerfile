@@ -20,6 +20,7 @@ RUN python -m venv /opt/imsage \
 COPY app app
 COPY gnn gnn
 COPY graph_store graph_store
+COPY imsage imsage
 RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps . \
     && /opt/imsage/bin/uv pip uninstall --python /opt/imsage/bin/python uv
 # The encoders' ONNX graphs are exported here once, so that no container does it again at its start.

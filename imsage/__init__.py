@@ -1,0 +1,61 @@
+"""The Python client of imsage: ask a server for pictures, with a dial between looks and meaning.
+
+    from imsage import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        answer = client.search(image="beach/0042.jpg", tags=["dog"], visual_weight=0.6)
+        for hit in answer.hits:
+            print(hit.id, hit.score)
+
+It needs httpx and nothing else: the server's code is never imported here.
+"""
+
+from imsage.answers import (
+    Answer,
+    CountedTag,
+    Edges,
+    File,
+    Hit,
+    Image,
+    ImageEdge,
+    Index,
+    Neighbors,
+    PredictedTag,
+    Prediction,
+    Readiness,
+    SpokenTag,
+    Tag,
+    TagEdge,
+)
+from imsage.async_client import AsyncClient
+from imsage.client import Client
+from imsage.errors import ImsageError, Wrong
+from imsage.questions import Condition, Filter, Picture, Question, Range, Url
+
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "Condition",
+    "CountedTag",
+    "Edges",
+    "File",
+    "Filter",
+    "Hit",
+    "Image",
+    "ImageEdge",
+    "ImsageError",
+    "Index",
+    "Neighbors",
+    "Picture",
+    "PredictedTag",
+    "Prediction",
+    "Question",
+    "Range",
+    "Readiness",
+    "SpokenTag",
+    "Tag",
+    "TagEdge",
+    "Url",
+    "Wrong",
+]

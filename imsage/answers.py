@@ -1,0 +1,176 @@
+"""What the calls return. Fields that a newer server adds are left out, so an older client goes on working."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag of a picture; as an answer to a picture's neighbours, with the weight of the edge."""
+
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class SpokenTag:
+    """A tag that spoke for a result (or, below zero, against it)."""
+
+    name: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class HitExplanation:
+    """Why a result is there."""
+
+    tags: tuple[SpokenTag, ...]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result; score = visual + conceptual."""
+
+    id: str
+    score: float
+    visual: float
+    conceptual: float
+    tags: tuple[Tag, ...]
+    attributes: Mapping[str, Any]
+    explain: HitExplanation | None = None
+
+
+@dataclass(frozen=True)
+class ImageEdge:
+    """An edge to a picture of the index."""
+
+    id: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class TagEdge:
+    """An edge from a question to a tag; `asked_as` is the word that led to it."""
+
+    name: str
+    weight: float
+    asked_as: str
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges that a question was given in the graph."""
+
+    images: tuple[ImageEdge, ...]
+    tags: tuple[TagEdge, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of one question, the best first. `took_ms` is by stage."""
+
+    hits: tuple[Hit, ...]
+    attach: str
+    index_version: str
+    took_ms: Mapping[str, float]
+    next_cursor: str | None = None
+    explain: Edges | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer for each question of a batch, in order."""
+
+    results: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class PredictedTag:
+    """A tag that a picture probably has; the score is calibrated to [0, 1]."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest tags of a picture, the likeliest first."""
+
+    tags: tuple[PredictedTag, ...]
+    index_version: str
+    took_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CountedTag:
+    """A tag and how many pictures of the index carry it."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class CountedTags:
+    """Tags that complete what was typed, the most used first."""
+
+    tags: tuple[CountedTag, ...]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture of the catalogue. `split` is train (in the index) or test (held out of it)."""
+
+    id: str
+    split: str
+    indexed: bool
+    width: int | None
+    height: int | None
+    caption: str | None
+    tags: tuple[Tag, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The edges of a picture in the graph: similar pictures, its tags, and the tags related to each."""
+
+    id: str
+    similar: tuple[ImageEdge, ...]
+    tags: tuple[Tag, ...]
+    related: Mapping[str, tuple[Tag, ...]]
+    index_version: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is being served."""
+
+    index_version: str
+    created: str | None
+    counts: Mapping[str, int]
+    encoder: Mapping[str, Any]
+    text_encoder: Mapping[str, Any] | None
+    model: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    degraded: str | None = None
+    credits: str | None = None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether questions can be answered: ok, or degraded while an older snapshot serves."""
+
+    status: str
+    index_version: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """The bytes of a picture and their media type, such as image/webp."""
+
+    content: bytes
+    media_type: str

@@ -1,0 +1,120 @@
+"""The client for asyncio; :mod:`imsage.client` is the same for ordinary code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from imsage import calls
+from imsage.answers import Answer, CountedTag, File, Image, Index, Neighbors, Prediction, Readiness
+from imsage.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, answer_of, headers_of, pause_or_raise
+from imsage.errors import unreachable
+from imsage.questions import Options, Picture, Question
+from imsage.retrying import Retries
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A connection to one server. Every call raises ImsageError when it does not succeed.
+
+    `api_key` is sent as a bearer token. `retries` is how often a call is made again that the server is too
+    busy for (429 or 503), after the pause that the server names.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=address, headers=headers_of(api_key), timeout=timeout, transport=transport
+        )
+        self._retries = Retries(retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def search(self, **question: Unpack[Question]) -> Answer:
+        """Like this picture, about these things, this much of each: at least one of image, tags, text."""
+        return await self._send(calls.search(question))
+
+    async def pages(self, **question: Unpack[Question]) -> AsyncIterator[Answer]:
+        """The answer to `search`, and every further page of it, all from one snapshot."""
+        answer = await self.search(**question)
+        yield answer
+        while answer.next_cursor is not None:
+            question["cursor"] = answer.next_cursor
+            answer = await self.search(**question)
+            yield answer
+
+    async def upload(self, picture: bytes | PathLike[str], **options: Unpack[Options]) -> Answer:
+        """`search` for a picture of yours, sent as a file: less to send than inside the JSON."""
+        return await self._send(calls.upload(picture, options))
+
+    async def batch(self, questions: Sequence[Question]) -> tuple[Answer, ...]:
+        """Up to 64 questions, all answered from one snapshot; when one cannot be answered, none is."""
+        return await self._send(calls.batch(questions))
+
+    async def predict_tags(self, picture: Picture, limit: int = 10) -> Prediction:
+        """The likeliest tags of a picture."""
+        return await self._send(calls.predict(picture, limit))
+
+    async def complete_tags(self, prefix: str = "", limit: int = 20) -> tuple[CountedTag, ...]:
+        """Tags of which some word begins like this, the most used first."""
+        return await self._send(calls.complete(prefix, limit))
+
+    async def image(self, image_id: str) -> Image:
+        """What the catalogue knows of a picture."""
+        return await self._send(calls.image(image_id))
+
+    async def neighbors(self, image_id: str) -> Neighbors:
+        """The edges of a picture in the graph."""
+        return await self._send(calls.neighbors(image_id))
+
+    async def thumbnail(self, image_id: str) -> File:
+        """A small copy of a picture."""
+        return await self._send(calls.thumbnail(image_id))
+
+    async def file(self, image_id: str) -> File:
+        """The original of a picture, where the server still has it."""
+        return await self._send(calls.file(image_id))
+
+    async def index(self) -> Index:
+        """What is being served."""
+        return await self._send(calls.index())
+
+    async def ready(self) -> Readiness:
+        """Whether questions can be answered; raises ImsageError (503) while they cannot."""
+        return await self._send(calls.ready())
+
+    async def _send(self, call: calls.Call[T]) -> T:
+        attempt = 0
+        while True:
+            request = call.request(self._http)
+            try:
+                response = await self._http.send(request)
+            except httpx.TransportError as error:
+                raise unreachable(error, request.url) from error
+            if response.is_success:
+                return answer_of(call, response)
+            await asyncio.sleep(pause_or_raise(call, response, self._retries, attempt))
+            attempt += 1

@@ -1,0 +1,130 @@
+"""Every call of the API as data: what is sent, and how the answer is read. Nothing here sends anything."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from imsage.answers import (
+    Answer,
+    Answers,
+    CountedTag,
+    CountedTags,
+    File,
+    Image,
+    Index,
+    Neighbors,
+    Prediction,
+    Readiness,
+)
+from imsage.questions import Picture, picture_bytes, picture_json, question_json
+from imsage.reading import read
+
+T = TypeVar("T", covariant=True)
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, and what makes the answer out of its response. `retried` is whether 429 and 503 are."""
+
+    method: str
+    path: str
+    answer: Callable[[httpx.Response], T]
+    json: Any = None
+    params: Mapping[str, str | int] | None = None
+    files: Mapping[str, tuple[str | None, bytes, str]] | None = None
+    headers: Mapping[str, str] | None = None
+    retried: bool = True
+
+    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """The request that this client sends."""
+        return client.build_request(
+            self.method,
+            self.path,
+            json=self.json,
+            params=self.params,
+            files=self.files,
+            headers=self.headers,
+        )
+
+
+def search(question: Mapping[str, Any]) -> Call[Answer]:
+    """One question."""
+    return Call("POST", "/v1/search", _as(Answer), json=question_json(question))
+
+
+def upload(picture: bytes | PathLike[str], options: Mapping[str, Any]) -> Call[Answer]:
+    """One question, its picture as a file beside it: a third less to send than inside the JSON."""
+    query = json_format.dumps(question_json(options)).encode()
+    files = {
+        "image": ("image", picture_bytes(picture), "application/octet-stream"),
+        "query": (None, query, "application/json"),
+    }
+    return Call("POST", "/v1/search/upload", _as(Answer), files=files)
+
+
+def batch(questions: Sequence[Mapping[str, Any]]) -> Call[tuple[Answer, ...]]:
+    """Several questions, answered from one snapshot."""
+    body = {"queries": [question_json(question) for question in questions]}
+    return Call("POST", "/v1/search/batch", lambda response: _as(Answers)(response).results, json=body)
+
+
+def predict(picture: Picture, limit: int) -> Call[Prediction]:
+    """The likeliest tags of a picture."""
+    body = {"image": picture_json(picture), "limit": limit}
+    return Call("POST", "/v1/tags/predict", _as(Prediction), json=body)
+
+
+def complete(prefix: str, limit: int) -> Call[tuple[CountedTag, ...]]:
+    """Tags that begin like this."""
+    params: dict[str, str | int] = {"prefix": prefix, "limit": limit}
+    return Call("GET", "/v1/tags", lambda response: _as(CountedTags)(response).tags, params=params)
+
+
+def image(image_id: str) -> Call[Image]:
+    """What the catalogue knows of a picture."""
+    return Call("GET", _image_path(image_id), _as(Image))
+
+
+def neighbors(image_id: str) -> Call[Neighbors]:
+    """The edges of a picture in the graph."""
+    return Call("GET", _image_path(image_id, "/neighbors"), _as(Neighbors))
+
+
+def thumbnail(image_id: str) -> Call[File]:
+    """A small copy of a picture."""
+    return Call("GET", _image_path(image_id, "/thumbnail"), _file)
+
+
+def file(image_id: str) -> Call[File]:
+    """The original of a picture."""
+    return Call("GET", _image_path(image_id, "/file"), _file)
+
+
+def index() -> Call[Index]:
+    """What is being served."""
+    return Call("GET", "/v1/index", _as(Index))
+
+
+def ready() -> Call[Readiness]:
+    """Whether questions can be answered now; so 503 is an answer, not a reason to wait."""
+    return Call("GET", "/readyz", _as(Readiness), retried=False)
+
+
+def _as(kind: type[M]) -> Callable[[httpx.Response], M]:
+    return lambda response: read(kind, response.json())
+
+
+def _file(response: httpx.Response) -> File:
+    return File(response.content, response.headers.get("content-type", "application/octet-stream"))
+
+
+def _image_path(image_id: str, part: str = "") -> str:
+    return f"/v1/images/{quote(image_id, safe='')}{part}"

@@ -1,0 +1,120 @@
+"""The client for ordinary code; :mod:`imsage.async_client` is the same for asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from imsage import calls
+from imsage.answers import Answer, CountedTag, File, Image, Index, Neighbors, Prediction, Readiness
+from imsage.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, answer_of, headers_of, pause_or_raise
+from imsage.errors import unreachable
+from imsage.questions import Options, Picture, Question
+from imsage.retrying import Retries
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to one server. Every call raises ImsageError when it does not succeed.
+
+    `api_key` is sent as a bearer token. `retries` is how often a call is made again that the server is too
+    busy for (429 or 503), after the pause that the server names. Threads may share a client.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=address, headers=headers_of(api_key), timeout=timeout, transport=transport
+        )
+        self._retries = Retries(retries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def search(self, **question: Unpack[Question]) -> Answer:
+        """Like this picture, about these things, this much of each: at least one of image, tags, text."""
+        return self._send(calls.search(question))
+
+    def pages(self, **question: Unpack[Question]) -> Iterator[Answer]:
+        """The answer to `search`, and every further page of it, all from one snapshot."""
+        answer = self.search(**question)
+        yield answer
+        while answer.next_cursor is not None:
+            question["cursor"] = answer.next_cursor
+            answer = self.search(**question)
+            yield answer
+
+    def upload(self, picture: bytes | PathLike[str], **options: Unpack[Options]) -> Answer:
+        """`search` for a picture of yours, sent as a file: less to send than inside the JSON."""
+        return self._send(calls.upload(picture, options))
+
+    def batch(self, questions: Sequence[Question]) -> tuple[Answer, ...]:
+        """Up to 64 questions, all answered from one snapshot; when one cannot be answered, none is."""
+        return self._send(calls.batch(questions))
+
+    def predict_tags(self, picture: Picture, limit: int = 10) -> Prediction:
+        """The likeliest tags of a picture."""
+        return self._send(calls.predict(picture, limit))
+
+    def complete_tags(self, prefix: str = "", limit: int = 20) -> tuple[CountedTag, ...]:
+        """Tags of which some word begins like this, the most used first."""
+        return self._send(calls.complete(prefix, limit))
+
+    def image(self, image_id: str) -> Image:
+        """What the catalogue knows of a picture."""
+        return self._send(calls.image(image_id))
+
+    def neighbors(self, image_id: str) -> Neighbors:
+        """The edges of a picture in the graph."""
+        return self._send(calls.neighbors(image_id))
+
+    def thumbnail(self, image_id: str) -> File:
+        """A small copy of a picture."""
+        return self._send(calls.thumbnail(image_id))
+
+    def file(self, image_id: str) -> File:
+        """The original of a picture, where the server still has it."""
+        return self._send(calls.file(image_id))
+
+    def index(self) -> Index:
+        """What is being served."""
+        return self._send(calls.index())
+
+    def ready(self) -> Readiness:
+        """Whether questions can be answered; raises ImsageError (503) while they cannot."""
+        return self._send(calls.ready())
+
+    def _send(self, call: calls.Call[T]) -> T:
+        attempt = 0
+        while True:
+            request = call.request(self._http)
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                raise unreachable(error, request.url) from error
+            if response.is_success:
+                return answer_of(call, response)
+            time.sleep(pause_or_raise(call, response, self._retries, attempt))
+            attempt += 1

@@ -1,0 +1,160 @@
+"""What the client does when the server is busy, away, or not imsage; and what it does not load."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from imsage import AsyncClient, Client, ImsageError
+from imsage.answers import Answer
+from imsage.reading import read
+from imsage.retrying import Retries
+
+ANSWER = {
+    "hits": [],
+    "attach": "tags",
+    "index_version": "1",
+    "took_ms": {"total": 1},
+    "next_cursor": None,
+    "news": "of a newer server",
+}
+
+
+def busy(times: int, status: int = 503, wait: str = "0") -> tuple[httpx.MockTransport, list[httpx.Request]]:
+    """A server that is busy so many times before it answers, and what it was asked."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) <= times:
+            return httpx.Response(
+                status, headers={"Retry-After": wait}, json={"title": "Busy", "status": status}
+            )
+        return httpx.Response(200, json=ANSWER)
+
+    return httpx.MockTransport(answer), asked
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again(status: int) -> None:
+    transport, asked = busy(2, status)
+    with Client(transport=transport) as client:
+        assert client.search(tags=["red"]).attach == "tags"
+
+    assert len(asked) == 3 and asked[0].content == asked[2].content
+
+
+@pytest.mark.asyncio
+async def test_a_busy_server_is_asked_again_by_the_asynchronous_client() -> None:
+    transport, asked = busy(1)
+    async with AsyncClient(transport=transport) as client:
+        await client.search(tags=["red"])
+
+    assert len(asked) == 2
+
+
+def test_a_server_that_stays_busy_is_given_up() -> None:
+    transport, asked = busy(99)
+    with Client(transport=transport, retries=2) as client, pytest.raises(ImsageError) as error:
+        client.search(tags=["red"])
+
+    assert error.value.status == 503 and len(asked) == 3
+
+
+def test_a_server_that_is_busy_for_long_is_not_waited_for() -> None:
+    transport, asked = busy(1, wait="3600")
+    with Client(transport=transport) as client, pytest.raises(ImsageError):
+        client.search(tags=["red"])
+
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 500, 507])
+def test_other_errors_are_raised_at_once(status: int) -> None:
+    transport, asked = busy(1, status)
+    with Client(transport=transport) as client, pytest.raises(ImsageError):
+        client.search(tags=["red"])
+
+    assert len(asked) == 1
+
+
+def test_a_server_that_is_not_ready_is_told_at_once() -> None:
+    transport, asked = busy(1)
+    with Client(transport=transport) as client, pytest.raises(ImsageError):
+        client.ready()
+
+    assert len(asked) == 1
+
+
+def response(wait: str | None) -> httpx.Response:
+    return httpx.Response(429, headers={} if wait is None else {"Retry-After": wait})
+
+
+def test_the_pause_is_the_one_that_the_server_names() -> None:
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=20)
+    by_date = Retries().pause(response(email.utils.format_datetime(later, usegmt=True)), 0)
+
+    assert Retries().pause(response("7"), 0) == 7
+    assert by_date is not None and 15 < by_date <= 20
+
+
+def test_the_pause_doubles_where_the_server_names_none() -> None:
+    pauses = [Retries().pause(response(wait), attempt) for attempt, wait in enumerate([None, "soon", "-1"])]
+
+    for attempt, pause in enumerate(pauses):
+        assert pause is not None and 0.25 * 2**attempt <= pause <= 0.75 * 2**attempt
+
+
+def test_a_key_is_sent_as_a_bearer_token() -> None:
+    transport, asked = busy(0)
+    with Client(transport=transport, api_key="secret") as client:
+        client.search(tags=["red"])
+
+    assert asked[0].headers["authorization"] == "Bearer secret"
+
+
+def test_a_server_that_is_away_is_an_error_with_its_address() -> None:
+    with Client("http://127.0.0.1:9", timeout=5) as client, pytest.raises(ImsageError) as error:
+        client.index()
+
+    assert error.value.status == 0 and "http://127.0.0.1:9/v1/index" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: httpx.Response(200, text="<html>welcome</html>"),
+        lambda _: httpx.Response(200, json={"hits": 3}),
+        lambda _: httpx.Response(200, json={**ANSWER, "took_ms": {"total": "quick"}}),
+        lambda _: httpx.Response(502, text="<html>bad gateway</html>"),
+    ],
+)
+def test_what_is_no_imsage_server_is_an_error_too(answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    with Client(transport=httpx.MockTransport(answer)) as client, pytest.raises(ImsageError) as error:
+        client.search(tags=["red"])
+
+    assert error.value.detail
+
+
+def test_what_a_newer_server_adds_is_left_out() -> None:
+    answer = read(Answer, ANSWER)
+
+    assert answer.took_ms == {"total": 1.0} and not hasattr(answer, "news")
+
+
+def test_importing_the_client_loads_no_server_and_no_numbers() -> None:
+    root = Path(__file__).parents[2]
+    program = "import sys, imsage; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    )
+
+    heavy = {"app", "gnn", "graph_store", "torch", "faiss", "numpy", "fastapi", "pydantic", "PIL", "typer"}
+    assert not heavy & set(done.stdout.split())
