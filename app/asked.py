@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from app.api.schemas import Condition, Filter, ImageRef, SearchOptions
 from app.cursor import BadCursor, Cursor, fingerprint
 from app.filtering import Clause, RowFilter
@@ -14,23 +18,35 @@ from graph_store.tag_names import normalise_tag
 _NOT_ASKED = frozenset({"cursor", "limit", "explain"})
 
 
-def query_of(options: SearchOptions, picture: Picture | None) -> Query:
-    """The query. Raises InvalidRequest for a tag that is none, EmptyQuery when nothing has a weight."""
+def query_of(options: SearchOptions, pictures: Sequence[Picture]) -> Query:
+    """The query. Raises InvalidRequest for a tag that is none, EmptyQuery when nothing has a weight.
+
+    pictures: those of the question that have a weight; where there are several, each has features.
+    """
     tags = tuple(
         QueryTag(_tag_name(tag.name, number), tag.weight)
         for number, tag in enumerate(options.tags)
         if tag.weight
     )
-    if picture is None and not tags and options.text is None:
-        raise EmptyQuery("All tags of the query have weight 0", hint="Give one of them a weight.")
-    if picture is None:
+    if not pictures and not tags and options.text is None:
+        raise EmptyQuery("All parts of the query have weight 0", hint="Give one of them a weight.")
+    if not pictures:
         return Query(images=None, tags=tags, text=options.text, attach=options.attach)
+    if len(pictures) == 1 and pictures[0].weight > 0:
+        return Query(
+            images=pictures[0].features,
+            tags=tags,
+            text=options.text,
+            attach=options.attach,
+            indexed_row=pictures[0].row,
+        )
     return Query(
-        images=picture.features,
+        images=np.concatenate([each.features for each in pictures if each.features is not None]),
+        image_weights=tuple(each.weight for each in pictures),
+        image_rows=tuple(each.row for each in pictures),
         tags=tags,
         text=options.text,
         attach=options.attach,
-        indexed_row=picture.row,
     )
 
 

@@ -93,7 +93,9 @@ class Lookup:
 
     def find(self, asked: Asked, visual_weight: float, k: int) -> list[Found]:
         """The best `k` at this stop of the slider, best first, without the queried image itself."""
-        hits = self._engine.search(asked.vectors, visual_weight, k, exclude_row=asked.row)
+        hits = self._engine.search(
+            asked.vectors, visual_weight, k, exclude=() if asked.row is None else (asked.row,)
+        )
         ids = [self._engine.image_ids[row] for row in hits.rows if row >= 0]
         known = self._catalog.find(ids)
         return [

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from app.api.schemas import ImageRef
+import numpy as np
+
+from app.api.schemas import ImageRef, WeightedImageRef
 from app.catalogue_reader import CatalogueReader
 from app.fetch import PictureFetcher
 from app.query_pictures import QueryPictures
@@ -23,10 +26,13 @@ _LONG_TEXT = 2**20
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was found: its features [1, dim], or its row when the snapshot indexes it."""
+    """A picture that was found: its features [1, dim], or its row when the snapshot indexes it; of several
+    pictures each has features.
+    """
 
     features: Float32Array | None
     row: int | None = None
+    weight: float = 1.0
 
 
 class PictureFinder:
@@ -47,29 +53,59 @@ class PictureFinder:
             await self._fetcher.close()
         self.encoding.close()
 
-    async def find(
-        self, state: ServingState, image: ImageRef | None, upload: bytes | None, stages: dict[str, float]
-    ) -> Picture | None:
-        """The picture of a query, None where it has none. Raises RequestError, which points at the fault."""
+    async def find_all(
+        self,
+        state: ServingState,
+        image: ImageRef | Sequence[WeightedImageRef] | None,
+        upload: bytes | None,
+        stages: dict[str, float],
+    ) -> tuple[Picture, ...]:
+        """The pictures of a query that have a weight. Raises RequestError, which points at the fault."""
         if upload is not None:
-            return await self._encoded(state, upload, "#form/image", stages)
+            return (await self._encoded(state, upload, "#form/image", stages),)
         if image is None:
-            return None
-        if image.id is not None:
-            return await self._by_id(state, image.id)
-        if image.data is not None:
-            return await self._encoded(state, await self._from_base64(image.data), "/image/data", stages)
-        return await self._encoded(state, await self._fetch(image.url or ""), "/image/url", stages)
+            return ()
+        if isinstance(image, ImageRef):
+            return (await self.find(state, image, stages),)
+        asked = [(number, each) for number, each in enumerate(image) if each.weight]
+        if len(asked) == 1 and asked[0][1].weight > 0:
+            return (await self.find(state, asked[0][1], stages, f"/image/{asked[0][0]}"),)
+        # They are worked on at the same time, so a stage takes as long as it takes for the slowest.
+        times: list[dict[str, float]] = [{} for _ in asked]
+        found = await asyncio.gather(
+            *(
+                self.find(state, each, taken, f"/image/{number}")
+                for (number, each), taken in zip(asked, times, strict=True)
+            )
+        )
+        for stage in {stage for taken in times for stage in taken}:
+            stages[stage] = max(taken.get(stage, 0.0) for taken in times)
+        return tuple(
+            replace(picture, weight=each.weight, features=_features(state, picture))
+            for picture, (_, each) in zip(found, asked, strict=True)
+        )
 
-    async def _from_base64(self, text: str) -> bytes:
+    async def find(
+        self, state: ServingState, image: ImageRef, stages: dict[str, float], where: str = "/image"
+    ) -> Picture:
+        """One picture. Raises RequestError; `where` points at it."""
+        if image.id is not None:
+            return await self._by_id(state, image.id, where)
+        if image.data is not None:
+            data = await self._from_base64(image.data, where)
+            return await self._encoded(state, data, f"{where}/data", stages)
+        fetched = await self._fetch(image.url or "", where)
+        return await self._encoded(state, fetched, f"{where}/url", stages)
+
+    async def _from_base64(self, text: str, where: str) -> bytes:
         try:
             if len(text) < _LONG_TEXT:
                 return base64.b64decode(text, validate=True)
             return await asyncio.to_thread(lambda: base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError) as error:
-            raise InvalidRequest.at("/image/data", f"this is not base64: {error}") from error
+            raise InvalidRequest.at(f"{where}/data", f"this is not base64: {error}") from error
 
-    async def _by_id(self, state: ServingState, image_id: str) -> Picture:
+    async def _by_id(self, state: ServingState, image_id: str, where: str) -> Picture:
         row = state.engine.row_of(image_id)
         if row is not None:
             return Picture(None, row)
@@ -79,7 +115,7 @@ class PictureFinder:
             )
         except NotFound as error:
             raise UnknownImage(
-                error.message, hint=error.hint, errors=[("/image/id", error.message)]
+                error.message, hint=error.hint, errors=[(f"{where}/id", error.message)]
             ) from error
         return Picture(features)
 
@@ -91,16 +127,23 @@ class PictureFinder:
         except BadInput as error:
             raise UnusablePicture(error.message, hint=error.hint, errors=[(where, error.message)]) from error
 
-    async def _fetch(self, url: str) -> bytes:
+    async def _fetch(self, url: str, where: str) -> bytes:
         if self._fetcher is None:
             raise SettingOff(
                 "This server does not fetch pictures by address",
                 hint="The setting url_fetch (IMSAGE_URL_FETCH=true) turns it on.",
-                errors=[("/image/url", "fetching is off")],
+                errors=[(f"{where}/url", "fetching is off")],
             )
         try:
             return await self._fetcher.fetch(url)
         except BadInput as error:
             raise UnusablePicture(
-                error.message, hint=error.hint, errors=[("/image/url", error.message)]
+                error.message, hint=error.hint, errors=[(f"{where}/url", error.message)]
             ) from error
+
+
+def _features(state: ServingState, picture: Picture) -> Float32Array | None:
+    """[1, dim]: the features of a picture, also where its row would do if it were alone."""
+    if picture.row is None:
+        return picture.features
+    return state.engine.image_features(picture.row)[np.newaxis]

@@ -27,7 +27,7 @@ class Ranking:
     visual_weight: float
     limit: int
     allowed: Int64Array | None = None
-    exclude_row: int | None = None
+    exclude: Sequence[int] = ()
     score_threshold: float | None = None
     diversity: float = 0.0
 
@@ -118,7 +118,7 @@ def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k:
         ranking.visual_weight,
         min(k, engine.num_images),
         allowed=ranking.allowed,
-        exclude_row=ranking.exclude_row,
+        exclude=ranking.exclude,
     )
     # Six decimals are all that float32 cosines carry. The sum is made of what is written, so that it can be
     # checked; JSON keeps every float64.

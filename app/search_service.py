@@ -25,6 +25,7 @@ from app.api.schemas import (
     PredictRequest,
     SearchOptions,
     SearchRequest,
+    WeightedImageRef,
 )
 from app.asked import cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
@@ -163,7 +164,7 @@ class SearchService:
     async def _answer(
         self,
         options: SearchOptions,
-        image: ImageRef | None,
+        image: ImageRef | Sequence[WeightedImageRef] | None,
         upload: bytes | None,
         start: float,
         state: ServingState | None = None,
@@ -178,14 +179,14 @@ class SearchService:
             cursor = cursor_of(options.cursor, question)
             state = await self._pinned(cursor.version)
             after = cursor.position
-        picture = await self._pictures.find(state, image, upload, stages)
-        query = query_of(options, picture)
+        pictures = await self._pictures.find_all(state, image, upload, stages)
+        query = query_of(options, pictures)
         allowed = await self._allowed(state, options.filter)
         ranking = Ranking(
             visual_weight=options.visual_weight,
             limit=options.limit,
             allowed=allowed,
-            exclude_row=picture.row if picture else None,
+            exclude=[each.row for each in pictures if each.row is not None],
             score_threshold=options.score_threshold,
             diversity=options.diversity,
         )
@@ -286,9 +287,7 @@ class SearchService:
         start = time.perf_counter()
         stages: dict[str, float] = {}
         state = self.states.current
-        picture = await self._pictures.find(state, request.image, None, stages)
-        if picture is None:
-            raise InvalidRequest.at("/image", "give a picture")
+        picture = await self._pictures.find(state, request.image, stages)
         features = (
             picture.features if picture.row is None else state.engine.image_features(picture.row)[np.newaxis]
         )

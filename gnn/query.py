@@ -21,9 +21,10 @@ from gnn.attach import attach
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
+from gnn.query_edges import listed_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
-from gnn.resolve import Resolved, Resolver
+from gnn.resolve import Node, Resolved, Resolver
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
@@ -92,19 +93,22 @@ class QueryEngine:
         asked = [self._resolver.resolve(query) for query in queries]
         if not asked:
             return []
-        pictures = np.concatenate([each.images for each in asked])
-        owner = np.repeat(np.arange(len(asked)), [len(each.images) for each in asked])
-        similar = self._similar_edges(pictures, owner, asked)
-        tags = self._tag_edges(owner, asked)
+        nodes = [node for each in asked for node in each.nodes]
+        pictures = np.stack([node.features for node in nodes])
+        similar = self._similar_edges(pictures, nodes)
+        tags = self._tag_edges(nodes)
         embeddings = self._embedded(self._attach(pictures, similar, tags))
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0
         )
-        return [
-            self._vectors(each, np.flatnonzero(owner == i), visual, conceptual, similar)
-            for i, each in enumerate(asked)
-        ]
+        vectors = []
+        start = 0
+        for each in asked:
+            places = np.arange(start, start + len(each.nodes))
+            vectors.append(self._vectors(each, places, visual, conceptual, similar))
+            start += len(each.nodes)
+        return vectors
 
     def search(
         self,
@@ -112,14 +116,14 @@ class QueryEngine:
         visual_weight: float,
         k: int,
         allowed: Int64Array | None = None,
-        exclude_row: int | None = None,
+        exclude: Sequence[int] = (),
     ) -> Hits:
-        """The k best of the `allowed` images (all where None), without `exclude_row`; fewer when there are
-        fewer.
+        """The k best of the `allowed` images (all where None), without the rows `exclude`; fewer when there
+        are fewer.
         """
         parts = vectors.parts(visual_weight)
         blended = parts[0] + parts[1]
-        wanted = max(min(k + (exclude_row is not None), self.num_images), 1)
+        wanted = max(min(k + len(exclude), self.num_images), 1)
         index = self._index.index
         if isinstance(index, FaissIndex):
             found = index.nearest(blended, wanted, allowed)
@@ -129,8 +133,8 @@ class QueryEngine:
         visual, conceptual = parts @ self._embeddings[found].T
         score = visual + conceptual
         order = np.lexsort((found, -score))
-        if exclude_row is not None:
-            order = order[found[order] != exclude_row]
+        for row in exclude:
+            order = order[found[order] != row]
         order = order[:k]
         return Hits(found[order], score[order], visual[order], conceptual[order])
 
@@ -179,7 +183,9 @@ class QueryEngine:
 
         def list_edges() -> AttachedEdges:
             asked = self._resolver.resolve(Query(indexed_row=row))
-            return _edges(asked, [0], self._similar_edges(asked.images, np.zeros(1, np.int64), [asked]))
+            return listed_edges(
+                asked, [0], self._similar_edges(asked.nodes[0].features[None, :], asked.nodes)
+            )
 
         return QueryVectors(
             self._readout.visual(embedding)[0],
@@ -189,12 +195,12 @@ class QueryEngine:
             self._readout.slider,
         )
 
-    def _similar_edges(self, pictures: Float32Array, owner: Int64Array, asked: Sequence[Resolved]) -> Csr:
-        """The message-weighted `similar` edges of each picture: searched for a new one, stored for an indexed
-        one, none where the query is attached by tags only.
+    def _similar_edges(self, pictures: Float32Array, nodes: Sequence[Node]) -> Csr:
+        """The message-weighted `similar` edges of each node: searched for a new picture, stored for an
+        indexed one, none where it is attached by tags only. pictures: the features of the nodes.
         """
         weights = self._trained.preset.weights
-        searched = [asked[i].kind != "tags" and asked[i].row is None for i in owner]
+        searched = [node.looks and node.row is None for node in nodes]
         if all(searched):
             found = self._neighbours(pictures)
             return weigh(found, weights.similar, weights.similar_temperature)
@@ -205,18 +211,17 @@ class QueryEngine:
             found = self._neighbours(pictures[new])
             rows.append(new[found.edge_rows()])
             edges.append((found.indices, found.weights))
-        for place, i in enumerate(owner):
-            indexed = asked[i].row
-            if indexed is not None and asked[i].kind != "tags":
-                edges.append(self.graph.similar.row(indexed))
+        for place, node in enumerate(nodes):
+            if node.looks and node.row is not None:
+                edges.append(self.graph.similar.row(node.row))
                 rows.append(np.full(len(edges[-1][0]), place, dtype=np.int64))
         if not rows:
-            return Csr.empty(len(pictures))
+            return Csr.empty(len(nodes))
         found = Csr.from_edges(
             np.concatenate(rows),
             np.concatenate([senders for senders, _ in edges]),
             np.concatenate([cosines for _, cosines in edges]),
-            len(pictures),
+            len(nodes),
         )
         return weigh(found, weights.similar, weights.similar_temperature)
 
@@ -229,14 +234,14 @@ class QueryEngine:
         kept = rows >= 0
         return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
 
-    def _tag_edges(self, owner: Int64Array, asked: Sequence[Resolved]) -> Csr:
-        """The message-weighted tag edges of each picture's query."""
+    def _tag_edges(self, nodes: Sequence[Node]) -> Csr:
+        """The message-weighted tag edges of each node."""
         weights = self._trained.preset.weights
-        edges = [edge for i in owner for edge in asked[i].wanted]
+        edges = [edge for node in nodes for edge in node.tags]
         if not edges:
-            return Csr.empty(len(owner))
+            return Csr.empty(len(nodes))
         told = Csr.from_rows(
-            [len(asked[i].wanted) for i in owner],
+            [len(node.tags) for node in nodes],
             [edge.tag for edge in edges],
             [edge.weight for edge in edges],
         )
@@ -270,20 +275,15 @@ class QueryEngine:
         conceptual: Float32Array,
         similar: Csr,
     ) -> QueryVectors:
-        """The weighted mean over a query's pictures, less its negative tags."""
-        weights = np.array(asked.weights, dtype=np.float32)
-        if not weights.any():
-            raise EmptyQuery(
-                "The weights of the query's images leave nothing", hint="Give one of them weight."
-            )
-        weights /= np.abs(weights).sum()
+        """The weighted mean over a query's nodes, less its negative tags."""
+        weights = shares(asked)
         seen: Float32Array = weights @ visual[places]
         meant: Float32Array = weights @ conceptual[places]
         parts = float(np.abs(weights) @ np.linalg.norm(conceptual[places], axis=1))
         if asked.unwanted:
             vectors = self._readout.tag_vectors()[[edge.tag for edge in asked.unwanted]]
             away = np.array([edge.weight for edge in asked.unwanted], dtype=np.float32) @ vectors
-            away /= np.float32(sum(edge.weight for edge in asked.wanted) or 1.0)
+            away /= np.float32(told_weight(asked) or 1.0)
             parts += float(np.linalg.norm(away))
             meant = meant - away
         lost = float(np.linalg.norm(meant)) <= _CANCELS * parts
@@ -292,15 +292,5 @@ class QueryEngine:
                 "The parts of the query cancel", hint="Take out what is both asked for and refused."
             )
         return QueryVectors(
-            seen, meant, asked.kind, lambda: _edges(asked, places, similar), self._readout.slider
+            seen, meant, asked.kind, lambda: listed_edges(asked, places, similar), self._readout.slider
         )
-
-
-def _edges(asked: Resolved, places: Sequence[int] | Int64Array, similar: Csr) -> AttachedEdges:
-    images: dict[int, float] = {}
-    for place in places:
-        for row, weight in zip(*similar.row(int(place)), strict=True):
-            images[int(row)] = images.get(int(row), 0.0) + float(weight)
-    wanted = [(edge.tag, edge.weight, edge.asked_as) for edge in asked.wanted]
-    refused = [(edge.tag, -edge.weight, edge.asked_as) for edge in asked.unwanted]
-    return AttachedEdges(tuple(images.items()), tuple(wanted + refused))

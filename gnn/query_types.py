@@ -28,11 +28,13 @@ class Query:
     """What is asked, with pictures already encoded.
 
     images: [m, feature_dim] unit norm, with a weight each (1 where not given; a negative one pushes away);
-    indexed_row: the query is that indexed image, and its stored edges are used; then `images` is not needed.
+    image_rows: for each of them its row where it is an indexed image, whose stored edges are then used;
+    indexed_row: the query is that one indexed image; then `images` is not needed.
     """
 
     images: Float32Array | None = None
     image_weights: tuple[float, ...] = ()
+    image_rows: tuple[int | None, ...] = ()
     tags: tuple[QueryTag, ...] = ()
     text: str | None = None
     attach: Attach = "auto"

@@ -18,14 +18,36 @@ Kind = Literal["image", "tags", "mixed"]
 
 
 @dataclass(frozen=True, eq=False)
+class Node:
+    """One node that a query attaches: features [feature_dim], its share of the query, the tags that it is
+    attached to, its row where it is an indexed image, and whether it has `similar` images. `picture`: which
+    of the query's pictures it is, None for the node that stands for its words and tags.
+    """
+
+    features: Float32Array
+    weight: float
+    tags: tuple[TagEdge, ...]
+    row: int | None
+    looks: bool
+    picture: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Resolved:
-    """images: [m, feature_dim] with weights [m]; row: of the indexed image that is asked about."""
+    """What a query is attached with; `unwanted` has positive weights. The nodes' order is not that of the
+    query, so that the order of asking does not matter.
+    """
 
     kind: Kind
-    wanted: tuple[TagEdge, ...]
+    nodes: tuple[Node, ...]
     unwanted: tuple[TagEdge, ...]
-    images: Float32Array
-    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    number: int
+    features: Float32Array
+    weight: float
     row: int | None
 
 
@@ -41,24 +63,43 @@ class Resolver:
         )
 
     def resolve(self, query: Query) -> Resolved:
-        """What this query is attached with."""
+        """What this query is attached with.
+
+        What is asked for besides (tags, text) goes to the pictures to be like; a picture to be unlike is
+        refused as it is. Where there are only pictures to be unlike, words and tags are a node of their own.
+        """
         wanted, unwanted = self._asked_tags(query)
-        images = self._pictures(query)
+        pictures = self._pictures(query)
+        liked = [picture for picture in pictures if picture.weight > 0]
         text = query.text.strip() if query.text else ""
+        spoken: Float32Array | None = None
         if text:
             wanted += self._words.text(text)
-            if self._one_space and images is None and query.attach != "tags":
+            if self._one_space and not liked and query.attach != "tags":
                 # A vision-language encoder puts words among pictures, so they have `similar` images too.
-                images = self._words.vector(text)[None, :]
-        own = self._own_tags(query)
-        kind = _kind(query, images is not None, bool(wanted or own))
-        tags = () if kind == "image" else tuple(merged(wanted + own))
-        if images is None:
-            images = self._prototype(tags)
-        weights = query.image_weights or (1.0,) * len(images)
-        if len(weights) != len(images) or not np.isfinite(weights).all():
-            raise BadInput(f"{len(images)} images came with the weights {list(weights)}")
-        return Resolved(kind, tags, tuple(merged(unwanted)), images, weights, query.indexed_row)
+                spoken = self._words.vector(text)
+        told = bool(wanted) or any(self._own_tags(query, picture) for picture in liked)
+        if pictures and not liked and spoken is None and not told:
+            raise EmptyQuery(
+                "The weights of the query's images leave nothing",
+                hint="Give one of them a positive weight, or add a tag or text.",
+            )
+        kind = _kind(query, bool(liked) or spoken is not None, told)
+        nodes = [self._node(query, picture, kind, wanted) for picture in pictures if picture.weight]
+        if not liked:
+            tags = () if kind == "image" else tuple(merged(wanted))
+            features = self._prototype(tags) if spoken is None else spoken
+            nodes.append(Node(features, 1.0, tags, None, kind != "tags", None))
+        if len(nodes) > 1:
+            nodes.sort(key=lambda node: (node.features.tobytes(), node.weight))
+        return Resolved(kind, tuple(nodes), tuple(merged(unwanted)))
+
+    def _node(self, query: Query, picture: _Picture, kind: Kind, wanted: list[TagEdge]) -> Node:
+        own = self._own_tags(query, picture)
+        asked = [] if picture.weight < 0 else wanted
+        tags = () if kind == "image" else tuple(merged(asked + own))
+        looks = query.attach != "tags"
+        return Node(picture.features, picture.weight, tags, picture.row, looks, picture.number)
 
     def _asked_tags(self, query: Query) -> tuple[list[TagEdge], list[TagEdge]]:
         """Positive and negative ones, both with positive weights; a weight of 0 asks for nothing."""
@@ -73,21 +114,22 @@ class Resolver:
                 unwanted += self._words.tag(tag.name, -tag.weight)
         return wanted, unwanted
 
-    def _own_tags(self, query: Query) -> list[TagEdge]:
+    def _own_tags(self, query: Query, picture: _Picture) -> list[TagEdge]:
         """An indexed image comes with the tags it has, unless the attachment is spelt out."""
-        if query.indexed_row is None or query.attach != "auto":
+        if picture.row is None or query.attach != "auto":
             return []
-        tags, weights = self._index.graph.tags_of_image.row(query.indexed_row)
+        tags, weights = self._index.graph.tags_of_image.row(picture.row)
         names = self._index.tag_names
         return [
             TagEdge(int(tag), float(weight), names[tag]) for tag, weight in zip(tags, weights, strict=True)
         ]
 
-    def _pictures(self, query: Query) -> Float32Array | None:
+    def _pictures(self, query: Query) -> list[_Picture]:
         if query.indexed_row is not None:
-            return np.array(self._index.features[query.indexed_row])[None, :]
+            features = np.array(self._index.features[query.indexed_row])
+            return [_Picture(0, features, 1.0, query.indexed_row)]
         if query.images is None or len(query.images) == 0:
-            return None
+            return []
         images = np.atleast_2d(np.asarray(query.images, dtype=np.float32))
         dim = self._index.features.shape[1]
         if images.shape[1] != dim:
@@ -97,13 +139,19 @@ class Resolver:
             )
         if not np.isfinite(images).all():
             raise BadInput("The query's features hold NaN or infinity")
-        return images
+        weights = query.image_weights or (1.0,) * len(images)
+        if len(weights) != len(images) or not np.isfinite(weights).all():
+            raise BadInput(f"{len(images)} images came with the weights {list(weights)}")
+        rows = query.image_rows or (None,) * len(images)
+        return [
+            _Picture(number, *parts) for number, parts in enumerate(zip(images, weights, rows, strict=True))
+        ]
 
     def _prototype(self, wanted: tuple[TagEdge, ...]) -> Float32Array:
-        """[1, feature_dim]: what a picture with these tags looks like on average."""
+        """[feature_dim]: what a picture with these tags looks like on average."""
         weights = np.array([edge.weight for edge in wanted], dtype=np.float32)
         mean = weights @ self._index.prototypes[[edge.tag for edge in wanted]]
-        result: Float32Array = (mean / max(float(np.linalg.norm(mean)), 1e-12))[None, :].astype(np.float32)
+        result: Float32Array = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
         return result
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.api.schemas import ONE_PICTURE, SEVERAL_PICTURES
 from app.request_errors import QueryOfBatch, RequestError
 from graph_store.errors import ImsageError
 
@@ -85,7 +86,8 @@ def _encodable(text: str) -> str:
 
 def pointer(location: Sequence[str | int]) -> str:
     """A JSON pointer (RFC 6901) for a pydantic location inside the body."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    named = (str(part) for part in location if part not in (ONE_PICTURE, SEVERAL_PICTURES))
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in named)
 
 
 def _plain(message: str) -> str:

@@ -9,8 +9,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
@@ -18,6 +20,7 @@ from pydantic import (
 MAX_LIMIT = 1000
 MAX_BATCH = 64
 MAX_TAGS = 100
+MAX_IMAGES = 16
 MAX_CONDITIONS = 100
 
 
@@ -85,6 +88,34 @@ class ImageRef(Strict):
     @classmethod
     def _exactly_one(cls, value: Any) -> Any:
         return _one_key(value, ("id", "data", "url"))
+
+
+class WeightedImageRef(ImageRef):
+    """One of several pictures that the results should be like (or unlike, when its weight is below zero)."""
+
+    weight: float = Field(
+        1.0,
+        ge=-100,
+        le=100,
+        description="How much; below zero means away from it, zero leaves the picture out.",
+    )
+
+
+ONE_PICTURE, SEVERAL_PICTURES = "(one picture)", "(several pictures)"
+"""Names of the two forms of `image`. Pydantic puts them into the place of an error; a pointer leaves them
+out.
+"""
+
+
+def _form(value: Any) -> str:
+    return SEVERAL_PICTURES if isinstance(value, list | tuple) else ONE_PICTURE
+
+
+ImageOrImages = Annotated[
+    Annotated[ImageRef, Tag(ONE_PICTURE)]
+    | Annotated[list[WeightedImageRef], Field(min_length=1, max_length=MAX_IMAGES), Tag(SEVERAL_PICTURES)],
+    Discriminator(_form),
+]
 
 
 class QueryTagBody(Strict):
@@ -281,6 +312,13 @@ class SearchRequest(SearchOptions):
             "examples": [
                 {"image": {"id": "beach/0042.jpg"}, "tags": ["dog"], "visual_weight": 0.4, "limit": 12},
                 {
+                    "image": [
+                        {"id": "beach/0042.jpg"},
+                        {"id": "beach/0107.jpg"},
+                        {"id": "city/0003.jpg", "weight": -0.5},
+                    ]
+                },
+                {
                     "text": "a dog on a beach",
                     "tags": [{"name": "people", "weight": -0.5}],
                     "filter": {"must": [{"key": "year", "range": {"gte": 2019}}]},
@@ -290,7 +328,13 @@ class SearchRequest(SearchOptions):
         }
     )
 
-    image: ImageRef | None = Field(None, description="The picture to be like.")
+    image: ImageOrImages | None = Field(
+        None,
+        description=(
+            "The picture to be like, or a list of up to 16 with weights: like these, not like that. "
+            "Pictures of the catalogue that are named here are not among the results."
+        ),
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

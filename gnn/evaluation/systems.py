@@ -38,7 +38,7 @@ class Engine(Protocol):
         visual_weight: float,
         k: int,
         allowed: Int64Array | None = None,
-        exclude_row: int | None = None,
+        exclude: Sequence[int] = (),
     ) -> Hits:
         """The k best indexed images."""
 

@@ -206,7 +206,7 @@ def test_a_filtered_search_ranks_the_allowed_images_as_the_whole_search_does(
 ) -> None:
     vectors = engine.embed(Query(images=features(engine, 3), tags=tagged("red")))
     rows = np.array(sorted(allowed), dtype=np.int64)
-    hits = engine.search(vectors, visual_weight, k, rows, excluded)
+    hits = engine.search(vectors, visual_weight, k, rows, [] if excluded is None else [excluded])
     whole = engine.search(vectors, visual_weight, engine.num_images)
     score = dict(zip(whole.rows.tolist(), whole.score.tolist(), strict=True))
     wanted = sorted((score[row] for row in allowed - {excluded}), reverse=True)[:k]
@@ -215,7 +215,7 @@ def test_a_filtered_search_ranks_the_allowed_images_as_the_whole_search_does(
 
 
 def test_asking_for_more_than_there_is_gives_all_there_is(engine: QueryEngine) -> None:
-    hits = engine.search(engine.embed(Query(indexed_row=0)), 0.5, 10_000, exclude_row=0)
+    hits = engine.search(engine.embed(Query(indexed_row=0)), 0.5, 10_000, exclude=[0])
     assert sorted(hits.rows.tolist()) == list(range(1, engine.num_images))
 
 

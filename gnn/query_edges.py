@@ -1,0 +1,41 @@
+"""What the nodes of a query are worth and what they are joined to, summed up over the query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gnn.query_types import AttachedEdges
+from gnn.resolve import Resolved
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+
+
+def shares(asked: Resolved) -> Float32Array:
+    """[nodes]: the nodes' shares of the query, whose sizes add up to one."""
+    weights = np.array([node.weight for node in asked.nodes], dtype=np.float32)
+    weights /= np.abs(weights).sum()
+    return weights
+
+
+def told_weight(asked: Resolved) -> float:
+    """The weight of the tags that the nodes to be like are attached to, in the mean over these nodes."""
+    liked = [node for node in asked.nodes if node.weight > 0]
+    total = sum(node.weight * sum(edge.weight for edge in node.tags) for node in liked)
+    return total / sum(node.weight for node in liked)
+
+
+def listed_edges(asked: Resolved, places: Sequence[int] | Int64Array, similar: Csr) -> AttachedEdges:
+    """Each node's edges by its share of the query: those of pictures to be unlike have negative weights."""
+    images: dict[int, float] = {}
+    tags: dict[tuple[int, str], float] = {}
+    for place, node, share in zip(places, asked.nodes, shares(asked).tolist(), strict=True):
+        for row, weight in zip(*similar.row(int(place)), strict=True):
+            images[int(row)] = images.get(int(row), 0.0) + share * float(weight)
+        for edge in node.tags:
+            key = (edge.tag, edge.asked_as)
+            tags[key] = tags.get(key, 0.0) + share * edge.weight
+    wanted = [(tag, weight, asked_as) for (tag, asked_as), weight in tags.items()]
+    refused = [(edge.tag, -edge.weight, edge.asked_as) for edge in asked.unwanted]
+    return AttachedEdges(tuple(images.items()), tuple(wanted + refused))
