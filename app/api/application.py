@@ -92,9 +92,16 @@ def app_from_environment() -> FastAPI:
 
 
 def _serve_page(app: FastAPI) -> None:
+    def page(name: str) -> Response:
+        return FileResponse(WEB / name, headers={"Cache-Control": "no-cache"})
+
     @app.get("/", include_in_schema=False)
-    async def page(_: Request) -> Response:
-        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+    async def search_page(_: Request) -> Response:
+        return page("index.html")
+
+    @app.get("/jobs", include_in_schema=False)
+    async def jobs_page(_: Request) -> Response:
+        return page("jobs.html")
 
     app.mount("/static", PageFiles(directory=WEB), name="static")
 

@@ -20,6 +20,9 @@ from app.request_errors import BodyTooLarge
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
+PAGES = frozenset({"/", "/jobs"})
+"""What is opened in a browser; everything else is data."""
+
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -61,7 +64,7 @@ class Around:
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         status = 0
         path = scope["path"]
-        security = _PAGE_HEADERS if path == "/" or path.startswith("/static/") else _DATA_HEADERS
+        security = _PAGE_HEADERS if path in PAGES or path.startswith("/static/") else _DATA_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status

@@ -67,17 +67,20 @@ def test_a_request_keeps_a_sound_id_and_gets_one_otherwise(client: TestClient) -
     assert re.fullmatch(r"[0-9a-f]{24}", made)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/index", "/nowhere", "/static/main.js"])
+@pytest.mark.parametrize("path", ["/", "/jobs", "/v1/index", "/nowhere", "/static/main.js"])
 def test_every_answer_carries_the_security_headers(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
-    policy = PAGE_POLICY if path in ("/", "/static/main.js") else DATA_POLICY
+    policy = PAGE_POLICY if path in ("/", "/jobs", "/static/main.js") else DATA_POLICY
     assert headers["content-security-policy"] == policy and "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy and headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in headers and "server" not in headers
 
 
-def test_the_page_and_its_parts_are_served_and_nothing_around_them(client: TestClient) -> None:
-    page = client.get("/")
+@pytest.mark.parametrize("address", ["/", "/jobs"])
+def test_the_pages_and_their_parts_are_served_and_nothing_around_them(
+    client: TestClient, address: str
+) -> None:
+    page = client.get(address)
     assert page.headers["content-type"].startswith("text/html")
     for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert client.get(path).status_code == 200, path

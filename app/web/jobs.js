@@ -1,0 +1,130 @@
+/** The page of jobs: what runs, what ran, and the buttons that start more. */
+import { listenForNetwork, showAbout } from "./about.js";
+import { describeIndex, Problem } from "./api.js";
+import { byId } from "./dom.js";
+import { cancelJob, followJob, hasEnded, listJobs, newKey, resumeJob, startJob } from "./job_calls.js";
+import { JobCard, stateOf, titleOf } from "./job_card.js";
+import { listenForForgetting } from "./key.js";
+import { ProblemPanel } from "./problem.js";
+
+/** Jobs that others start (the schedule, another user) show up after so long at the latest. */
+const LOOK_EVERY_MS = 15_000;
+const NOT_HERE = 404;
+
+const problems = new ProblemPanel(byId("problem"));
+const cards = new Map();
+const known = new Map();
+const followed = new Set();
+let older = null;
+
+listenForForgetting();
+listenForNetwork();
+byId("reindex").addEventListener("click", () => order((key) => startJob({ kind: "reindex" }, key)));
+byId("train").addEventListener("click", () => order((key) => startJob({ kind: "train" }, key)));
+byId("more").addEventListener("click", () => void attempt(showOlder));
+setInterval(() => {
+  if (!document.hidden && byId("problem").hidden) void attempt(look);
+}, LOOK_EVERY_MS);
+void attempt(look);
+void about();
+
+/** The newest jobs. Whatever runs is followed. */
+async function look() {
+  const { jobs, next_cursor: cursor } = await listJobs();
+  if (known.size === 0 || jobs.length === 0) older = cursor;
+  for (const job of [...jobs].reverse()) take(job, true);
+  byId("jobs").setAttribute("aria-busy", "false");
+  byId("none").hidden = cards.size > 0;
+  byId("more").hidden = older === null;
+  may(true);
+}
+
+async function showOlder() {
+  const { jobs, next_cursor: cursor } = await listJobs(older);
+  for (const job of jobs) take(job, false);
+  older = cursor;
+  byId("more").hidden = older === null;
+}
+
+/** Shows a job, new ones on top or at the end, and follows it while it runs. */
+function take(job, onTop) {
+  const before = known.get(job.id);
+  known.set(job.id, job);
+  if (!cards.has(job.id)) {
+    const card = new JobCard({
+      cancel: ({ id }) => void attempt(async () => take(await cancelJob(id), true)),
+      resume: ({ id }) => order((key) => resumeJob(id, key)),
+    });
+    cards.set(job.id, card);
+    byId("jobs")[onTop ? "prepend" : "append"](card.node);
+    byId("none").hidden = true;
+  }
+  cards.get(job.id).show(job);
+  // One runs at a time: while it does, another would be refused.
+  const running = [...known.values()].some((other) => !hasEnded(other));
+  for (const name of ["reindex", "train"]) byId(name).disabled = running;
+  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => (a.created < b.created ? 1 : -1))[0];
+  byId("hint").textContent = newest?.kind === "train" ? "The newest model is not served yet: reindex." : "";
+  if (before && before.state !== job.state) {
+    byId("spoken").textContent = `${titleOf(job)}: ${stateOf(job)}`;
+    if (job.state === "succeeded") void about();
+  }
+  if (!hasEnded(job) && !followed.has(job.id)) void follow(job.id);
+}
+
+async function follow(id) {
+  followed.add(id);
+  try {
+    await followJob(id, (job) => take(job, true));
+  } catch (error) {
+    problems.show(error, () => void attempt(look));
+  } finally {
+    followed.delete(id);
+  }
+}
+
+/** Starts something, once however often the same click is tried. */
+function order(start) {
+  const key = newKey();
+  void attempt(async () => {
+    take(await start(key), true);
+    byId("none").hidden = true;
+  });
+}
+
+/** Runs `task`; what goes wrong is shown, with the way to try the same again. */
+async function attempt(task) {
+  try {
+    await task();
+    problems.hide();
+  } catch (error) {
+    if (task === look) may(false);
+    byId("jobs").setAttribute("aria-busy", "false");
+    problems.show(task === look && error.status === NOT_HERE ? withoutJobs() : error, () => void attempt(task));
+    if (error.status === 409) void look().catch(() => {}); // what runs instead is shown below the problem
+  }
+}
+
+/** Whether anything can be started at all. */
+function may(yes) {
+  if (!yes) for (const name of ["reindex", "train"]) byId(name).disabled = true;
+  else if (![...known.values()].some((job) => !hasEnded(job))) for (const name of ["reindex", "train"]) byId(name).disabled = false;
+}
+
+function withoutJobs() {
+  return new Problem({
+    title: "This server runs no jobs",
+    detail: "Use the command line instead: imsage reindex --data DIR, imsage train --data DIR.",
+    status: NOT_HERE,
+  });
+}
+
+async function about() {
+  try {
+    const index = await describeIndex();
+    showAbout(index);
+    byId("serving").textContent = index.index_version ? `Serving index ${index.index_version}.` : "";
+  } catch {
+    byId("serving").textContent = ""; // the list of jobs tells what is wrong
+  }
+}

@@ -1,0 +1,173 @@
+"""The page of jobs: how it shows what a server may answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.hostile import HOSTILE_ID, HOSTILE_MARKUP, HOSTILE_TAG
+from tests.browser.visit import Visit
+
+pytestmark = pytest.mark.browser
+
+
+def job(state: str = "processing", **changes: Any) -> dict[str, Any]:
+    """A job as the API tells it."""
+    progress = {
+        "phase": "embed",
+        "done": 41_000,
+        "total": 100_000,
+        "skipped": 2,
+        "failed": 0,
+        "seconds_left": 132.0,
+    }
+    return {
+        "id": "000012-5f0a9c3e",
+        "kind": "reindex",
+        "state": state,
+        "parameters": {"full": False, "preset": None},
+        "progress": progress,
+        "created": "2026-01-31T09:15:02.113+00:00",
+        "started": "2026-01-31T09:15:02.870+00:00",
+        "ended": None if state == "processing" else "2026-01-31T09:17:12.870+00:00",
+        "trigger": "request",
+        "cancel_requested": False,
+        "interrupted": False,
+        "resumable": state == "failed",
+        "resumed_from": None,
+        "error": None,
+        "result": None,
+        **changes,
+    }
+
+
+def event(number: int, told: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"id: {number}\nevent: job\ndata: {json.dumps(told)}\n\n"
+
+
+def answer(page: Page, listed: list[dict[str, Any]], streams: Sequence[str] = ()) -> list[Route]:
+    """Answers the list of jobs, and each request for events with the next of `streams`: those are returned."""
+    asked: list[Route] = []
+    page.route(
+        "**/v1/jobs?*", lambda route: route.fulfill(json={"jobs": listed, "next_cursor": None}, status=200)
+    )
+
+    def follow(route: Route) -> None:
+        asked.append(route)
+        route.fulfill(body=streams[len(asked) - 1], content_type="text/event-stream")
+
+    page.route("**/v1/jobs/*/events", follow)
+    return asked
+
+
+def refuse(route: Route, status: int, detail: str) -> None:
+    """A problem."""
+    body = json.dumps({"type": "x", "title": "Refused", "status": status, "detail": detail})
+    route.fulfill(status=status, body=body, content_type="application/problem+json")
+
+
+def test_a_running_job_shows_its_phase_its_share_and_the_time_left(visit: Visit) -> None:
+    answer(visit.page, [job()])
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    bar = page.get_by_role("progressbar", name="Reindex: Embedding pictures and tags")
+    expect(bar).to_have_attribute("aria-valuenow", "41")
+    expect(page.locator(".job")).to_contain_text("41,000 of 100,000 · about 2 min 12 s left · 2 skipped")
+    expect(page.get_by_role("button", name="Reindex", exact=True)).to_be_disabled()
+    expect(page.get_by_role("button", name="Cancel Reindex")).to_be_enabled()
+
+
+def test_a_broken_stream_goes_on_after_the_last_event(visit: Visit) -> None:
+    result = {"index_version": "000013-0badcafe", "counts": {"images": 7}}
+    ended = ": still here\n\n" + event(8, job("succeeded", result=result))
+    asked = answer(visit.page, [job()], [event(7, job()), ended])
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    expect(page.locator(".job-state")).to_have_text("Done")
+    expect(page.locator(".job-words")).to_have_text("index 000013-0badcafe · 7 pictures")
+    assert [route.request.headers.get("last-event-id") for route in asked] == [None, "7"]
+    expect(page.get_by_role("status").filter(has_text="Reindex: Done")).to_have_count(1)
+    expect(page.get_by_role("button", name="Reindex", exact=True)).to_be_enabled()
+
+
+def test_an_interrupted_job_says_why_and_offers_to_go_on(visit: Visit) -> None:
+    error = {"type": "urn:imsage:problem:interrupted", "detail": "The server stopped while the job ran."}
+    answer(visit.page, [job("failed", interrupted=True, error=error)])
+    page = visit.open("/jobs")
+    expect(page.locator(".job-state")).to_have_text("Interrupted")
+    expect(page.locator(".job")).to_contain_text(error["detail"])
+    expect(page.get_by_role("button", name="Resume Reindex")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+
+
+def test_a_click_that_got_no_answer_is_tried_again_as_the_same_order(visit: Visit) -> None:
+    answer(visit.page, [], [event(1, job("succeeded"))])
+    keys: list[str] = []
+
+    def lose_the_first(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            route.abort()
+        else:
+            route.fulfill(json=job("succeeded"), status=202)
+
+    visit.page.route("**/v1/jobs", lose_the_first)
+    page = visit.open("/jobs")
+    expect(page.locator("#none")).to_be_visible()
+    page.get_by_role("button", name="Reindex", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.locator(".job")).to_have_count(1)  # tried again by itself
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
+def test_a_server_without_jobs_says_what_to_do_instead(visit: Visit) -> None:
+    visit.expected_statuses = {404}
+    visit.page.route("**/v1/jobs?*", lambda route: refuse(route, 404, "Not found"))
+    page = visit.open("/jobs")
+    expect(page.get_by_role("alert")).to_contain_text("imsage reindex")
+    expect(page.get_by_role("button", name="Reindex", exact=True)).to_be_disabled()
+
+
+def test_a_key_that_may_only_read_leads_to_another_key(visit: Visit) -> None:
+    visit.expected_statuses = {403}
+    answer(visit.page, [])
+    visit.page.route("**/v1/jobs", lambda route: refuse(route, 403, "This key may only read."))
+    page = visit.open("/jobs")
+    page.evaluate("sessionStorage.setItem('imsage.key', 'reads-only')")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("may only read")
+    page.get_by_role("button", name="Use another key").click()
+    expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
+
+
+def test_hostile_words_of_a_job_are_shown_as_text(visit: Visit) -> None:
+    told = job(
+        "failed",
+        id=HOSTILE_ID,
+        kind=HOSTILE_TAG,
+        error={"type": "x", "detail": HOSTILE_MARKUP},
+        parameters={"preset": HOSTILE_TAG},
+    )
+    answer(visit.page, [told])
+    page = visit.open("/jobs")
+    expect(page.locator(".job-words")).to_have_text(HOSTILE_MARKUP)
+    expect(page.locator(".job h3")).to_have_text(HOSTILE_TAG)
+    assert page.evaluate("window.pwned") is None
+
+
+def test_the_page_of_jobs_fits_a_phone(phone_visit: Visit) -> None:
+    answer(
+        phone_visit.page,
+        [job("succeeded", result={"index_version": "000013-" + "0badcafe" * 12}), job("failed", id="2")],
+    )
+    page = phone_visit.open("/jobs")
+    expect(page.locator(".job")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
