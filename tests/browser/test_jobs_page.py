@@ -51,7 +51,7 @@ def event(number: int, told: dict[str, Any]) -> str:
 
 
 def answer(page: Page, listed: list[dict[str, Any]], streams: Sequence[str] = ()) -> list[Route]:
-    """Answers the list of jobs, and each request for events with the next of `streams`: those are returned."""
+    """Answers the list of jobs, and each request for events with the next of `streams`."""
     asked: list[Route] = []
     page.route(
         "**/v1/jobs?*", lambda route: route.fulfill(json={"jobs": listed, "next_cursor": None}, status=200)
