@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from app.collapse import fold
 from app.cursor import MAX_DEPTH, Position
 from app.diversity import marginal_relevance
 from gnn.query import QueryEngine, QueryVectors
@@ -30,13 +31,15 @@ class Ranking:
     exclude: Sequence[int] = ()
     score_threshold: float | None = None
     diversity: float = 0.0
+    collapse: float | None = None
 
 
 @dataclass(frozen=True)
 class Page:
     """Results in order. score[i] == visual[i] + conceptual[i], also after they are written and read again.
 
-    `more` is where the next page starts, None at the end.
+    `more` is where the next page starts, None at the end. `copies`: for each result the rows folded into it;
+    empty when nothing was to be folded.
     """
 
     rows: list[int]
@@ -44,6 +47,7 @@ class Page:
     visual: list[float]
     conceptual: list[float]
     more: Position | None
+    copies: Sequence[list[int]] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class _Candidates:
     score: list[float]
     visual: list[float]
     conceptual: list[float]
+    copies: Sequence[list[int]] = ()
 
     def take(self, places: Sequence[int]) -> _Candidates:
         return _Candidates(
@@ -60,10 +65,18 @@ class _Candidates:
             [self.score[place] for place in places],
             [self.visual[place] for place in places],
             [self.conceptual[place] for place in places],
+            [self.copies[place] for place in places] if self.copies else (),
         )
 
     def page(self, limit: int, more: Position | None) -> Page:
-        return Page(self.rows[:limit], self.score[:limit], self.visual[:limit], self.conceptual[:limit], more)
+        return Page(
+            self.rows[:limit],
+            self.score[:limit],
+            self.visual[:limit],
+            self.conceptual[:limit],
+            more,
+            self.copies[:limit],
+        )
 
 
 def rank(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None = None) -> Page:
@@ -80,7 +93,7 @@ def rank(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Po
 def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
     seen = after.seen if after else 0
     limit = min(ranking.limit, MAX_DEPTH - seen)
-    found = _candidates(engine, vectors, ranking, seen + limit + 1)
+    found = _results(engine, vectors, ranking, seen + limit + 1)
     if after is not None:
         shown = set(after.near)
         below = after.score + _NOISE
@@ -102,7 +115,7 @@ def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after
     # start.
     seen = after.seen if after else 0
     pool = after.pool if after and after.pool else min(max(4 * ranking.limit, 200), 2000)
-    found = _candidates(engine, vectors, ranking, pool)
+    found = _results(engine, vectors, ranking, pool)
     until = seen + ranking.limit
     rows = np.asarray(found.rows, dtype=np.int64)
     order = marginal_relevance(
@@ -110,6 +123,26 @@ def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after
     ).tolist()
     more = Position(seen=until, pool=pool) if until < len(found.rows) else None
     return found.take(order[seen:until]).page(ranking.limit, more)
+
+
+def _results(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:
+    """The k best, near copies folded where that was asked for; fewer when there are fewer, or when MAX_DEPTH
+    is reached.
+    """
+    if ranking.collapse is None:
+        return _candidates(engine, vectors, ranking, k)
+    depth = k
+    while True:
+        # A little deeper than needed, so that most questions with few copies are searched once.
+        depth = min(2 * depth, MAX_DEPTH)
+        found = _candidates(engine, vectors, ranking, depth)
+        if not found.rows:
+            return found
+        features = np.stack([engine.image_features(row) for row in found.rows])
+        copies = fold(features, ranking.collapse, k)
+        if len(copies) >= k or len(found.rows) < depth or depth == MAX_DEPTH:
+            kept = found.take(list(copies))
+            return replace(kept, copies=[[found.rows[i] for i in places] for places in copies.values()])
 
 
 def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:

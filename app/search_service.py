@@ -189,6 +189,7 @@ class SearchService:
             exclude=[each.row for each in pictures if each.row is not None],
             score_threshold=options.score_threshold,
             diversity=options.diversity,
+            collapse=options.collapse,
         )
         if _needs_words(state, query):
             begin = time.perf_counter()
@@ -317,8 +318,8 @@ def _is_stored(query: Query) -> bool:
 
 
 def _is_small(ranking: Ranking, after: Position | None) -> bool:
-    unfiltered = ranking.allowed is None and ranking.diversity == 0
-    return unfiltered and ranking.limit + (after.seen if after else 0) <= _FEW
+    plain = ranking.allowed is None and ranking.diversity == 0 and ranking.collapse is None
+    return plain and ranking.limit + (after.seen if after else 0) <= _FEW
 
 
 def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:
@@ -346,6 +347,8 @@ def _hits(state: ServingState, page: Page, why: list[dict[str, Any]] | None) -> 
         )
     ):
         hit = {"id": ids[row], "score": score, "visual": visual, "conceptual": conceptual}
+        if page.copies:
+            hit["near_copies"] = [ids[copy] for copy in page.copies[place]]
         if why is not None:
             hit["explain"] = why[place]
         # Both are JSON objects: the end of the one and the beginning of the other become one comma.

@@ -58,6 +58,9 @@ class Hit(BaseModel):
     score: float = Field(examples=[0.75])
     visual: float = Field(examples=[0.25])
     conceptual: float = Field(examples=[0.5])
+    near_copies: list[str] | None = Field(
+        None, description="The ids that were folded into this result. Only where the question has `collapse`."
+    )
     explain: HitExplanation | None = Field(None, description="Only when the question asked for it.")
     tags: list[WeightedTag]
     attributes: dict[str, Any]

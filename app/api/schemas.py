@@ -285,6 +285,15 @@ class SearchOptions(Strict):
     diversity: float = Field(
         0.0, ge=0, le=1, description="How much results that resemble an earlier one are held back; 0 is off."
     )
+    collapse: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=(
+            "Fold near copies: a result that looks like a better one, with at least this cosine of their "
+            "features, is listed under it in near_copies. 0.95 or more is a good start."
+        ),
+    )
     explain: bool = Field(
         False, description="Also return the edges used and, for each hit, the tags that spoke for it."
     )
