@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         0.5, gt=0, le=3600, description="How often a running server looks whether there is a new snapshot."
     )
 
+    job_threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of a background job; 0 is all cores but one, which the service keeps.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important log line that is written."
     )

@@ -121,8 +121,7 @@ class SnapshotWriter:
     def __enter__(self) -> SnapshotWriter:
         with refusing_unwritable(self._data_dir.snapshots_dir):
             self._data_dir.snapshots_dir.mkdir(parents=True, exist_ok=True)
-            for left_over in self._data_dir.snapshots_dir.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(left_over)
+            remove_unfinished(self._data_dir)
             self._number = _next_number(self._data_dir)
             self._directory = self._data_dir.snapshots_dir / f"{TEMPORARY}{self._number:06d}"
             self._directory.mkdir()
@@ -197,6 +196,13 @@ class SnapshotWriter:
             shutil.rmtree(final, ignore_errors=True)
             raise
         return Snapshot(final, sealed)
+
+
+def remove_unfinished(data_dir: DataDir) -> None:
+    """Remove what writers left that were killed. To be called by the holder of the data directory's lock."""
+    with refusing_unwritable(data_dir.snapshots_dir):
+        for left_over in data_dir.snapshots_dir.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(left_over)
 
 
 def last_good(data_dir: DataDir) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from starlette.staticfiles import StaticFiles
 
 from app.api import problems
 from app.api.image_routes import image_routes
+from app.api.job_routes import job_routes
 from app.api.metrics import Metrics
 from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
 from app.api.search_routes import search_routes, tag_routes
+from app.jobs.measures import JobMeasures
+from app.jobs.runner import JobRunner
 from app.logs import configure_logs
 from app.search_service import SearchService
 from app.settings import Settings, load_settings
@@ -51,12 +55,17 @@ def create_app(settings: Settings) -> FastAPI:
 
     service = SearchService(settings, observe=metrics.observe, on_change=on_change)
 
+    runner = JobRunner(settings)
+    metrics.include(JobMeasures(runner.store))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        await asyncio.to_thread(runner.start)
         try:
             yield
         finally:
+            await asyncio.to_thread(runner.close)
             await service.close()
 
     app = DocumentedFastAPI(
@@ -70,12 +79,14 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.runner = runner
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     for router in (
         search_routes(service),
         tag_routes(service),
         image_routes(service),
+        job_routes(runner),
         operation_routes(service, metrics),
     ):
         # Their routes, not the routers: an included router matches every request twice.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 STAGES = ("decode", "encode", "attach", "search", "total")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -49,6 +50,12 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self._served = ""
+        self._shared: list[Collector] = []
+
+    def include(self, collector: Collector) -> None:
+        """Also tell what `collector` does, which says the same in every worker."""
+        self._registry.register(collector)
+        self._shared.append(collector)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode="mostrecent")
@@ -85,4 +92,6 @@ class Metrics:
         registry = CollectorRegistry()
         # It registers itself, and its constructor has no type annotations.
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        for collector in self._shared:
+            registry.register(collector)
         return generate_latest(registry)

@@ -9,11 +9,19 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, NoDefault, models_json_schema
 from pydantic_core import core_schema
 
+from app.api.job_schemas import REQUESTS
 from app.api.openapi_examples import add_examples
 from app.api.problems import Problem
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
 
-_MODELS: tuple[type[BaseModel], ...] = (SearchRequest, SearchOptions, BatchRequest, PredictRequest, Problem)
+_MODELS: tuple[type[BaseModel], ...] = (
+    SearchRequest,
+    SearchOptions,
+    BatchRequest,
+    PredictRequest,
+    *REQUESTS.values(),
+    Problem,
+)
 
 
 class _WithoutNull(GenerateJsonSchema):

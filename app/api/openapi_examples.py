@@ -19,7 +19,8 @@ def add_examples(description: dict[str, Any]) -> None:
     """Complete the examples of a whole OpenAPI description, in place."""
     schemas = description.get("components", {}).get("schemas", {})
     for schema in schemas.values():
-        _restore_nulls(schema)
+        for example in schema.get("examples", []):
+            _restore_nulls(example, schema, schemas)
     for path, calls in description["paths"].items():
         for call in calls.values():
             for media in call.get("requestBody", {}).get("content", {}).values():
@@ -31,13 +32,19 @@ def add_examples(description: dict[str, Any]) -> None:
                         media["example"] = _problem_of(media["example"], path, call)
 
 
-def _restore_nulls(schema: dict[str, Any]) -> None:
+def _restore_nulls(example: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
     """FastAPI leaves nulls out of what it writes; a required field that is null belongs to its example."""
-    for example in schema.get("examples", []):
+    schema = schemas.get(schema.get("$ref", "").removeprefix(_REFERENCE), schema)
+    if isinstance(example, list):
+        for item in example:
+            _restore_nulls(item, schema.get("items", {}), schemas)
+    elif isinstance(example, dict):
+        properties = schema.get("properties", {})
         for name in schema.get("required", []):
-            kinds = schema["properties"][name].get("anyOf", [])
-            if {"type": "null"} in kinds and isinstance(example, dict):
+            if {"type": "null"} in properties[name].get("anyOf", []):
                 example.setdefault(name, None)
+        for name, value in example.items():
+            _restore_nulls(value, properties.get(name, {}), schemas)
 
 
 def _example_beside(media: dict[str, Any], schemas: dict[str, Any]) -> None:

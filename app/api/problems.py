@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from app.api.schemas import ONE_PICTURE, SEVERAL_PICTURES
 from app.request_errors import QueryOfBatch, RequestError
@@ -129,7 +130,21 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(known.status_code, str(known.detail))
     code = phrase.lower().replace(" ", "-").replace("'", "")
-    return problem(request, code, known.status_code, detail, headers=known.headers)
+    headers = dict(known.headers or {})
+    if known.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+    return problem(request, code, known.status_code, detail, headers=headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What is possible at the path: the router itself names only the methods of the first route there."""
+    app: FastAPI = request.app
+    return {
+        method
+        for route in app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -150,6 +165,7 @@ _DESCRIPTIONS = {
     422: "The request is not valid; errors names each wrong part",
     500: "A fault of the service or of its files",
     503: "There is nothing to serve yet, or a part that this call needs is missing",
+    507: "The data directory cannot be written: the disk is full or it is read-only",
 }
 _CODES = {
     400: "bad-request",
@@ -162,6 +178,7 @@ _CODES = {
     422: "invalid-request",
     500: "corrupt-file",
     503: "nothing-to-serve",
+    507: "unwritable",
 }
 
 

@@ -30,6 +30,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class WithoutNulls(Strict):
+    """A body whose optional fields are left out when they are not wanted."""
+
+    @model_validator(mode="after")
+    def _no_nulls(self) -> Self:
+        for name in sorted(self.model_fields_set):
+            if getattr(self, name) is None:
+                raise ValueError(f'"{name}" must not be null; leave it out')
+        return self
+
+
 def _one_key(value: Any, names: tuple[str, ...]) -> Any:
     given = [name for name in names if name in value] if isinstance(value, dict) else []
     if len(given) != 1 and isinstance(value, dict):
@@ -252,7 +263,7 @@ class Filter(Strict):
 Attach = Literal["auto", "image", "tags", "mixed"]
 
 
-class SearchOptions(Strict):
+class SearchOptions(WithoutNulls):
     """Everything of a question but its picture: the part `query` of an upload."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tags": ["dog"], "visual_weight": 0.4}]})
@@ -297,13 +308,6 @@ class SearchOptions(Strict):
     explain: bool = Field(
         False, description="Also return the edges used and, for each hit, the tags that spoke for it."
     )
-
-    @model_validator(mode="after")
-    def _no_nulls(self) -> Self:
-        for name in sorted(self.model_fields_set):
-            if getattr(self, name) is None:
-                raise ValueError(f'"{name}" must not be null; leave it out')
-        return self
 
 
 class SearchRequest(SearchOptions):

@@ -37,8 +37,8 @@ CONFIG = SchemathesisConfig.from_dict(
         },
     }
 )
-BEYOND_SCHEMAS = {"bad-input", "cursor-gone", "empty-query"}
-"""Kinds of refusal that only the picture, the snapshot or the numbers of a question decide."""
+BEYOND_SCHEMAS = {"bad-input", "cursor-gone", "empty-query", "idempotency-key-reused"}
+"""Kinds of refusal that the picture, the snapshot, the numbers of a question or an earlier request decide."""
 UNTOLD_BY_SCHEMAS = ("/cursor", "/data")
 """Ends of pointers to texts that a schema calls a string, but that must be a cursor or base64."""
 

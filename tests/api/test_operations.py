@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.api.job_schemas import ReindexRequest, TrainRequest
 from app.api.middleware import DATA_POLICY, PAGE_POLICY
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
 from graph_store.data_dir import DataDir
@@ -100,6 +101,11 @@ def test_openapi_describes_every_call_with_examples_that_are_valid(client: TestC
         "/v1/images/{id}/file",
         "/v1/images/{id}/thumbnail",
         "/v1/images/{id}/neighbors",
+        "/v1/jobs",
+        "/v1/jobs/{id}",
+        "/v1/jobs/{id}/events",
+        "/v1/jobs/{id}/cancel",
+        "/v1/jobs/{id}/resume",
         "/v1/index",
         "/livez",
         "/readyz",
@@ -108,7 +114,7 @@ def test_openapi_describes_every_call_with_examples_that_are_valid(client: TestC
     components = schema["components"]["schemas"]
     for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(schema)):
         assert name in components
-    for model in (SearchRequest, SearchOptions, PredictRequest, BatchRequest):
+    for model in (SearchRequest, SearchOptions, PredictRequest, BatchRequest, ReindexRequest, TrainRequest):
         examples = components[model.__name__]["examples"]
         assert examples
         for example in examples:
