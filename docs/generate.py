@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that the code already knows: settings and commands.
+"""Writes the parts of the documentation that the code already knows: settings, commands and metrics.
 
     python -m docs.generate
 
@@ -9,16 +9,21 @@ when a part is not what this would write.
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import typer
+from fastapi.testclient import TestClient
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from app.api.application import create_app
 from app.cli import application
 from app.settings import ENV_PREFIX, Settings
 
 DOCS = Path(__file__).parent
-GENERATED = {"configuration.md": "settings", "cli.md": "commands"}
+GENERATED = {"configuration.md": "settings", "cli.md": "commands", "operations.md": "metrics"}
 
 
 def settings_table() -> str:
@@ -58,6 +63,24 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def exposed_metrics() -> list[Metric]:
+    """The families of metrics that a service exposes at /metrics, also before there is anything to serve."""
+    with tempfile.TemporaryDirectory() as empty:
+        client = TestClient(create_app(Settings(data=Path(empty))))
+        families = list(text_string_to_metric_families(client.get("/metrics").text))
+    # prometheus_client adds the moment at which each counter began, which belongs to the counter.
+    return [family for family in families if not family.name.endswith("_created")]
+
+
+def metrics_table() -> str:
+    """One row for each metric: its name as it is queried, its type and what it says."""
+    lines = ["| metric | type | what |", "|---|---|---|"]
+    for family in sorted(exposed_metrics(), key=lambda family: family.name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        lines.append(f"| `{name}` | {family.type} | {_cell(family.documentation)} |")
+    return "\n".join(lines)
+
+
 def between_markers(text: str, part: str) -> re.Match[str]:
     """The place of a generated part in a file's text. Raises ValueError when its markers are missing."""
     match = re.search(rf"(?s)<!-- {part} -->\n(.*?)\n<!-- /{part} -->", text)
@@ -68,7 +91,7 @@ def between_markers(text: str, part: str) -> re.Match[str]:
 
 def generated(part: str) -> str:
     """What belongs between the markers of `part`."""
-    return {"settings": settings_table, "commands": commands_text}[part]()
+    return {"settings": settings_table, "commands": commands_text, "metrics": metrics_table}[part]()
 
 
 def main() -> None:

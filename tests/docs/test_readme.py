@@ -12,7 +12,15 @@ import typer
 from app.cli import application, run
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/cli.md", "docs/deployment.md", "docs/files.md", "CONTRIBUTING.md"]
+PAGES = [
+    "README.md",
+    "docs/cli.md",
+    "docs/deployment.md",
+    "docs/files.md",
+    "docs/operations.md",
+    "docs/tutorial.md",
+    "CONTRIBUTING.md",
+]
 COMMAND = re.compile(r"^imsage (?!\S+ +[A-Z]+$)(.*?)(?:  +.*|\s+#.*)?$", re.MULTILINE)
 
 
