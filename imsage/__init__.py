@@ -30,7 +30,7 @@ from imsage.answers import (
 from imsage.async_client import AsyncClient
 from imsage.client import Client
 from imsage.errors import ImsageError, Wrong
-from imsage.questions import Condition, Filter, Picture, Question, Range, Url
+from imsage.questions import Condition, Filter, Picture, Pictures, Question, Range, Url
 
 __all__ = [
     "Answer",
@@ -48,6 +48,7 @@ __all__ = [
     "Index",
     "Neighbors",
     "Picture",
+    "Pictures",
     "PredictedTag",
     "Prediction",
     "Question",

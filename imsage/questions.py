@@ -23,6 +23,9 @@ class Url:
 Picture: TypeAlias = str | bytes | PathLike[str] | Url
 """A picture: the id of one in the catalogue (str), a file of yours (Path), its bytes, or a Url."""
 
+Pictures: TypeAlias = Picture | Sequence[Picture | tuple[Picture, float]]
+"""A picture, or several with weights where they are given: like these two, not like that one."""
+
 Tags: TypeAlias = Sequence[str | tuple[str, float]] | Mapping[str, float]
 """Tags, with weights where they are given: ["dog", ("people", -0.5)] or {"dog": 1, "people": -0.5}."""
 
@@ -72,17 +75,27 @@ class Options(TypedDict, total=False):
 class Question(Options, total=False):
     """A question: like this picture, about these things, this much of each."""
 
-    image: Picture
+    image: Pictures
 
 
 def question_json(question: Mapping[str, Any]) -> dict[str, Any]:
     """A question (or its options) as the server reads it. Reads the file of a picture."""
     body = dict(question)
     if "image" in body:
-        body["image"] = picture_json(body["image"])
+        body["image"] = pictures_json(body["image"])
     if "tags" in body:
         body["tags"] = tags_json(body["tags"])
     return body
+
+
+def pictures_json(pictures: Pictures) -> dict[str, Any] | list[dict[str, Any]]:
+    """One picture or several as the server reads them. Raises OSError."""
+    if isinstance(pictures, str | bytes | PathLike | Url):
+        return picture_json(pictures)
+    return [
+        {**picture_json(one[0]), "weight": one[1]} if isinstance(one, tuple) else picture_json(one)
+        for one in pictures
+    ]
 
 
 def picture_json(picture: Picture) -> dict[str, str]:

@@ -38,6 +38,15 @@ def test_a_file_its_bytes_and_an_upload_are_one_question(client: Client, picture
     assert by_path.hits == by_bytes.hits == uploaded.hits
 
 
+def test_several_pictures_are_asked_at_once(client: Client, picture: Path) -> None:
+    alone = client.search(image=INDEXED.id, limit=5)
+    same = client.search(image=[INDEXED.id], limit=5)
+    away = client.search(image=[INDEXED.id, (picture, -0.5)], limit=5)
+
+    assert [hit.id for hit in same.hits] == [hit.id for hit in alone.hits]
+    assert [hit.score for hit in away.hits] != [hit.score for hit in alone.hits]
+
+
 def test_an_address_is_sent_as_one(client: Client) -> None:
     with pytest.raises(ImsageError) as refused:
         client.search(image=Url("https://example.org/cat.jpg"))
