@@ -39,8 +39,8 @@ CONFIG = SchemathesisConfig.from_dict(
 )
 BEYOND_SCHEMAS = {"bad-input", "cursor-gone", "empty-query", "idempotency-key-reused"}
 """Kinds of refusal that the picture, the snapshot, the numbers of a question or an earlier request decide."""
-UNTOLD_BY_SCHEMAS = ("/cursor", "/data")
-"""Ends of pointers to texts that a schema calls a string, but that must be a cursor or base64."""
+UNTOLD_BY_SCHEMAS = ("/cursor", "/data", "#form/image")
+"""Ends of pointers to what a schema calls a string, but must be a cursor, base64 or a picture."""
 
 
 def description_of_the_drawn_catalogue() -> dict[str, Any]:
