@@ -71,15 +71,15 @@ def draw_sheet(rows: Sequence[SheetRow], stops: Sequence[float]) -> Image.Image:
 
 
 def _draw_header(pen: ImageDraw.ImageDraw, lefts: Sequence[int], stops: Sequence[float]) -> None:
-    pen.text((_MARGIN, 16), "query", font=_font(20), fill=_INK)
+    pen.text((_MARGIN, 16), "query", font=font(20), fill=_INK)
     pen.rectangle((_MARGIN, 48, _MARGIN + 10, 58), fill=VISUAL_COLOUR)
-    pen.text((_MARGIN + 14, 45), "visual", font=_font(13), fill=_PALE_INK)
+    pen.text((_MARGIN + 14, 45), "visual", font=font(13), fill=_PALE_INK)
     pen.rectangle((_MARGIN + 66, 48, _MARGIN + 76, 58), fill=CONCEPTUAL_COLOUR)
-    pen.text((_MARGIN + 80, 45), "conceptual", font=_font(13), fill=_PALE_INK)
+    pen.text((_MARGIN + 80, 45), "conceptual", font=font(13), fill=_PALE_INK)
     meanings = {0.0: "what it is about", 1.0: "what it looks like"}
     for left, stop in zip(lefts, stops, strict=True):
-        pen.text((left, 16), f"visual weight {stop:g}", font=_font(20), fill=_INK)
-        pen.text((left, 45), meanings.get(stop, ""), font=_font(13), fill=_PALE_INK)
+        pen.text((left, 16), f"visual weight {stop:g}", font=font(20), fill=_INK)
+        pen.text((left, 45), meanings.get(stop, ""), font=font(13), fill=_PALE_INK)
 
 
 def _draw_query(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
@@ -88,8 +88,8 @@ def _draw_query(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: SheetRow, top
     if row.picture is not None:
         _paste(sheet, row.picture, _MARGIN, top, side)
         below = top + side + 8
-    for line in _wrapped(row.label, _font(15), side, lines=5):
-        pen.text((_MARGIN, below), line, font=_font(15), fill=_INK)
+    for line in _wrapped(row.label, font(15), side, lines=5):
+        pen.text((_MARGIN, below), line, font=font(15), fill=_INK)
         below += 21
 
 
@@ -97,20 +97,20 @@ def _draw_cell(
     sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: Sequence[SheetResult], left: int, top: int
 ) -> None:
     if not cell:
-        pen.text((left, top), "no result", font=_font(15), fill=_PALE_INK)
+        pen.text((left, top), "no result", font=font(15), fill=_PALE_INK)
     best = max((abs(result.score) for result in cell), default=0.0) or 1.0
     for index, result in enumerate(cell[:RESULTS_SHOWN]):
         x = left + (index % _ACROSS) * (_TILE + _GAP)
         y = top + (index // _ACROSS) * (_TILE + _CAPTION)
         if result.picture is None:
             pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), outline=_LINE)
-            pen.text((x + 8, y + 8), "no picture", font=_font(13), fill=_PALE_INK)
+            pen.text((x + 8, y + 8), "no picture", font=font(13), fill=_PALE_INK)
         else:
             _paste(sheet, result.picture, x, y, _TILE)
         _draw_bar(pen, result, best, x, y + _TILE + 4)
         caption = f"{result.score:.2f}  {', '.join(result.tags)}"
-        for line_number, line in enumerate(_wrapped(caption, _font(12), _TILE, lines=2)):
-            pen.text((x, y + _TILE + 14 + line_number * 15), line, font=_font(12), fill=_INK)
+        for line_number, line in enumerate(_wrapped(caption, font(12), _TILE, lines=2)):
+            pen.text((x, y + _TILE + 14 + line_number * 15), line, font=font(12), fill=_INK)
 
 
 def _draw_bar(pen: ImageDraw.ImageDraw, result: SheetResult, best: float, x: int, y: int) -> None:
@@ -137,7 +137,7 @@ def _paste(sheet: Image.Image, picture: Image.Image, x: int, y: int, side: int) 
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans out of matplotlib's package: the same on every machine, and it has far more letters than
     Pillow's own font."""
     return ImageFont.truetype(str(files("matplotlib") / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)

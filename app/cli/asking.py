@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as json_format
 import math
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from rich.table import Table
 from app.cli.options import Data, Device, Seed, data_dir
 from app.cli.telling import stdout_console
 from app.progress import terminal_progress
+from app.terminal_images import Protocol, When, picture_text, protocol_for
 
 if TYPE_CHECKING:
     from app.lookup import Asked, Found, Lookup, Question
@@ -98,6 +101,13 @@ def search(
     stops: Annotated[
         str, typer.Option("--stops", metavar="V,V,…", help="The stops that the sheet shows.")
     ] = DEFAULT_STOPS,
+    images: Annotated[
+        When,
+        typer.Option(
+            "--images",
+            help="auto, always or never: pictures in the terminal (kitty, Ghostty, iTerm2, WezTerm).",
+        ),
+    ] = When.auto,
     device: Device = "auto",
 ) -> None:
     """Search by picture, tags and words, and print the results with both parts of their score."""
@@ -116,8 +126,11 @@ def search(
         device=device,
     )
     asked = [(question, lookup.ask(question)) for question in questions]
+    protocol = protocol_for(images, os.environ, sys.stdout.isatty())
     for question, vectors in asked:
         found = lookup.find(vectors, weight, k)
+        if protocol is not None and found:
+            _show(lookup, found, protocol)
         stdout_console().print(_table(question, vectors, found, weight))
     if sheet is not None:
         _draw(sheet, lookup, asked, slider_stops)
@@ -180,6 +193,13 @@ def _table(question: Question, asked: Asked, found: list[Found], weight: float) 
         numbers = (f"{hit.score:.4f}", f"{hit.visual:.4f}", f"{hit.conceptual:.4f}")
         table.add_row(str(place), hit.id, *numbers, ", ".join(hit.tags))
     return table
+
+
+def _show(lookup: Lookup, found: list[Found], protocol: Protocol) -> None:
+    from app.strip import draw_strip
+
+    strip = draw_strip([lookup.thumbnail(hit.id) for hit in found], stdout_console().width)
+    typer.echo(picture_text(strip.png, protocol, strip.columns, strip.rows), nl=False)
 
 
 def _draw(
