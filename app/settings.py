@@ -52,6 +52,14 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="Where encoders run: auto, cpu or cuda.")
 
+    require_keys: bool = Field(
+        False,
+        description=(
+            "Whether calls under /v1 and /metrics need an API key also while there is none. "
+            "As soon as `imsage keys create` has made one, they do."
+        ),
+    )
+
     max_body_bytes: int = Field(
         48 * 2**20, ge=1024, description="Largest request body in bytes; a larger one is refused with 413."
     )

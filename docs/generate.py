@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,16 @@ def settings_table() -> str:
 def commands_text() -> str:
     """One section for each command: how it is called, what it does, its options."""
     group: Any = typer.main.get_command(application())
-    return "\n\n".join(_command_text(name, command) for name, command in group.commands.items())
+    return "\n\n".join(_command_text(name, command) for name, command in _commands(group))
+
+
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, command) of every command, those of groups as `group command`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
 
 
 def _command_text(name: str, command: Any) -> str:

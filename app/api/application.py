@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.api import problems
+from app.api.access import Access
 from app.api.image_routes import image_routes
 from app.api.job_routes import job_routes
 from app.api.metrics import Metrics
@@ -23,6 +24,8 @@ from app.api.operation_routes import operation_routes
 from app.api.search_routes import search_routes, tag_routes
 from app.jobs.measures import JobMeasures
 from app.jobs.runner import JobRunner
+from app.key_ring import KeyRing
+from app.keys import keys_path
 from app.logs import configure_logs
 from app.search_service import SearchService
 from app.settings import Settings, load_settings
@@ -80,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.runner = runner
+    # The last that is added is the outermost.
+    app.add_middleware(Access, ring=KeyRing(keys_path(settings.data_dir), required=settings.require_keys))
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     for router in (

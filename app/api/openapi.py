@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, NoDefault,
 from pydantic_core import core_schema
 
 from app.api.job_schemas import REQUESTS
+from app.api.openapi_access import add_access
 from app.api.openapi_examples import add_examples
 from app.api.problems import Problem
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
@@ -48,6 +49,7 @@ class DocumentedFastAPI(FastAPI):
                 schema_generator=_WithoutNull,
             )
             schema.setdefault("components", {}).setdefault("schemas", {}).update(described["$defs"])
+            add_access(schema)
             add_examples(schema)
             self.openapi_schema = schema
         return self.openapi_schema

@@ -156,19 +156,25 @@ def install(app: FastAPI) -> None:
 
 _DESCRIPTIONS = {
     400: "The request could not be read",
-    403: "A setting of this server leaves that off",
+    401: "An API key is needed, and there is none or it is not known",
+    403: "A setting of this server leaves that off, or the API key may not do it",
     404: "Nothing has that name",
     409: "The encoder at hand is not the one that made the snapshot's features",
     410: "The snapshot that the cursor is pinned to is gone",
     413: "The body is larger than the setting max_body_bytes",
     415: "The body is not JSON",
     422: "The request is not valid; errors names each wrong part",
+    429: "This client asks too often; Retry-After says when to come again",
     500: "A fault of the service or of its files",
-    503: "There is nothing to serve yet, or a part that this call needs is missing",
+    503: (
+        "There is nothing to serve yet, a part that this call needs is missing, or the service is too busy; "
+        "Retry-After says when to come again"
+    ),
     507: "The data directory cannot be written: the disk is full or it is read-only",
 }
 _CODES = {
     400: "bad-request",
+    401: "unauthorized",
     403: "setting-off",
     404: "not-found",
     409: "encoder-mismatch",
@@ -176,6 +182,7 @@ _CODES = {
     413: "body-too-large",
     415: "unsupported-media-type",
     422: "invalid-request",
+    429: "too-many-requests",
     500: "corrupt-file",
     503: "nothing-to-serve",
     507: "unwritable",

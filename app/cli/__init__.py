@@ -15,6 +15,7 @@ import typer
 
 from app.cli import asking, building, keeping, serving
 from app.cli.errors import exit_code_of
+from app.cli.keys import keys_commands
 
 
 def application() -> typer.Typer:
@@ -36,6 +37,7 @@ def application() -> typer.Typer:
     commands.command()(asking.evaluate)
     commands.command()(asking.search)
     commands.command()(serving.serve)
+    commands.add_typer(keys_commands(), name="keys")
     commands.command()(keeping.info)
     commands.command()(keeping.verify)
     commands.command("export")(keeping.export)

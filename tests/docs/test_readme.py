@@ -39,7 +39,10 @@ def test_every_command_line_shown_has_options_that_exist() -> None:
     shown = commands()
     assert len(shown) > 8
     for name, *words in shown:
-        options = {flag for parameter in known[name].params for flag in parameter.opts}
+        command = known[name]
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        options = {flag for parameter in command.params for flag in parameter.opts}
         assert not {word for word in words if re.match(r"--?[a-z]", word)} - options, (name, words)
 
 

@@ -1,0 +1,81 @@
+"""Who may do what: API keys, by method and path, so that a call that is added is covered as well."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.refusal import refuse
+from app.key_ring import KeyRing
+from app.keys import Scope as KeyScope
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_BEARER = b"bearer "
+
+
+def needed_scope(method: str, path: str) -> KeyScope | None:
+    """What a call needs; None for the page, its files, the probes and the API's description.
+
+    Under /v1, what only looks needs `read`: GET, and the questions that are asked by POST. All else needs
+    `write`.
+    """
+    if path == "/metrics":
+        return "read"
+    if not path.startswith("/v1/"):
+        return None
+    if method in _READING or is_question(path):
+        return "read"
+    return "write"
+
+
+def is_question(path: str) -> bool:
+    """Whether a call by POST is a search or a prediction, which changes nothing."""
+    return path == "/v1/search" or path.startswith("/v1/search/") or path == "/v1/tags/predict"
+
+
+class Access:
+    """Lets through what needs no key, or comes with one of the needed scope. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp, ring: KeyRing) -> None:
+        self._app = app
+        self._ring = ring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or not self._ring.closed:
+            await self._app(scope, receive, send)
+            return
+        needed = needed_scope(scope["method"], scope["path"])
+        if needed is None:
+            await self._app(scope, receive, send)
+            return
+        presented = _bearer_token(scope)
+        if presented is None:
+            detail = "This call needs an API key: send the header Authorization: Bearer KEY."
+            await refuse(scope, send, 401, "unauthorized", detail, [_challenge("")])
+            return
+        key = self._ring.find(presented)
+        if key is None:
+            detail = "This API key is not known: it may have been revoked."
+            await refuse(scope, send, 401, "unauthorized", detail, [_challenge(', error="invalid_token"')])
+            return
+        if not key.allows(needed):
+            detail = f"The API key {key.name!r} may not {needed}: this call needs the scope {needed!r}."
+            challenge = _challenge(f', error="insufficient_scope", scope="{needed}"')
+            await refuse(scope, send, 403, "insufficient-scope", detail, [challenge])
+            return
+        scope["imsage.key"] = key.name
+        structlog.contextvars.bind_contextvars(key=key.name)
+        await self._app(scope, receive, send)
+
+
+def _bearer_token(scope: Scope) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            given: bytes = value
+            return given[len(_BEARER) :].strip() if given[: len(_BEARER)].lower() == _BEARER else None
+    return None
+
+
+def _challenge(more: str) -> tuple[bytes, bytes]:
+    return b"www-authenticate", f'Bearer realm="imsage"{more}'.encode()

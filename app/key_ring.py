@@ -1,0 +1,57 @@
+"""The keys that a running service knows: as they are in the file, also when that changes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import structlog
+
+from app.keys import ApiKey, matching, read_keys
+from graph_store.errors import CorruptFile
+
+_LOOK_EVERY_SECONDS = 0.5
+
+
+class KeyRing:
+    """Keys of one file. A key that is made or revoked counts half a second later, without a restart."""
+
+    def __init__(self, path: Path, *, required: bool) -> None:
+        """Raises CorruptFile: a service does not start open because its keys cannot be read."""
+        self._path = path
+        self._required = required
+        self._seen = self._signature()
+        self._keys = read_keys(path)
+        self._looked = time.monotonic()
+
+    @property
+    def closed(self) -> bool:
+        """Whether a key is needed: when there is one, or the setting require_keys says so."""
+        now = time.monotonic()
+        if now - self._looked > _LOOK_EVERY_SECONDS:
+            self._looked = now
+            self.look()
+        return self._required or bool(self._keys)
+
+    def find(self, presented: bytes) -> ApiKey | None:
+        """The key that was presented, None when it is not known."""
+        return matching(self._keys, presented)
+
+    def look(self) -> None:
+        """Take in the file where it has changed."""
+        signature = self._signature()
+        if signature == self._seen:
+            return
+        try:
+            self._keys = read_keys(self._path)
+            self._seen = signature
+        except CorruptFile as error:
+            # Those known before still count: neither is everybody let in, nor everybody locked out.
+            structlog.get_logger().error("keys_unreadable", reason=str(error))
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size

@@ -1,0 +1,216 @@
+"""API keys: who may do what, and that keys stay secret."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import keys
+from app.api.access import needed_scope
+from app.api.application import create_app
+from app.key_ring import KeyRing
+from app.keys import create_key, digest_of, keys_path, matching, read_keys, revoke_key
+from app.settings import Settings
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName
+from tests.api.conftest import problem, serving
+
+SEARCH = {"tags": ["red"], "limit": 1}
+
+
+@pytest.fixture
+def key(built_copy: DataDir) -> str:
+    return create_key(built_copy, "reader", "read")
+
+
+@pytest.fixture
+def guarded(built_copy: DataDir, key: str) -> Iterator[TestClient]:
+    with serving(built_copy.root) as client:
+        yield client
+
+
+def bearing(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+# -- keys as they are kept
+
+
+def test_only_the_hash_of_a_key_is_kept(built_copy: DataDir) -> None:
+    made = create_key(built_copy, "shop", "write")
+    stored = keys_path(built_copy).read_text()
+    assert made not in stored and made.removeprefix("imsage_") not in stored
+    assert digest_of(made.encode()).hex() in stored
+    assert [(key.name, key.scopes) for key in read_keys(keys_path(built_copy))] == [
+        ("shop", ("read", "write"))
+    ]
+
+
+def test_every_key_is_compared_in_constant_time(built_copy: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [create_key(built_copy, name, "read") for name in ("a", "b", "c")]
+    known = read_keys(keys_path(built_copy))
+    compared: list[bytes] = []
+    real = keys.hmac.compare_digest
+
+    def counting(one: bytes, other: bytes) -> bool:
+        compared.append(one)
+        return real(one, other)
+
+    monkeypatch.setattr(keys.hmac, "compare_digest", counting)
+    found = matching(known, made[0].encode())
+    assert found is not None and found.name == "a"
+    assert len(compared) == 3  # it does not stop at the one that fits
+
+
+def test_a_name_is_taken_once_and_plain(built_copy: DataDir) -> None:
+    create_key(built_copy, "shop", "read")
+    with pytest.raises(BadInput, match="already"):
+        create_key(built_copy, "shop", "write")
+    with pytest.raises(BadInput, match="no name"):
+        create_key(built_copy, "two words", "read")
+    with pytest.raises(UnknownName, match="admin"):
+        create_key(built_copy, "other", "admin")
+    with pytest.raises(NotFound, match="nobody"):
+        revoke_key(built_copy, "nobody")
+
+
+def test_a_key_is_revoked_also_while_a_long_job_holds_the_data_directory(built_copy: DataDir) -> None:
+    create_key(built_copy, "shop", "read")
+    with built_copy.lock("training"):
+        assert revoke_key(built_copy, "shop") == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema": 2, "keys": []}', '{"schema": 1, "keys": [{"name": "a"}]}']
+)
+def test_keys_that_cannot_be_read_do_not_open_the_service(built_copy: DataDir, text: str) -> None:
+    keys_path(built_copy).write_text(text)
+    with pytest.raises(CorruptFile, match=r"keys\.json"):
+        create_app(Settings(data=built_copy.root))
+
+
+# -- calls
+
+
+def test_without_keys_the_service_is_open(client: TestClient) -> None:
+    assert client.post("/v1/search", json=SEARCH).status_code == 200
+
+
+def test_a_read_key_may_search_predict_and_look(guarded: TestClient, key: str) -> None:
+    headers = bearing(key)
+    assert guarded.post("/v1/search", json=SEARCH, headers=headers).status_code == 200
+    assert guarded.post("/v1/search/batch", json={"queries": [SEARCH]}, headers=headers).status_code == 200
+    assert guarded.get("/v1/index", headers=headers).status_code == 200
+    assert guarded.get("/metrics", headers=headers).status_code == 200
+    assert guarded.get("/v1/index", headers={"authorization": f"bearer {key}"}).status_code == 200
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic YTpi", "Bearer", "Bearer ", "Bearer imsage_wrong"])
+def test_without_a_known_key_every_call_is_refused(guarded: TestClient, header: str | None) -> None:
+    headers = {} if header is None else {"authorization": header}
+    for response in (
+        guarded.post("/v1/search", json=SEARCH, headers=headers),
+        guarded.get("/v1/index", headers=headers),
+        guarded.get("/v1/nothing", headers=headers),
+        guarded.get("/metrics", headers=headers),
+    ):
+        problem(response, 401, "unauthorized")
+        assert response.headers["www-authenticate"].startswith('Bearer realm="imsage"')
+        assert response.headers["x-request-id"] and response.headers["content-security-policy"]
+
+
+def test_a_read_key_may_not_change_anything(guarded: TestClient, key: str) -> None:
+    for method, path in (("POST", "/v1/images"), ("DELETE", "/v1/images/a"), ("POST", "/v1/jobs")):
+        refused = guarded.request(method, path, headers=bearing(key))
+        assert "write" in problem(refused, 403, "insufficient-scope")["detail"]
+        assert 'scope="write"' in refused.headers["www-authenticate"]
+
+
+def test_a_write_key_may_also_read(built_copy: DataDir) -> None:
+    made = create_key(built_copy, "importer", "write")
+    with serving(built_copy.root) as client:
+        assert client.post("/v1/search", json=SEARCH, headers=bearing(made)).status_code == 200
+        assert client.request("PUT", "/v1/images/a", headers=bearing(made)).status_code not in (401, 403)
+
+
+def test_probes_and_pages_need_no_key(guarded: TestClient) -> None:
+    for path in ("/livez", "/readyz", "/", "/static/main.js", "/openapi.json"):
+        assert guarded.get(path).status_code == 200, path
+
+
+def test_every_call_of_the_description_but_the_probes_is_guarded(guarded: TestClient) -> None:
+    description = guarded.get("/openapi.json").json()
+    for path, calls in description["paths"].items():
+        for method, call in calls.items():
+            filled = path.replace("{id}", "a")
+            refused = guarded.request(method, filled).status_code == 401
+            assert refused == (path not in ("/livez", "/readyz")), (method, path)
+            assert ("401" in call["responses"]) == refused and ("security" in call) == refused
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("POST", "/v1/search", "read"),
+        ("POST", "/v1/search/upload", "read"),
+        ("POST", "/v1/tags/predict", "read"),
+        ("GET", "/v1/jobs", "read"),
+        ("HEAD", "/v1/images/a", "read"),
+        ("POST", "/v1/images", "write"),
+        ("PATCH", "/v1/images/a", "write"),
+        ("DELETE", "/v1/images/search", "write"),
+        ("POST", "/v1/jobs/1/cancel", "write"),
+        ("POST", "/v1/anything/new", "write"),
+        ("POST", "/v1/searches", "write"),
+        ("GET", "/livez", None),
+        ("GET", "/jobs", None),
+    ],
+)
+def test_what_changes_something_needs_write(method: str, path: str, needed: str | None) -> None:
+    assert needed_scope(method, path) == needed
+
+
+def test_a_setting_closes_the_service_before_there_is_a_key(built_data_dir: DataDir) -> None:
+    with serving(built_data_dir.root, require_keys=True) as client:
+        problem(client.post("/v1/search", json=SEARCH), 401, "unauthorized")
+
+
+def test_a_running_service_learns_of_new_and_revoked_keys(built_copy: DataDir) -> None:
+    def until(client: TestClient, key: str, status: int) -> None:
+        end = time.monotonic() + 30
+        while client.get("/v1/index", headers=bearing(key)).status_code != status:
+            assert time.monotonic() < end
+
+    with serving(built_copy.root) as client:
+        first = create_key(built_copy, "first", "read")
+        until(client, "nonsense", 401)
+        until(client, first, 200)
+        create_key(built_copy, "second", "read")
+        revoke_key(built_copy, "first")
+        until(client, first, 401)
+
+
+def test_keys_damaged_while_the_service_runs_change_nothing(built_copy: DataDir, key: str) -> None:
+    ring = KeyRing(keys_path(built_copy), required=False)
+    keys_path(built_copy).write_text("{")
+    ring.look()
+    assert ring.closed and ring.find(key.encode()) is not None
+
+
+def test_a_key_is_never_in_the_log_but_its_name_is(
+    guarded: TestClient, key: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    guarded.get("/v1/index", headers=bearing(key))
+    guarded.get("/v1/index", headers=bearing("imsage_wrongwrongwrong"))
+    written = "".join(capfd.readouterr())
+    assert key not in written and "wrongwrongwrong" not in written
+    assert "reader" in written
+
+
+def test_the_description_names_the_way_to_send_a_key(guarded: TestClient) -> None:
+    schemes = json.loads(guarded.get("/openapi.json").text)["components"]["securitySchemes"]
+    assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")]
