@@ -22,6 +22,7 @@ from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
 from app.api.search_routes import search_routes, tag_routes
+from app.api.stopping import Stopping
 from app.jobs.measures import JobMeasures
 from app.jobs.runner import JobRunner
 from app.key_ring import KeyRing
@@ -60,13 +61,15 @@ def create_app(settings: Settings) -> FastAPI:
 
     runner = JobRunner(settings)
     metrics.include(JobMeasures(runner.store))
+    stopping = Stopping()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await asyncio.to_thread(runner.start)
         try:
-            yield
+            with stopping.listening():
+                yield
         finally:
             await asyncio.to_thread(runner.close)
             await service.close()
@@ -91,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         search_routes(service),
         tag_routes(service),
         image_routes(service),
-        job_routes(runner),
+        job_routes(runner, stopping),
         operation_routes(service, metrics),
     ):
         # Their routes, not the routers: an included router matches every request twice.

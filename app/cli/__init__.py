@@ -39,6 +39,7 @@ def application() -> typer.Typer:
     commands.command()(serving.serve)
     commands.add_typer(keys_commands(), name="keys")
     commands.command()(keeping.info)
+    commands.command()(keeping.jobs)
     commands.command()(keeping.verify)
     commands.command("export")(keeping.export)
     commands.command("import")(keeping.import_)

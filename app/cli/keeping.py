@@ -48,6 +48,28 @@ def verify(data: Data = None) -> None:
     typer.echo(f"Verified: nothing is wrong in {directory.root}")
 
 
+def jobs(
+    data: Data = None,
+    json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    limit: Annotated[
+        int, typer.Option("-n", min=1, metavar="N", help="At most so many, the newest first.")
+    ] = 20,
+) -> None:
+    """List the jobs that were started over HTTP, the newest first: what runs, and how the others ended."""
+    from app.cli.telling import job_table
+    from app.jobs.places import jobs_path
+    from app.jobs.store import JobStore
+
+    found = JobStore(jobs_path(data_dir(data))).page(limit)
+    if json:
+        listed = [job.to_dict() for job in found]
+        typer.echo(json_format.dumps(listed, indent=2, ensure_ascii=False))
+    elif found:
+        stdout_console().print(job_table(found))
+    else:
+        typer.echo("There were no jobs yet")
+
+
 def export(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", dir_okay=False, help="The archive to write (.tar).")

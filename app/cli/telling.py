@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.ingest.pipeline import IngestReport
+    from app.jobs.job import Job
     from gnn.training import TrainReport
     from graph_store.snapshot import Snapshot
 
@@ -48,3 +52,23 @@ def tell_snapshot(snapshot: Snapshot) -> None:
     """The new snapshot's version and what is in it."""
     counts = ", ".join(f"{count:,} {name}" for name, count in snapshot.manifest["counts"].items())
     typer.echo(f"Indexed: snapshot {snapshot.version} ({counts})")
+
+
+def job_table(jobs: Sequence[Job]) -> Table:
+    """One line a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "kind", "state", "started", "progress"):
+        table.add_column(name, overflow="fold")
+    for job in jobs:
+        state = "interrupted" if job.interrupted else job.state
+        table.add_row(job.id, job.kind, state, (job.started or "")[:19].replace("T", " "), _progress_of(job))
+    return table
+
+
+def _progress_of(job: Job) -> str:
+    if job.error is not None:
+        return job.error["detail"]
+    told = job.progress
+    total = "" if told.total is None else f" of {told.total:,}"
+    left = "" if told.seconds_left is None or not job.active else f", {told.seconds_left:.0f} s left"
+    return f"{told.phase}: {told.done:,}{total}{left}"

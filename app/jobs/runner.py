@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,15 +118,10 @@ class JobRunner:
 
     def settle(self) -> None:
         """Mark the jobs whose process is gone. Does nothing while a job runs, in whichever process."""
-        if not self.store.active():
-            return
-        descriptor = take_slot(self._slot_path)
-        if descriptor is None:
-            return
-        try:
-            self._settle()
-        finally:
-            os.close(descriptor)
+        if self.store.active():
+            with self._slot() as mine:
+                if mine:
+                    self._settle()
 
     def close(self) -> None:
         """Stop the jobs that this process started: they end as interrupted and can be resumed."""
@@ -160,6 +156,16 @@ class JobRunner:
             if time.monotonic() > until:
                 raise JobRunning("Another job is just beginning or ending", hint="Try again.")
             time.sleep(_LOOK_SECONDS)
+
+    @contextmanager
+    def _slot(self) -> Iterator[bool]:
+        """Whether the slot was free; then nobody else gets it before the block ends."""
+        descriptor = take_slot(self._slot_path)
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _settle(self) -> None:
         """To be called by the holder of the slot: then no job that is active has a process."""
@@ -218,10 +224,11 @@ class JobRunner:
                     process.kill()
         _close_input(process)
         try:
-            self.settle()
+            with self._slot() as mine:
+                if mine:
+                    self._settle()
+                    self._tidy()
             job = self.store.get(job_id)
-            if job.state in ("canceled", "failed"):
-                self._tidy()
             structlog.get_logger().info(
                 "job_ended", job=job_id, state=job.state, exit_code=process.returncode, error=job.error
             )
@@ -231,7 +238,9 @@ class JobRunner:
             del self._processes[process]
 
     def _tidy(self) -> None:
-        """Remove what a job that was ended at once has left half-written."""
+        """Remove what a job that was ended at once has left half-written. To be called by the holder of the
+        slot, so that it is in no job's way.
+        """
         data_dir = self._settings.data_dir
         try:
             with data_dir.lock("tidy up"):

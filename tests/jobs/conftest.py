@@ -36,7 +36,7 @@ def follow(client: httpx.Client, job_id: str, until: Callable[[dict[str, Any]], 
             return job
         assert time.monotonic() < limit, job
         assert job["state"] not in FINAL, job
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def ended(job: dict[str, Any]) -> bool:
