@@ -41,17 +41,15 @@ export const decimal = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(
 
 export const prefersStillness = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** A bar of two colours for a score: `visual` and `conceptual` against `full`, the score of a full bar. */
-export function splitBar(visual, conceptual, full) {
-  const bar = element("span", {
-    class: "split",
-    role: "img",
-    "aria-label": `Concept ${decimal(conceptual)}, visual ${decimal(visual)}`,
-  });
-  for (const [kind, value] of [["concept", conceptual], ["visual", visual]]) {
-    const part = element("i", { class: kind });
-    part.style.width = `${Math.min(100, (Math.max(0, value) / full) * 100)}%`;
-    bar.append(part);
-  }
-  return bar;
+/** A bar of two colours for a score; `fillBar` says how long they are. */
+export function splitBar() {
+  return element("span", { class: "split", role: "img" }, element("i", { class: "concept" }), element("i", { class: "visual" }));
+}
+
+/** `visual` and `conceptual` against `full`, the score of a full bar. */
+export function fillBar(bar, visual, conceptual, full) {
+  bar.setAttribute("aria-label", `Concept ${decimal(conceptual)}, visual ${decimal(visual)}`);
+  const width = (value) => `${Math.min(100, (Math.max(0, value) / full) * 100).toFixed(1)}%`;
+  bar.firstChild.style.width = width(conceptual);
+  bar.lastChild.style.width = width(visual);
 }

@@ -2,7 +2,7 @@
  * The results. Cards are kept by id, so that a re-ranking moves them instead of loading them again; each move is
  * animated from where the card was (measured before, played back after), unless the user asked for less motion.
  */
-import { decimal, element, prefersStillness, splitBar } from "./dom.js";
+import { decimal, element, fillBar, prefersStillness, splitBar } from "./dom.js";
 import { thumbnail } from "./thumbnail.js";
 
 const GLIDE = { duration: 240, easing: "cubic-bezier(.2, .7, .2, 1)" };
@@ -54,7 +54,7 @@ export class Grid {
     });
     const focused = document.activeElement;
     this.#cards = cards;
-    this.#list.replaceChildren(...[...cards.values()].map((card) => card.node));
+    this.#arrange([...cards.values()].map((card) => card.node));
     // Moving a node in the document takes the focus away from it.
     if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
     const marked = this.#list.querySelector("li.marked") ?? this.#list.firstElementChild;
@@ -62,14 +62,27 @@ export class Grid {
     this.#glide(before);
   }
 
+  /** The cards in their order; those that stand right already are not touched. */
+  #arrange(nodes) {
+    const kept = new Set(nodes);
+    for (const child of [...this.#list.children]) if (!kept.has(child)) child.remove();
+    let next = this.#list.firstElementChild;
+    for (const node of nodes) {
+      if (node === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(node, next);
+    }
+  }
+
   #card(id) {
     const picture = thumbnail(id, { loading: "lazy" });
     const pick = element("button", { type: "button", class: "pick", tabindex: "-1" }, picture);
-    const scores = element("span", { class: "scores" });
+    const bar = splitBar();
+    const score = element("span", { class: "score", "aria-hidden": "true" });
+    const scores = element("span", { class: "scores" }, bar, score);
     const words = element("span", { class: "card-tags" });
     const why = element("button", { type: "button", class: "why-button", tabindex: "-1" }, "Why?");
     const node = element("li", { class: "card" }, pick, scores, element("span", { class: "card-foot" }, words, why));
-    const card = { node, pick, scores, words, why, hit: null };
+    const card = { node, pick, bar, score, words, why, hit: null };
     picture.addEventListener("error", () => {
       picture.hidden = true;
       pick.append(element("span", { class: "no-picture" }, id));
@@ -87,10 +100,10 @@ export class Grid {
       `Result ${rank + 1}: ${called}. Score ${decimal(hit.score)}. Search with this picture`);
     card.pick.title = hit.id;
     card.why.setAttribute("aria-label", `Why result ${rank + 1}`);
-    card.scores.replaceChildren(
-      splitBar(hit.visual, hit.conceptual, full),
-      element("span", { class: "score", "aria-hidden": "true" }, decimal(hit.score)));
-    card.words.textContent = tags.join(", ");
+    fillBar(card.bar, hit.visual, hit.conceptual, full);
+    card.score.textContent = decimal(hit.score);
+    const words = tags.join(", ");
+    if (card.words.textContent !== words) card.words.textContent = words;
   }
 
   /** One stop for the Tab key; the arrow keys walk. */

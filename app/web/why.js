@@ -1,6 +1,6 @@
 /** "Why this result": the score in its two parts, the tags that spoke for it, and what the query was joined to. */
 import { fetchPicture, fileOf, search } from "./api.js";
-import { decimal, element, icon, splitBar } from "./dom.js";
+import { decimal, element, fillBar, icon, splitBar } from "./dom.js";
 import { currentKey } from "./key.js";
 import { thumbnail } from "./thumbnail.js";
 
@@ -46,6 +46,8 @@ export class Why {
   #frame(hit, evidence) {
     const close = () => this.#dialog.close();
     const full = Math.max(Math.abs(hit.visual) + Math.abs(hit.conceptual), 0.05);
+    const bar = splitBar();
+    fillBar(bar, hit.visual, hit.conceptual, full);
     const picture = thumbnail(hit.id, { class: "why-picture", alt: `Picture ${hit.id}` });
     return element("div", { class: "why-inside" },
       element("header", {},
@@ -55,7 +57,7 @@ export class Why {
         element("div", {},
           element("p", { class: "why-score" }, element("b", {}, decimal(hit.score)),
             element("span", {}, ` = ${decimal(hit.conceptual)} concept + ${decimal(hit.visual)} visual`)),
-          splitBar(hit.visual, hit.conceptual, full),
+          bar,
           element("p", { class: "quiet" }, sentence(hit)),
           this.#tagButtons(hit.tags),
           element("p", { class: "why-actions" },
