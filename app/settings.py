@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -25,6 +27,8 @@ from graph_store.errors import BadInput
 
 ENV_PREFIX = "IMSAGE_"
 SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
+
+_ORIGIN = re.compile(r"https?://[^\s/,?#]+")
 
 
 class Settings(BaseSettings):
@@ -57,6 +61,39 @@ class Settings(BaseSettings):
         description=(
             "Whether calls under /v1 and /metrics need an API key also while there is none. "
             "As soon as `imsage keys create` has made one, they do."
+        ),
+    )
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description=(
+            "Origins whose pages may call the service from a browser, with commas between them, such as "
+            "https://shop.example; * is all. None by default."
+        ),
+    )
+
+    request_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="Seconds until the answer of a call under /v1 must have begun; after that it is 503.",
+    )
+    max_concurrent: int = Field(
+        256,
+        ge=1,
+        le=100_000,
+        description=(
+            "Most searches and changes that one worker answers at once, those that wait included; "
+            "more are refused with 503."
+        ),
+    )
+    rate_limit: float = Field(
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description=(
+            "Calls a second that one client (its key, or else its address) may make to one worker, in bursts "
+            "of ten seconds' worth; more are refused with 429. 0 is no limit."
         ),
     )
 
@@ -107,6 +144,23 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="How log lines look; auto is console on a terminal and json elsewhere."
     )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return tuple(json.loads(value))
+        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; one looks like https://shop.example")
+        return value
 
     @property
     def data_dir(self) -> DataDir:

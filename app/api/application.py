@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -17,6 +18,7 @@ from app.api import problems
 from app.api.access import Access
 from app.api.image_routes import image_routes
 from app.api.job_routes import job_routes
+from app.api.limits import Limits
 from app.api.metrics import Metrics
 from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
@@ -32,6 +34,13 @@ from app.search_service import SearchService
 from app.settings import Settings, load_settings
 
 WEB = Path(__file__).parent.parent / "web"
+
+CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PATCH", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+    "expose_headers": ["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"],
+}
+"""What pages of the allowed origins may send and see. Keys travel in a header, so no cookies."""
 
 DESCRIPTION = """\
 Image search with a dial: like this picture, and about these things, this much of each.
@@ -87,7 +96,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.state.runner = runner
     # The last that is added is the outermost.
+    app.add_middleware(
+        Limits,
+        seconds=settings.request_timeout,
+        at_once=settings.max_concurrent,
+        rate=settings.rate_limit,
+    )
     app.add_middleware(Access, ring=KeyRing(keys_path(settings.data_dir), required=settings.require_keys))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     for router in (

@@ -57,11 +57,26 @@ def serve(
         int | None,
         typer.Option("--workers", min=1, help="Server processes; they share one snapshot in memory."),
     ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, by its name. May be repeated."),
+    ] = None,
 ) -> None:
     """Serve the HTTP API and the web page."""
     from app.serve import serve as serve_forever
     from app.settings import load_settings
 
-    settings = load_settings(data=data, host=host, port=port, workers=workers)
+    named = {"data": data, "host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in named.items() if value is not None}
+    settings = load_settings(**(_assigned(assignments or []) | given))
     typer.echo(f"Serving at http://{settings.host}:{settings.port} (Ctrl-C stops it)", err=True)
     serve_forever(settings)
+
+
+def _assigned(assignments: list[str]) -> dict[str, str]:
+    """Settings by name. Raises a usage error for what is no NAME=VALUE."""
+    parts = [assignment.partition("=") for assignment in assignments]
+    for name, equals, _ in parts:
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--set")
+    return {name.strip().lower(): value for name, _, value in parts}

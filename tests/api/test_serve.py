@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(data: Path, log: Path, **settings: Any) -> Iterator[httpx.Client]:
+def started(data: Path, log: Path, **settings: Any) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     port = free_port()
     chosen = Settings(data=data, port=port, **settings)
     with log.open("wb") as stderr:
@@ -51,7 +51,7 @@ def started(data: Path, log: Path, **settings: Any) -> Iterator[httpx.Client]:
                     pass
                 assert process.poll() is None and time.monotonic() < until, log.read_text()
                 time.sleep(0.1)
-            yield client
+            yield client, process
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=60)
@@ -62,7 +62,7 @@ def test_workers_share_a_snapshot_and_count_together(
     built_data_dir: DataDir, tmp_path: Path, indexed: list[Shape]
 ) -> None:
     log = tmp_path / "log"
-    with started(built_data_dir.root, log, workers=2, log_format="json") as client:
+    with started(built_data_dir.root, log, workers=2, log_format="json") as (client, _):
         answers = []
         for _ in range(12):
             # A connection of its own each time, so that both workers get some.
@@ -86,6 +86,41 @@ def test_workers_share_a_snapshot_and_count_together(
     requests = [line for line in lines if line["event"] == "request" and line["path"] == "/v1/search"]
     assert len(requests) == 12
     assert all(line["request_id"] == "mine" and line["status"] == 200 for line in requests)
+
+
+def test_a_request_under_way_is_finished_before_the_server_stops(
+    built_data_dir: DataDir, tmp_path: Path
+) -> None:
+    body = json.dumps({"tags": ["red"], "limit": 1}).encode()
+    head = (
+        f"POST /v1/search HTTP/1.1\r\nhost: imsage\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
+    ).encode()
+    with started(built_data_dir.root, tmp_path / "log") as (client, process):
+        port = client.base_url.port
+        assert port is not None
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(head)
+            # The server says this when it begins to read the body: the request is under way.
+            assert connection.recv(1024).startswith(b"HTTP/1.1 100")
+            process.send_signal(signal.SIGTERM)
+            until = time.monotonic() + 60
+            while _is_listening(port):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            connection.sendall(body)
+            answer = b""
+            while received := connection.recv(65536):
+                answer += received
+    assert answer.startswith(b"HTTP/1.1 200") and b'"hits":[{' in answer
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_serving_nothing_is_refused_at_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import run
 from app.settings import Settings, load_settings
 from graph_store.errors import BadInput
 
@@ -68,3 +69,31 @@ def test_a_worker_gets_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatc
     for name, value in parent.to_environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == parent
+
+
+def test_origins_are_listed_with_commas_and_must_be_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMSAGE_CORS_ORIGINS", "https://a.example, http://localhost:3000")
+    settings = load_settings()
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    monkeypatch.setenv("IMSAGE_CORS_ORIGINS", settings.to_environment()["IMSAGE_CORS_ORIGINS"])
+    assert load_settings() == settings
+    monkeypatch.setenv("IMSAGE_CORS_ORIGINS", "a.example/path")
+    with pytest.raises(BadInput, match="cors_origins"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_can_be_given_as_text_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr("app.serve.serve", served.append)
+    text = Settings().to_environment()[f"IMSAGE_{name.upper()}"]
+    assert run(["serve", "--set", f"{name}={text}"]) == 0
+    assert served == [Settings()]
+
+
+def test_a_setting_given_wrongly_on_the_command_line_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--set", "rate_limit"]) == 2
+    assert run(["serve", "--set", "prot=1"]) == 1
+    assert "prot" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""Limits: of time, of calls at once, of calls a second; and which pages may call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.limits import Limits, Rate
+from app.keys import create_key
+from graph_store.data_dir import DataDir
+from tests.api.conftest import problem, serving
+
+SEARCH = {"tags": ["red"], "limit": 1}
+
+
+async def asked(app: Any, method: str = "POST", path: str = "/v1/search") -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers of one answer of a plain ASGI application."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("192.0.2.1", 5)}
+    await app(scope, receive, send)
+    return sent[0]["status"], dict(sent[0].get("headers", ()))
+
+
+class Held:
+    """An application that answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.go = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.entered.release()
+        await self.go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+# -- how many at once
+
+
+@pytest.mark.asyncio
+async def test_more_calls_than_allowed_are_told_at_once_to_come_again() -> None:
+    held = Held()
+    limits = Limits(held, seconds=60, at_once=2, rate=0)
+    waiting = [asyncio.create_task(asked(limits)) for _ in range(2)]
+    for _ in waiting:
+        await held.entered.acquire()
+    status, headers = await asked(limits)
+    assert status == 503 and headers[b"retry-after"] == b"1"
+    held.go.set()
+    assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
+    assert (await asked(limits))[0] == 200
+
+
+@pytest.mark.asyncio
+async def test_looking_and_probing_go_on_while_the_service_is_busy() -> None:
+    held = Held()
+    limits = Limits(held, seconds=60, at_once=1, rate=0)
+    waiting = asyncio.create_task(asked(limits))
+    await held.entered.acquire()
+    others = [asyncio.create_task(asked(limits, "GET", path)) for path in ("/v1/index", "/livez")]
+    for _ in others:
+        await held.entered.acquire()
+    held.go.set()
+    assert [status for status, _ in await asyncio.gather(waiting, *others)] == [200, 200, 200]
+
+
+# -- how long
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_does_not_begin_in_time_is_refused() -> None:
+    limits = Limits(Held(), seconds=0.05, at_once=9, rate=0)
+    status, headers = await asked(limits)
+    assert status == 503 and headers[b"retry-after"] == b"5"
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_has_begun_may_go_on() -> None:
+    first_sent = asyncio.Event()
+
+    async def long_answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        first_sent.set()
+        await asyncio.sleep(0.2)  # longer than the limit
+        await send({"type": "http.response.body", "body": b""})
+
+    assert (await asked(Limits(long_answer, seconds=0.05, at_once=9, rate=0)))[0] == 200
+    assert first_sent.is_set()
+
+
+@pytest.mark.asyncio
+async def test_a_timeout_inside_a_call_is_not_taken_for_the_limit() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        await asked(Limits(broken, seconds=60, at_once=9, rate=0))
+
+
+# -- how often
+
+
+@given(rate=st.floats(0.2, 100), seconds=st.floats(0.1, 100))
+def test_over_time_a_client_gets_its_rate_and_one_burst(rate: float, seconds: float) -> None:
+    limiter, now, passed = Rate(rate), 0.0, 0
+    while now < seconds and passed < 3000:
+        wait = limiter.wait("a", now)
+        now += wait
+        passed += not wait
+        if wait:
+            assert limiter.wait("b", now) >= 0.0
+    assert passed <= rate * (now + 10) + 2
+    assert limiter.wait("never seen", now) == 0.0
+
+
+def test_a_burst_is_let_through_and_then_held_to_the_rate() -> None:
+    limiter = Rate(2.0)
+    assert [limiter.wait("a", 0.0) for _ in range(20)] == [0.0] * 20
+    assert limiter.wait("a", 0.0) == pytest.approx(0.5)
+    assert limiter.wait("b", 0.0) == 0.0
+    assert limiter.wait("a", 0.5) == 0.0
+
+
+def test_clients_without_number_do_not_fill_the_memory() -> None:
+    limiter = Rate(1.0)
+    for number in range(25_000):
+        limiter.wait(str(number), number * 1e-6)
+    assert len(limiter._paid_back) <= 10_000
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_come_again(built_data_dir: DataDir) -> None:
+    with serving(built_data_dir.root, rate_limit=0.2) as client:
+        assert [client.post("/v1/search", json=SEARCH).status_code for _ in range(2)] == [200, 200]
+        refused = client.post("/v1/search", json=SEARCH)
+        problem(refused, 429, "too-many-requests")
+        assert 1 <= int(refused.headers["retry-after"]) <= 5
+        assert client.get("/livez").status_code == 200
+
+
+def test_each_key_has_a_rate_of_its_own(built_copy: DataDir) -> None:
+    keys = [create_key(built_copy, name, "read") for name in ("a", "b")]
+    with serving(built_copy.root, rate_limit=0.1) as client:
+
+        def status(key: str) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            return client.post("/v1/search", json=SEARCH, headers=headers).status_code
+
+        assert [status(keys[0]), status(keys[0]), status(keys[1])] == [200, 429, 200]
+
+
+# -- other pages
+
+ORIGIN = {"origin": "https://shop.example"}
+PREFLIGHT = {**ORIGIN, "access-control-request-method": "POST"}
+
+
+def test_other_pages_may_not_call_by_default(client: TestClient) -> None:
+    answer = client.post("/v1/search", json=SEARCH, headers=ORIGIN)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert client.options("/v1/search", headers=PREFLIGHT).status_code == 405
+
+
+def test_pages_of_the_listed_origins_may_call(built_copy: DataDir) -> None:
+    create_key(built_copy, "shop", "read")
+    with serving(built_copy.root, cors_origins="https://shop.example, http://localhost:3000") as client:
+        asked_first = client.options(
+            "/v1/search",
+            headers={**PREFLIGHT, "access-control-request-headers": "authorization, content-type"},
+        )
+        assert asked_first.status_code == 200
+        assert asked_first.headers["access-control-allow-origin"] == ORIGIN["origin"]
+        # A refusal can be read by the page as well.
+        refused = client.post("/v1/search", json=SEARCH, headers=ORIGIN)
+        problem(refused, 401, "unauthorized")
+        assert refused.headers["access-control-allow-origin"] == ORIGIN["origin"]
+        other = client.post("/v1/search", json=SEARCH, headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
