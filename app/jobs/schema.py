@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from app.jobs.job import Job, JobProgress
-from graph_store.durable import fsync_dir, refusing_unwritable
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.sqlite import translating_errors
 
@@ -46,26 +48,25 @@ CREATE INDEX job_by_state ON job (state)
 
 
 def make_if_new(path: Path) -> None:
-    """Create the table unless it is there. A kill at any point leaves a file that the next call completes.
+    """Create the file unless it is there. It is made aside, so that nobody ever reads half of it.
 
-    Raises Unwritable, CorruptFile.
+    Raises Unwritable.
     """
-    with refusing_unwritable(path):
-        path.touch()
-    with translating_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    if path.exists():
+        return
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with refusing_unwritable(path), translating_errors(path):
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            # Looked at inside the transaction: two processes may start at the same time.
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
                 make_tables(connection)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute("COMMIT")
+            fsync_file(aside)
+            with suppress(FileExistsError):  # another process was quicker
+                path.hardlink_to(aside)
         finally:
-            connection.close()
-    with refusing_unwritable(path):
+            aside.unlink(missing_ok=True)
         fsync_dir(path.parent)
 
 

@@ -176,7 +176,7 @@ class JobStore:
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        if not self._path.exists() or self._path.stat().st_size == 0:
+        if not self._path.exists():
             # Looking shall make no file: the directory may be one that cannot be written.
             memory = sqlite3.connect(":memory:", isolation_level=None)
             with translating_errors(self._path), closing(memory) as empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def test_looking_where_there_never_was_a_job_makes_no_file(path: Path, store: Jo
     with pytest.raises(NotFound):
         store.get("000001-00000000")
     assert not path.exists()
+
+
+def test_who_looks_while_the_file_is_made_finds_it_whole_or_not_at_all(path: Path, store: JobStore) -> None:
+    looks: list[int] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            looks.append(len(JobStore(path).page(10)))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    store.add(REINDEX)
+    while not looks or looks[-1] == 0:
+        assert thread.is_alive()
+    over.set()
+    thread.join()
+
+    assert set(looks) <= {0, 1}
+    assert [file.name for file in path.parent.glob(".*")] == []
 
 
 def test_a_job_is_read_back_by_another_process_as_it_was_written(path: Path, store: JobStore) -> None:
