@@ -45,10 +45,23 @@ class SpokenTag(BaseModel):
     )
 
 
+class SpokenNeighbor(BaseModel):
+    """A picture that the query is joined to, and that spoke for a result."""
+
+    id: str
+    contribution: float = Field(
+        description=(
+            "What its meaning adds to (or, below zero, takes from) the conceptual part, by the weight of the "
+            "query's edge to it."
+        )
+    )
+
+
 class HitExplanation(BaseModel):
-    """Why a result is there."""
+    """Why a result is there, the strongest reasons first."""
 
     tags: list[SpokenTag]
+    neighbors: list[SpokenNeighbor]
 
 
 class Hit(BaseModel):

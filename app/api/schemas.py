@@ -306,7 +306,8 @@ class SearchOptions(WithoutNulls):
         ),
     )
     explain: bool = Field(
-        False, description="Also return the edges used and, for each hit, the tags that spoke for it."
+        False,
+        description="Also return the edges used and, for each hit, the tags and neighbours that spoke.",
     )
 
 

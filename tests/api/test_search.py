@@ -246,6 +246,30 @@ def test_an_answer_explains_its_edges_and_the_tags_that_spoke(
     assert "explain" not in search(client, image={"id": indexed[0].id})
 
 
+def test_an_answer_explains_which_neighbours_of_the_question_spoke(
+    client: TestClient, indexed: list[Shape]
+) -> None:
+    answer = search(client, image={"id": indexed[0].id}, explain=True, limit=5, visual_weight=0.3)
+    edges = {edge["id"] for edge in answer["explain"]["images"]}
+    for hit in answer["hits"]:
+        spoke = hit["explain"]["neighbors"]
+        sizes = [abs(neighbour["contribution"]) for neighbour in spoke]
+        assert spoke and {neighbour["id"] for neighbour in spoke} <= edges
+        assert sizes == sorted(sizes, reverse=True)
+    by_looks = search(client, image={"id": indexed[0].id}, explain=True, limit=5, visual_weight=1.0)
+    assert all(hit["explain"] == {"tags": [], "neighbors": []} for hit in by_looks["hits"])
+
+
+def test_the_neighbours_of_a_refused_picture_speak_against(client: TestClient, indexed: list[Shape]) -> None:
+    like = next(shape for shape in indexed if (shape.colour, shape.shape) == ("red", "circle"))
+    unlike = next(shape for shape in indexed if (shape.colour, shape.shape) == ("black", "star"))
+    image = [{"id": like.id}, {"id": unlike.id, "weight": -0.8}]
+    answer = search(client, image=image, explain=True, limit=1000, visual_weight=0)
+    last = answer["hits"][-1]["explain"]["neighbors"]
+    refused = {edge["id"] for edge in answer["explain"]["images"] if edge["weight"] < 0}
+    assert last[0]["id"] in refused and last[0]["contribution"] < 0
+
+
 def test_a_batch_answers_in_order_from_one_snapshot(client: TestClient, indexed: list[Shape]) -> None:
     queries = [{"image": {"id": shape.id}, "limit": 3} for shape in indexed[:4]] + [
         {"tags": ["blue"], "limit": 2}
