@@ -10,6 +10,7 @@ import numpy as np
 
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
+from gnn.words import name_vectors
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
@@ -96,7 +97,7 @@ def tag_edges(records: Sequence[ImageRecord], names: Sequence[str]) -> Csr:
 def _text(words: TextEncoder, names: Sequence[str]) -> Float32Array:
     if not names:
         return np.zeros((0, words.spec.dim), dtype=np.float32)
-    return words.encode_text(list(names))
+    return name_vectors(words, names)
 
 
 def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:

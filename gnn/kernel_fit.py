@@ -13,7 +13,7 @@ from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import solve
 from gnn.model.edge_weights import message_graph
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig, rooted
+from gnn.model.kernel_sage import KernelSage, KernelSageConfig, rooted, unit
 from gnn.model.tag_sets import (
     JaccardView,
     TagBasis,
@@ -35,6 +35,7 @@ WIDTH = 512
 NEIGHBOUR_WIDTH = 128
 VISUAL_DIM = 256
 COMPRESSED_TAGS = 384
+VOTE_WIDTH = 128
 JACCARD_RANK = 192
 MOST_SOLVED = 100_000
 
@@ -80,6 +81,7 @@ def lay_ground(
     skeleton = _skeleton(features, basis, view)
     layers = run_layers(skeleton, messages, features, tag_text, np.arange(num_tags, dtype=np.int64))
     final = _last_states(skeleton, messages, layers)[torch.from_numpy(solved)]
+    _fit_vote_axes(skeleton, final)
     sets = final[:, skeleton.tags_start :][:, : basis.width]
     blocks = [sets]
     if view is not None:
@@ -152,6 +154,7 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
         num_tags=len(basis.vectors),
         tag_width=basis.width,
         size_width=basis.sizes.shape[1],
+        vote_width=min(VOTE_WIDTH, basis.width),
         num_landmark_sets=0 if view is None else len(view.landmarks),
         jaccard_rank=0 if view is None else view.projection.shape[1],
         num_landmarks=0,
@@ -168,6 +171,15 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
         state["set_projection"] = torch.from_numpy(view.projection)
     model.load_state_dict(state)
     return model.eval()
+
+
+def _fit_vote_axes(skeleton: KernelSage, states: Tensor) -> None:
+    """Set V: the axes in which the votes of these images [n, image_dim(2)] vary most about zero."""
+    if not skeleton.cuts_votes:
+        return
+    votes = unit(skeleton.votes(states))
+    _, vectors = torch.linalg.eigh(votes.T @ votes)
+    skeleton.get_buffer("vote_axes").copy_(vectors[:, -skeleton.config.vote_width :].flip(1))
 
 
 def _last_states(skeleton: KernelSage, messages: Graph, layers: Layers) -> Tensor:

@@ -18,9 +18,9 @@ import numpy as np
 from gnn.calibration import Calibration
 from gnn.curves import plot_curves
 from gnn.graph_data import GraphData
-from gnn.kernel_candidates import Candidate, Measured, next_candidate
+from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of, next_candidate
 from gnn.kernel_fit import Fitted, fit_kernel
-from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure, settle
+from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, Settled, hold_out_views, measure, settle
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import CURVES, HISTORY
@@ -74,7 +74,7 @@ def train_kernel(
         )
         advance(1)
     if settled is not None:
-        fitted = _with_numbers(fitted, settled.missing, settled.trust_jaccard, settled.trust_tags)
+        fitted = _with_numbers(fitted, settled)
     plot_curves([_plotted(line) for line in lines], out_dir / CURVES)
     trained = TrainedModel(
         preset=preset,
@@ -105,10 +105,11 @@ def _search(
 ) -> Measured:
     """Measure candidates until there are no better neighbours or `epochs` are used up."""
     done = [_measured(line) for line in lines]
+    margin = margin_of(len(views.truth))
     with progress.phase("search", epochs) as advance:
         advance(min(len(done), epochs))
         while len(done) < epochs:
-            candidate = next_candidate(done)
+            candidate = next_candidate(done, margin)
             if candidate is None:
                 break
             started = time.perf_counter()
@@ -127,7 +128,7 @@ def _search(
             with refusing_unwritable(history), history.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(asdict(line)) + "\n")
             advance(1)
-    return max(done, key=lambda each: each.ndcg_at_5)
+    return best_candidate(done, margin)
 
 
 def _measured(line: _Line) -> Measured:
@@ -159,8 +160,12 @@ def _rewrite(path: Path, lines: list[_Line]) -> None:
     write_bytes(path, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())
 
 
-def _with_numbers(fitted: Fitted, missing: float, trust_jaccard: float, trust_tags: float) -> Fitted:
+def _with_numbers(fitted: Fitted, settled: Settled) -> Fitted:
     fitted.model.config = replace(
-        fitted.model.config, missing=missing, trust_jaccard=trust_jaccard, trust_tags=trust_tags
+        fitted.model.config,
+        missing=settled.missing,
+        trust_jaccard=settled.trust_jaccard,
+        trust_tags=settled.trust_tags,
+        naming_vote=settled.naming_vote,
     )
     return fitted

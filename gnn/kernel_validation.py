@@ -17,12 +17,20 @@ from torch.nn import functional
 from gnn.attach import attach
 from gnn.calibration import Calibration, fit_calibration
 from gnn.embedding import run_layers
-from gnn.evaluation.metrics import Float64Array, FloatArray, ideal_gains, ndcg_at_k, ranked_gains
+from gnn.evaluation.metrics import (
+    Float64Array,
+    FloatArray,
+    ideal_gains,
+    ndcg_at_k,
+    ranked_gains,
+    recall_at_k,
+    top_k,
+)
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured
 from gnn.kernel_fit import Ground, lay_ground, solved_model
 from gnn.model.edge_weights import weigh
-from gnn.model.kernel_sage import KernelSage
+from gnn.model.kernel_sage import KernelSage, unit
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance
 from graph_store.arrays import Float32Array, Int64Array
@@ -34,9 +42,12 @@ HELD_OUT_SHARE = 0.15
 MOST_HELD_OUT = 1000
 
 JACCARD_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
+LOOK = 0.02
 VISUAL_BALANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 MISSING_SHARES = (0.05, 0.1, 0.15, 0.2, 0.3)
-_COST_OF_BALANCE = 0.0015
+NAMING_VOTES = (0.0, 0.1, 0.3, 1.0)
+_NAMED = 5
+_COST_OF_BALANCE = 0.002
 _COST_OF_MISSING = 0.01
 
 
@@ -64,6 +75,7 @@ class Settled:
     missing: float
     trust_jaccard: float
     trust_tags: float
+    naming_vote: float
     calibration: Calibration
     metrics: dict[str, float]
 
@@ -115,12 +127,13 @@ def settle(views: QueryViews, best: Measured) -> Settled:
     missing = _missing(model, views, best.jaccard)
     model.config = replace(model.config, missing=missing)
     balance, untagged = _balance(model, views, best.jaccard)
-    scores = model.predicted_tags(views.states[-1]).numpy()
+    naming_vote, scores = _naming(model, views)
     return Settled(
-        balance=SliderBalance(balance, best.jaccard),
+        balance=balance,
         missing=missing,
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
+        naming_vote=naming_vote,
         calibration=fit_calibration(scores, views.truth),
         metrics={"ndcg_middle": untagged},
     )
@@ -221,31 +234,57 @@ def _index_blocks(model: KernelSage, views: QueryViews) -> Tensor:
     plausible = expected[:, rank:] if config.size_width else expected[:, rank:].clamp_min(0)
     predicted = torch.cat(
         [
-            config.trust_jaccard * functional.normalize(expected[:, :rank], dim=1),
-            config.trust_tags * functional.normalize(plausible, dim=1),
+            config.trust_jaccard * unit(expected[:, :rank]),
+            config.trust_tags * unit(plausible),
         ],
         dim=1,
     )
     return model.embed_sets(views.indexed_sets) + config.missing * predicted
 
 
-def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[float, float]:
-    """The largest visual balance whose middle of the slider ranks about as well as the best one."""
+def _naming(model: KernelSage, views: QueryViews) -> tuple[float, Float32Array]:
+    """What the neighbours' vote weighs when tags are named: the recall of five named tags decides. With the
+    scores [v, t] that come of it.
+    """
+    scores: dict[float, Float32Array] = {}
+    for weight in NAMING_VOTES:
+        model.config = replace(model.config, naming_vote=weight)
+        with torch.inference_mode():
+            scores[weight] = model.predicted_tags(views.states[-1]).numpy()
+    total = (views.truth > 0).sum(axis=1)
+
+    def recall(weight: float) -> float:
+        named = np.take_along_axis(views.truth, top_k(scores[weight], _NAMED), axis=1) > 0
+        return float(np.nanmean(recall_at_k(named, total, _NAMED)))
+
+    best = max(NAMING_VOTES, key=recall)
+    return best, scores[best]
+
+
+def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[SliderBalance, float]:
+    """The largest visual balance whose middle of the slider ranks about as well as the conceptual end; with
+    the quality of that middle.
+
+    That end has its trace of looks (LOOK; on photos looks tell something about meaning, see
+    docs/decisions/0002), so each step away from it has a price. The trace is not chosen here: on a thousand
+    views its effect drowns in noise.
+    """
     jaccard, tags = _conceptual_scores(
         model, views, _conceptual(model, views.states), _index_blocks(model, views)
     )
     dim = model.config.visual_dim
-    queries = functional.normalize(views.states[-1][:, :dim], dim=1)
-    index = functional.normalize(views.ground.inputs[:, :dim], dim=1)
-    visual = (queries @ index.T).numpy()
+    visual = (unit(views.states[-1][:, :dim]) @ unit(views.ground.inputs[:, :dim]).T).numpy()
     conceptual = share * jaccard + (1 - share) * tags
-    quality = {
-        each: (_ndcg(views, conceptual + each * visual) + _ndcg(views, conceptual + each * visual, 10)) / 2
-        for each in VISUAL_BALANCES
-    }
-    best = max(quality.values())
-    chosen = max(each for each, value in quality.items() if value >= best - _COST_OF_BALANCE)
-    return chosen, quality[chosen]
+
+    def quality(weight: float) -> float:
+        scores = conceptual + weight * visual
+        return (_ndcg(views, scores) + _ndcg(views, scores, 10)) / 2
+
+    middles = {each: quality(LOOK + each) for each in VISUAL_BALANCES}
+    best = max(quality(LOOK), *middles.values())
+    fair = [each for each, value in middles.items() if value >= best - _COST_OF_BALANCE]
+    chosen = max(fair, default=VISUAL_BALANCES[0])
+    return SliderBalance(chosen, share, LOOK), middles[chosen]
 
 
 def _basis_sets(model: KernelSage, truth: Float32Array) -> Tensor:

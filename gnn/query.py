@@ -3,11 +3,11 @@
 A question becomes nodes attached to the graph (:mod:`gnn.attach`), those become a visual and a conceptual
 vector, and the slider v blends the two:
 
-    score(x) = w_v · visual·x + w_c · conceptual·x,    w_v : w_c = b·v^s : (1 - v)^s,    w_v + w_c = 1
+    score(x) = w_v · visual·x + w_c · conceptual·x,    w_v : w_c = b·v : (1 - v),    w_v + w_c = 1
 
-v = 1 is purely visual and v = 0 purely conceptual. b is the balance that validation found for the middle of
-the slider, where looks may speak as far as they do not cost relevance; the steepness s makes them speak up
-between there and the end, instead of only just before it. Preset `paper` has b = s = 1, as published.
+v = 1 is purely visual and v = 0 purely conceptual (which, with preset `default`, takes looks in as far as
+they tell about meaning). b is the balance that validation found for the middle of the slider, where looks may
+speak as far as they hardly cost relevance. Preset `paper` has b = 1, as published.
 """
 
 from __future__ import annotations
@@ -279,14 +279,15 @@ class QueryEngine:
         weights = shares(asked)
         seen: Float32Array = weights @ visual[places]
         meant: Float32Array = weights @ conceptual[places]
-        parts = float(np.abs(weights) @ np.linalg.norm(conceptual[places], axis=1))
+        meaning = self._readout.meaning
+        parts = float(np.abs(weights) @ np.linalg.norm(conceptual[places] * meaning, axis=1))
         if asked.unwanted:
             vectors = self._readout.tag_vectors()[[edge.tag for edge in asked.unwanted]]
             away = np.array([edge.weight for edge in asked.unwanted], dtype=np.float32) @ vectors
             away /= np.float32(told_weight(asked) or 1.0)
-            parts += float(np.linalg.norm(away))
+            parts += float(np.linalg.norm(away * meaning))
             meant = meant - away
-        lost = float(np.linalg.norm(meant)) <= _CANCELS * parts
+        lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts
         if lost or (len(places) > 1 and float(np.linalg.norm(seen)) <= _CANCELS):
             raise EmptyQuery(
                 "The parts of the query cancel", hint="Take out what is both asked for and refused."

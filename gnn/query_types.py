@@ -51,10 +51,9 @@ class AttachedEdges:
 
 @dataclass(frozen=True)
 class Slider:
-    """b and s of :mod:`gnn.query`."""
+    """b of :mod:`gnn.query`."""
 
     balance: float = 1.0
-    steepness: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +77,8 @@ class QueryVectors:
         """(w_v, w_c) of :mod:`gnn.query`. Raises BadInput outside [0, 1]."""
         if not 0.0 <= visual_weight <= 1.0:
             raise BadInput(f"visual_weight must lie in [0, 1], not {visual_weight}")
-        conceptual = (1.0 - visual_weight) ** self.slider.steepness
-        visual = self.slider.balance * visual_weight**self.slider.steepness
+        conceptual = 1.0 - visual_weight
+        visual = self.slider.balance * visual_weight
         return visual / (visual + conceptual), conceptual / (visual + conceptual)
 
     def parts(self, visual_weight: float) -> Float32Array:

@@ -19,13 +19,14 @@ from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 
 _PREDICTED = 5
-_STEEPNESS = 1.5
 
 
 class Readout(Protocol):
     """What differs between models when a query is made. All arrays [n, dim] unless said otherwise."""
 
     slider: Slider
+    meaning: Float32Array
+    """[dim]: 1 where a conceptual vector speaks of tags, 0 where it speaks of looks."""
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The visual vector of nodes with these embeddings."""
@@ -45,7 +46,9 @@ class Readout(Protocol):
 
 
 class KernelReadout:
-    """Blocks of one vector: the visual query touches the first, the conceptual one the others."""
+    """Blocks of one vector: the visual query touches the first, the conceptual one the others, and the first
+    as far as looks tell about meaning (two images with nothing in common in tags may still be alike).
+    """
 
     def __init__(self, trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> None:
         assert isinstance(trained.model, KernelSage)
@@ -55,12 +58,13 @@ class KernelReadout:
         share = trained.balance.jaccard if config.jaccard_rank else 0.0
         self._scale = np.concatenate(
             [
-                np.zeros(config.visual_dim, np.float32),
+                np.full(config.visual_dim, trained.balance.look, np.float32),
                 np.full(config.jaccard_rank, share, np.float32),
                 np.full(config.tag_width, 1.0 - share, np.float32),
             ]
         )
-        self.slider = Slider(trained.balance.visual, _STEEPNESS)
+        self.slider = Slider(trained.balance.visual)
+        self.meaning = (np.arange(len(self._scale)) >= config.visual_dim).astype(np.float32)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
 
@@ -80,9 +84,7 @@ class KernelReadout:
         return self._tag_vectors
 
     def tag_scores(self, states: list[Tensor]) -> Float32Array:
-        expected = self._model.predict(self._model.readout_inputs(states[-1]))
-        expected = expected[:, self._model.config.jaccard_rank :]
-        scores: Float32Array = (expected @ self._tag_directions.T).numpy()
+        scores: Float32Array = (self._model.expected_sets(states[-1]) @ self._tag_directions.T).numpy()
         return scores
 
 
@@ -97,6 +99,7 @@ class SageReadout:
 
     def __init__(self, trained: TrainedModel, tag_embeddings: Float32Array) -> None:
         self._model = trained.model
+        self.meaning = np.ones(trained.model.dim, np.float32)
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
 
     def visual(self, embeddings: Float32Array) -> Float32Array:

@@ -25,7 +25,7 @@ from graph_store.errors import CorruptFile, ImsageError
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class SliderBalance:
     """How a query is compared, found on the validation part.
 
     ``visual``: what a visual cosine weighs against a conceptual one in the middle of the slider;
-    ``jaccard``: share of the Jaccard view in the conceptual part (the rest is the tag view).
+    ``jaccard``: share of the Jaccard view in the conceptual part (the rest is the tag view);
+    ``look``: what looks tell about meaning, the weight of a visual cosine inside the conceptual part.
     """
 
     visual: float = 1.0
     jaccard: float = 0.5
+    look: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

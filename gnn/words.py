@@ -13,10 +13,12 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput
 from graph_store.tag_names import tag_key
 
-_NEAREST = 5
-_SHARPNESS = 20.0
-_BEHIND_BEST = 0.15
+_NEAREST = 40
+_SHARPNESS = 15.0
+_BEHIND_BEST = 0.4
+_SMALLEST_SHARE = 0.002
 _LONGEST_NAME = 3
+_PROMPT = "the word {}"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,17 @@ class Words:
     def _nearest(self, text: str, weight: float) -> list[TagEdge]:
         if len(self._text) == 0:
             return []
-        order, shares = nearest_in_meaning(self._text @ self.vector(text))
+        order, shares = nearest_in_meaning(self._text @ self._meaning(text))
         return [
             TagEdge(int(tag), weight * float(share), text) for tag, share in zip(order, shares, strict=True)
         ]
+
+    def _meaning(self, text: str) -> Float32Array:
+        """[text_dim]: as the names of tags are read where the text is as short as one, else as it stands."""
+        if self._encoder is None or len(_words_of(text)) > _LONGEST_NAME:
+            return self.vector(text)
+        vector: Float32Array = name_vectors(self._encoder, [text])[0]
+        return vector
 
     def _named(self, text: str) -> list[int]:
         """Tags whose name stands in the text, longest names first; no word counts twice."""
@@ -83,13 +92,29 @@ class Words:
 
 
 def nearest_in_meaning(cosine: Float32Array) -> tuple[Int64Array, Float32Array]:
-    """Which of the candidates [n] speak for a word, and their shares, which add up to one: at most five,
-    none far behind the best. n must not be 0.
+    """Which of the candidates [n] speak for a word, and their shares, which add up to one. n must not be 0.
+
+    Up to forty, by softmax of 15 times the cosine: where the best tag is not the right one, an image that
+    carries several of the next best often is.
     """
     order = np.argsort(-cosine, kind="stable")[:_NEAREST]
     order = order[cosine[order] >= cosine[order[0]] - _BEHIND_BEST]
     shares = np.exp(_SHARPNESS * (cosine[order] - cosine[order[0]]))
+    heard = shares >= _SMALLEST_SHARE * shares.sum()
+    order, shares = order[heard], shares[heard]
     return order, (shares / shares.sum()).astype(np.float32)
+
+
+def name_vectors(encoder: TextEncoder, names: Sequence[str]) -> Float32Array:
+    """[n, text_dim] unit norm: what short names mean.
+
+    The mean of a name alone and of the name in a phrase (prompt ensembling, Radford et al. 2021, §3.1.4): a
+    sentence encoder takes a bare word less sure.
+    """
+    both = encoder.encode_text([*names, *(_PROMPT.format(name) for name in names)])
+    mean = both[: len(names)] + both[len(names) :]
+    result: Float32Array = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 def _words_of(text: str) -> list[str]:

@@ -9,11 +9,12 @@ What an image's states hold (u: its projected features; a_ij, w_it: edge weights
 so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours:
 the vote. The readout is attention over landmark images with a Matérn kernel k and learnt values A:
 
-    z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) ],   f(z) = b + Σ_l k(z, z_l) A_l
+    z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) V ],   f(z) = b + Σ_l k(z, z_l) A_l
 
 whose values solve a ridge regression of the landmarks' own tag sets (:mod:`gnn.model.tag_sets`): the
-posterior mean of a Gaussian process on graph features. z never holds the image's own tags, so an image with
-tags and one without are treated alike, and a query is embedded by the very function that embedded the index.
+posterior mean of a Gaussian process on graph features. V keeps the leading axes of the votes where there are
+many tags. z never holds the image's own tags, so an image with tags and one without are treated alike, and a
+query is embedded by the very function that embedded the index.
 
 The embedding is three blocks: visual unit(u), and two conceptual ones (Jaccard view, tag view). With tags
 they are those of the tags plus `missing` times the prediction (tags are rarely complete); without, the
@@ -39,9 +40,11 @@ class KernelSageConfig:
 
     ``feature_dim`` → ``width``: image projection; ``neighbour_width``, ``visual_dim``: its leading parts that
     are kept of a neighbourhood's mean and that are the visual block;
-    ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``num_landmark_sets``, ``jaccard_rank``: the Jaccard
-    view (0 = none); ``num_landmarks``: landmark images. ``neighbour_weight`` α, ``vote_weight`` β; ``length``
-    of the kernel; ``missing``; ``trust_jaccard``, ``trust_tags``: mean cosine of prediction and truth.
+    ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``vote_width``: how many axes of a vote are kept;
+    ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: landmark images.
+    ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``missing``; ``trust_jaccard``,
+    ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
+    prediction when tags are named.
     """
 
     feature_dim: int
@@ -51,6 +54,7 @@ class KernelSageConfig:
     num_tags: int
     tag_width: int
     size_width: int
+    vote_width: int
     num_landmark_sets: int
     jaccard_rank: int
     num_landmarks: int
@@ -60,6 +64,7 @@ class KernelSageConfig:
     missing: float = 0.1
     trust_jaccard: float = 1.0
     trust_tags: float = 1.0
+    naming_vote: float = 0.3
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; ``KernelSageConfig(**d)`` is the inverse."""
@@ -86,8 +91,9 @@ class KernelSage(GraphModel):
             "set_projection": (config.num_landmark_sets, config.jaccard_rank),
             "landmarks": (
                 config.num_landmarks,
-                config.width + config.neighbour_width + config.tag_width,
+                config.width + config.neighbour_width + config.vote_width,
             ),
+            "vote_axes": (config.tag_width, config.vote_width if self.cuts_votes else 0),
             "values": (config.num_landmarks, outputs),
             "bias": (outputs,),
         }
@@ -98,6 +104,11 @@ class KernelSage(GraphModel):
     def image_dim(self, layer: int) -> int:
         tags = self.config.tag_width + 1
         return (self.config.width + 1, self.tags_start + tags, self.tags_start + 2 * tags)[layer]
+
+    @property
+    def cuts_votes(self) -> bool:
+        """Whether V is needed: else a vote is taken whole."""
+        return self.config.vote_width < self.config.tag_width
 
     @property
     def tags_start(self) -> int:
@@ -141,11 +152,17 @@ class KernelSage(GraphModel):
         return indicator(tags[:, :width], tags[:, width:-1] if self.config.size_width else None)
 
     def readout_inputs(self, state: Tensor) -> Tensor:
-        """z [n, width + neighbour_width + tag_width] from h^2."""
-        width, tags = self.config.width, self.config.tag_width
+        """z [n, width + neighbour_width + vote_width] from h^2."""
+        width = self.config.width
         neighbours = unit(state[:, width + 1 : self.tags_start - 1])
-        vote = unit(state[:, -(tags + 1) : -1])
+        vote = unit(self.votes(state))
+        if self.cuts_votes:
+            vote = vote @ self.get_buffer("vote_axes")
         return torch.cat([state[:, :width], neighbours, vote], dim=1) * self.input_weights()
+
+    def votes(self, state: Tensor) -> Tensor:
+        """The vote of the neighbours [n, tag_width] from h^2."""
+        return state[:, -(self.config.tag_width + 1) : -1]
 
     def input_weights(self) -> Tensor:
         """What each coordinate of z weighs: 1, α and β."""
@@ -154,7 +171,7 @@ class KernelSage(GraphModel):
             [
                 torch.ones(config.width),
                 torch.full((config.neighbour_width,), config.neighbour_weight),
-                torch.full((config.tag_width,), config.vote_weight),
+                torch.full((config.vote_width,), config.vote_weight),
             ]
         )
 
@@ -178,10 +195,15 @@ class KernelSage(GraphModel):
             self._lengths = known
         return known[2]
 
+    def expected_sets(self, state: Tensor) -> Tensor:
+        """What tags are named by, [n, tag_width] from h^2: the prediction and some of the vote."""
+        predicted = self.predict(self.readout_inputs(state))[:, self.config.jaccard_rank :]
+        return predicted + self.config.naming_vote * self.votes(state)
+
     def predicted_tags(self, state: Tensor) -> Tensor:
         """[n, num_tags]: how much each tag is expected, about 0 to 1; not calibrated."""
-        expected = self.predict(self.readout_inputs(state))[:, self.config.jaccard_rank :]
-        scores: Tensor = expected @ self.get_buffer("tag_vectors")[:, : self.config.tag_width].T
+        vectors = self.get_buffer("tag_vectors")[:, : self.config.tag_width]
+        scores: Tensor = self.expected_sets(state) @ vectors.T
         return scores
 
     def embed_images(self, states: Sequence[Tensor]) -> Tensor:

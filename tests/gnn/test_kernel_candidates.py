@@ -7,7 +7,7 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnn.kernel_candidates import Candidate, Measured, next_candidate
+from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of, next_candidate
 
 MOST = 50
 
@@ -70,3 +70,36 @@ def test_all_candidates_can_be_used(qualities: list[float]) -> None:
     for each in searched(qualities):
         assert each.candidate.ridge > 0 and each.candidate.length > 0
         assert each.candidate.neighbour_weight >= 0 and each.candidate.vote_weight >= 0
+
+
+def finished(margin: float, qualities: list[float]) -> list[Measured]:
+    """The whole search with a margin, when the i-th candidate has the i-th quality."""
+    done: list[Measured] = []
+    while (candidate := next_candidate(done, margin)) is not None:
+        done.append(Measured(candidate, qualities[len(done) % len(qualities)], 0.5))
+    return done
+
+
+@given(st.lists(st.floats(0.5, 0.55), min_size=1, max_size=MOST))
+def test_gains_within_the_margin_leave_the_usual_numbers_as_they_are(qualities: list[float]) -> None:
+    done = finished(0.06, qualities)
+    assert best_candidate(done, 0.06).candidate == Candidate()
+
+
+def test_a_gain_beyond_the_margin_is_taken() -> None:
+    done = finished(0.06, [0.5, 0.6, *[0.1] * MOST])
+    assert best_candidate(done, 0.06) == done[1]
+
+
+@given(QUALITIES)
+def test_without_a_margin_no_neighbour_of_the_last_choice_was_better(qualities: list[float]) -> None:
+    done = searched(qualities)
+    best = asdict(best_candidate(done).candidate)
+    for each in done:
+        if sum(best[name] != value for name, value in asdict(each.candidate).items()) == 1:
+            near_the_end = each.candidate.ridge != best["ridge"]
+            assert not near_the_end or each.ndcg_at_5 <= best_candidate(done).ndcg_at_5
+
+
+def test_fewer_views_ask_for_a_larger_gain() -> None:
+    assert margin_of(50) > 2 * margin_of(500) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gnn.embedding import GraphStates
 from gnn.graph_index import GraphIndex, messages_of
+from gnn.kernel_fit import VOTE_WIDTH
 from gnn.model.aggregate import NodeStates, full_states
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.tag_sets import EXACT_UP_TO, indicator
@@ -277,3 +279,50 @@ def test_a_model_of_a_vocabulary_too_large_to_keep_apart_still_finds_tags(tmp_pa
         carriers = np.flatnonzero(chosen[:, tag])
         hits = engine.search(engine.embed(Query(tags=(QueryTag(names[tag]),))), 0.0, len(carriers))
         assert np.isin(hits.rows, carriers).mean() > 0.7
+
+
+def test_tags_are_named_by_the_prediction_and_a_share_of_the_vote(
+    model: KernelSage, states: NodeStates
+) -> None:
+    state = states.images[-1]
+    with torch.no_grad():
+        predicted = model.predict(model.readout_inputs(state))[:, model.config.jaccard_rank :]
+        expected = predicted + model.config.naming_vote * model.votes(state)
+        assert torch.equal(model.expected_sets(state), expected)
+        table = model.get_buffer("tag_vectors")[:, : model.config.tag_width]
+        assert torch.allclose(model.predicted_tags(state), expected @ table.T)
+
+
+def test_a_vote_over_many_tags_is_cut_to_its_leading_axes(tmp_path: Path) -> None:
+    names = tuple(f"tag {number}" for number in range(VOTE_WIDTH + 20))
+    chosen = np.random.default_rng(5).random((200, len(names))) < 0.02
+    chosen[np.arange(200), np.arange(200) % len(names)] = True
+    data = data_of(chosen, tags=names)
+    index = build_index(trained(data, tmp_path, epochs=1), data)
+    model = index.trained.model
+    assert isinstance(model, KernelSage)
+    assert model.config.vote_width == VOTE_WIDTH < model.config.tag_width
+    states = states_of(index, index.graph)
+    with torch.no_grad():
+        width = model.config.width + model.config.neighbour_width + VOTE_WIDTH
+        assert model.readout_inputs(states.images[-1]).shape[1] == width
+        axes = model.get_buffer("vote_axes")
+        assert torch.allclose(axes.T @ axes, torch.eye(VOTE_WIDTH), atol=1e-4)
+        votes = torch.nn.functional.normalize(model.votes(states.images[-1]), dim=1)
+        kept = float(((votes @ axes) ** 2).sum() / (votes**2).sum())
+        assert kept > VOTE_WIDTH / model.config.tag_width
+
+
+def test_the_conceptual_end_takes_looks_in_as_far_as_they_tell_about_meaning(index: GraphIndex) -> None:
+    look = 0.25
+    told = replace(index.trained, balance=replace(index.trained.balance, look=look))
+    with_looks, without = (
+        QueryEngine(replace(index, trained=replace(told, balance=replace(told.balance, look=each))))
+        for each in (look, 0.0)
+    )
+    assert isinstance(told.model, KernelSage)
+    visual_dim = told.model.config.visual_dim
+    ours, theirs = (engine.embed(Query(images=index.features[:1])) for engine in (with_looks, without))
+    assert np.array_equal(theirs.conceptual[:visual_dim], np.zeros(visual_dim, np.float32))
+    assert np.allclose(ours.conceptual[:visual_dim], look * ours.visual[:visual_dim])
+    assert np.array_equal(ours.conceptual[visual_dim:], theirs.conceptual[visual_dim:])

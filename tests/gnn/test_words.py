@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gnn.encoders.base import TextEncoder
 from gnn.encoders.registry import text_encoder
-from gnn.words import TagEdge, Words, merged
+from gnn.words import TagEdge, Words, merged, name_vectors
 from graph_store.errors import BadInput
 
 NAMES = ("Café", "car", "dog", "hot dog", "red", "sofa", "किताब")
@@ -22,7 +22,7 @@ def encoder() -> TextEncoder:
 
 @pytest.fixture(scope="module")
 def words(encoder: TextEncoder) -> Words:
-    return Words(NAMES, encoder.encode_text(NAMES), encoder)
+    return Words(NAMES, name_vectors(encoder, NAMES), encoder)
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,15 @@ def test_the_order_of_asking_does_not_matter(edges: list[TagEdge], random: objec
     shuffled = list(edges)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert merged(shuffled) == merged(edges)
+
+
+def test_names_are_read_one_by_one_whatever_stands_beside_them(encoder: TextEncoder) -> None:
+    together = name_vectors(encoder, NAMES)
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    for name, vector in zip(NAMES, together, strict=True):
+        assert np.allclose(name_vectors(encoder, [name])[0], vector, atol=1e-4)
+
+
+def test_a_word_that_is_near_several_tags_leads_to_more_than_one_of_them(words: Words) -> None:
+    edges = words.tag("motor vehicle dog")
+    assert {"dog", "car"} <= named(edges)
