@@ -136,18 +136,6 @@ def test_a_server_without_jobs_says_what_to_do_instead(visit: Visit) -> None:
     expect(page.get_by_role("button", name="Reindex", exact=True)).to_be_disabled()
 
 
-def test_a_key_that_may_only_read_leads_to_another_key(visit: Visit) -> None:
-    visit.expected_statuses = {403}
-    answer(visit.page, [])
-    visit.page.route("**/v1/jobs", lambda route: refuse(route, 403, "This key may only read."))
-    page = visit.open("/jobs")
-    page.evaluate("sessionStorage.setItem('imsage.key', 'reads-only')")
-    page.get_by_role("button", name="Train", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("may only read")
-    page.get_by_role("button", name="Use another key").click()
-    expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
-
-
 def test_hostile_words_of_a_job_are_shown_as_text(visit: Visit) -> None:
     told = job(
         "failed",

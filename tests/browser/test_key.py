@@ -1,85 +1,111 @@
-"""A server that asks for a key: a gate before the real one refuses what carries none."""
+"""The page before a server that asks for a key."""
 
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
+from app.keys import create_key
+from graph_store.data_dir import DataDir
+from tests.browser.conftest import serving
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
 
-KEY = "imsage_test-key.123"
-REFUSED = '{"type": "x", "title": "Unauthorized", "status": 401, "detail": "A key is needed."}'
+
+@pytest.fixture(scope="module")
+def locked(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a server that asks for a key, and a key that may read."""
+    folder = tmp_path_factory.mktemp("locked")
+    data_dir = DataDir(folder / "data")
+    shutil.copytree(built_data_dir.root, data_dir.root)
+    key = create_key(data_dir, "page", "read")
+    with serving(data_dir, folder / "log.txt") as url:
+        yield url, key
 
 
 @pytest.fixture
-def gated(visit: Visit) -> Visit:
-    """A visit to a server that answers only to KEY."""
-    visit.expected_statuses = {401}
-    _gate(visit.page.context)
-    return visit
+def locked_visit(browser: Browser, locked: tuple[str, str]) -> Iterator[Visit]:
+    """A window on that server; refusals are part of it."""
+    context = browser.new_context(reduced_motion="reduce")
+    context.set_default_timeout(15_000)
+    visit = Visit(context.new_page(), locked[0])
+    visit.expected_statuses = {401, 403}
+    yield visit
+    context.close()
+    assert visit.complaints == []
 
 
-def _gate(context: BrowserContext) -> None:
-    def gate(route: Route) -> None:
-        if route.request.headers.get("authorization") == f"Bearer {KEY}":
-            route.continue_()
-        else:
-            route.fulfill(status=401, body=REFUSED, content_type="application/problem+json")
-
-    context.route("**/v1/**", gate)
+@pytest.fixture
+def key(locked: tuple[str, str]) -> str:
+    """The key that may read."""
+    return locked[1]
 
 
-def _give(page: Page, key: str) -> None:
+def give(page: Page, key: str) -> None:
+    """Types the key into the dialog that asks for it."""
     dialog = page.get_by_role("dialog", name="This server asks for a key")
     dialog.get_by_label("API key").fill(key)
     dialog.get_by_role("button", name="Use the key").click()
 
 
-def test_a_key_is_asked_for_once_and_then_everything_works_pictures_too(gated: Visit) -> None:
-    page = gated.open("/?tag=circle")
-    _give(page, KEY)
-    expect(page.locator("#grid .card").first).to_be_visible()
+def test_a_key_is_asked_for_once_and_then_everything_works_pictures_too(
+    locked_visit: Visit, key: str
+) -> None:
+    page = locked_visit.open("/?tag=circle")
+    give(page, key)
     picture = page.locator("#grid .pick img").first
     expect(picture).to_have_attribute("src", re.compile("^blob:"))
+    page.wait_for_function("() => document.querySelector('#grid .pick img').naturalWidth > 0")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert KEY not in page.url
-    assert page.evaluate("sessionStorage.length") == 1
+    assert key not in page.url
+    assert page.evaluate("localStorage.length") == 0
     page.reload()
-    expect(page.locator("#grid .card").first).to_be_visible()  # the tab remembers
+    expect(page.locator("#grid .pick").first).to_be_visible()  # the tab remembers
 
 
-def test_a_wrong_key_is_said_to_be_wrong(gated: Visit) -> None:
-    page = gated.open("/?tag=circle")
-    _give(page, "not-the-key")
+def test_a_wrong_key_is_said_to_be_wrong(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/?tag=circle")
+    give(page, "not-the-key")
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("did not accept")
-    _give(page, KEY)
-    expect(page.locator("#grid .card").first).to_be_visible()
+    give(page, key)
+    expect(page.locator("#grid .pick").first).to_be_visible()
 
 
-def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(gated: Visit) -> None:
-    page = gated.open("/?tag=circle")
-    _give(page, "two words")
+def test_a_key_that_no_header_can_carry_is_refused_before_it_is_sent(locked_visit: Visit) -> None:
+    page = locked_visit.open("/?tag=circle")
+    give(page, "two words")
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("no spaces")
 
 
-def test_without_a_key_the_page_says_so_and_asks_again_on_demand(gated: Visit) -> None:
-    page = gated.open("/?tag=circle")
+def test_without_a_key_the_page_says_so_and_asks_again_on_demand(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/?tag=circle")
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     alert = page.locator("#problem")
-    expect(alert).to_contain_text("A key is needed.")
+    expect(alert).to_contain_text("needs an API key")
     alert.get_by_role("button", name="Give a key").click()
-    _give(page, KEY)
-    expect(page.locator("#grid .card").first).to_be_visible()
+    give(page, key)
+    expect(page.locator("#grid .pick").first).to_be_visible()
 
 
-def test_a_key_can_be_forgotten(gated: Visit) -> None:
-    page = gated.open("/?tag=circle")
-    _give(page, KEY)
-    expect(page.locator("#grid .card").first).to_be_visible()
+def test_a_key_can_be_forgotten(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/?tag=circle")
+    give(page, key)
+    expect(page.locator("#grid .pick").first).to_be_visible()
     page.get_by_role("button", name="Forget the key").click()
     expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_key_that_may_only_read_starts_no_job_and_leads_to_another(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/jobs")
+    give(page, key)
+    page.get_by_role("button", name="Reindex", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("may not write")
+    page.get_by_role("button", name="Use another key").click()
+    expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
