@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnn.embedding import GraphStates
+from gnn.hashing.hashed_index import HashedIndex
 from gnn.model.edge_weights import message_graph
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
 from graph_store.arrays import Float32Array
@@ -58,7 +59,7 @@ def open_index(snapshot: Snapshot) -> GraphIndex:
     """The index that a snapshot holds, memory-mapped. Raises CorruptFile."""
     trained = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
     layers = trained.model.num_layers
-    features = snapshot.array("features")
+    features, embeddings = snapshot.array("features"), snapshot.array("embeddings")
     first = 1 if trained.model.images_enter_raw else 0
     images = [snapshot.array(f"states/image_{layer}") for layer in range(first, layers)]
     return GraphIndex(
@@ -70,15 +71,34 @@ def open_index(snapshot: Snapshot) -> GraphIndex:
         states=GraphStates(
             tuple([features] * first + images),
             tuple(snapshot.array(f"states/tag_{layer}") for layer in range(layers)),
-            snapshot.array("embeddings"),
+            embeddings,
             snapshot.array("tag_embeddings"),
         ),
         neighbours=NeighbourIndex.open(snapshot.path("neighbours.faiss")),
-        index=FaissIndex.open(snapshot.path("index.faiss")),
+        index=_open_search(snapshot, trained, embeddings),
         tag_text=snapshot.array("tag_text"),
         prototypes=snapshot.array("prototypes"),
         version=snapshot.version,
     )
+
+
+def search_index(trained: TrainedModel, embeddings: Float32Array) -> FaissIndex | HashedIndex:
+    """The index that the model's preset searches in, over the embeddings of all images."""
+    if trained.hashing is not None:
+        return HashedIndex.build(trained.hashing, embeddings)
+    return FaissIndex.build(embeddings, "auto")
+
+
+def index_file(trained: TrainedModel) -> str:
+    """Where a snapshot holds that index: a file, or a directory of two."""
+    return "index.faiss" if trained.hashing is None else "codes"
+
+
+def _open_search(snapshot: Snapshot, trained: TrainedModel, embeddings: Float32Array) -> VectorIndex:
+    path = snapshot.path(index_file(trained))
+    if trained.hashing is not None:
+        return HashedIndex.open(path, trained.hashing, embeddings)
+    return FaissIndex.open(path)
 
 
 def messages_of(trained: TrainedModel, graph: Graph) -> Graph:

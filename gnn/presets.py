@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from gnn.model.edge_weights import MessageWeights
@@ -29,7 +29,9 @@ class GraphParameters:
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe. ``epochs`` of a kernel model are steps of its search over a validation part."""
+    """A recipe. ``epochs`` of a kernel model are steps of its search over a validation part. ``hashed``:
+    codes are learnt after the model (:mod:`gnn.hashing.training`) and searched in place of its vectors.
+    """
 
     name: str
     summary: str
@@ -39,6 +41,7 @@ class Preset:
     epochs: int = 16
     patience: int | None = None
     learning_rate: float = 0.0
+    hashed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """What is recorded with the model."""
@@ -68,7 +71,14 @@ PAPER = Preset(
     learning_rate=1e-5,
 )
 
-PRESETS = {preset.name: preset for preset in (DEFAULT, PAPER)}
+HASH = replace(
+    DEFAULT,
+    name="hash",
+    summary="the default model, its index searched by learnt binary codes and ranked again exactly",
+    hashed=True,
+)
+
+PRESETS = {preset.name: preset for preset in (DEFAULT, PAPER, HASH)}
 
 
 def preset_named(name: str) -> Preset:

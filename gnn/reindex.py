@@ -13,13 +13,12 @@ from gnn.embedding import GraphStates, NewArray, embed_graph, in_memory
 from gnn.encoders.base import check_same_encoder
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData, load_graph_data
-from gnn.graph_index import GraphIndex, messages_of, prototypes_of
+from gnn.graph_index import GraphIndex, index_file, messages_of, prototypes_of, search_index
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
 from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
-from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
@@ -69,7 +68,7 @@ def reindex(
             return current
         with SnapshotWriter(data_dir) as writer:
             embedded = _embed(trained, data, data.tags_of_image, _arrays_in(writer), progress)
-            _write(writer, directory, data, embedded, progress)
+            _write(writer, directory, trained, data, embedded, progress)
             snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
         prune(data_dir, keep)
         return snapshot
@@ -89,7 +88,7 @@ def build_index(
         features=data.features,
         states=embedded.states,
         neighbours=embedded.neighbours,
-        index=FaissIndex.build(embedded.states.embeddings, "auto"),
+        index=search_index(trained, embedded.states.embeddings),
         tag_text=data.tag_text,
         prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
     )
@@ -151,7 +150,12 @@ def _embed(
 
 
 def _write(
-    writer: SnapshotWriter, model: Path, data: GraphData, embedded: _Embedded, progress: Progress
+    writer: SnapshotWriter,
+    model: Path,
+    trained: TrainedModel,
+    data: GraphData,
+    embedded: _Embedded,
+    progress: Progress,
 ) -> None:
     with progress.phase("write", 8) as advance:
         states = embedded.states
@@ -172,7 +176,7 @@ def _write(
         advance(1)
         embedded.neighbours.save(writer.path("neighbours.faiss"))
         advance(1)
-        FaissIndex.build(states.embeddings, "auto").save(writer.path("index.faiss"))
+        search_index(trained, states.embeddings).save(writer.path(index_file(trained)))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})

@@ -13,6 +13,7 @@ import torch
 from gnn.calibration import Calibration
 from gnn.checkpoint import load_checkpoint, save_checkpoint, strip_prefix, with_prefix
 from gnn.encoders.base import EncoderSpec
+from gnn.hashing.codes import HashCodes
 from gnn.model.base import GraphModel
 from gnn.model.kernel_sage import KernelSage, KernelSageConfig
 from gnn.model.sage import HeteroSage, SageConfig
@@ -45,7 +46,8 @@ class SliderBalance:
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """``tag_names``: the tags the model knows, in the order of its own numbers; ``space``: where
-    `similar` neighbours are searched; ``data``: fingerprint of what it was trained on.
+    `similar` neighbours are searched; ``data``: fingerprint of what it was trained on; ``hashing``: heads for
+    binary codes, where the preset has them.
     """
 
     preset: Preset
@@ -58,6 +60,7 @@ class TrainedModel:
     text_encoder: EncoderSpec
     data: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    hashing: HashCodes | None = None
 
     def save(self, directory: Path) -> None:
         """Write `model.safetensors`, and `config.json` for people. Raises Unwritable."""
@@ -67,6 +70,7 @@ class TrainedModel:
             **with_prefix("model/", self.model.state_dict()),
             "space/mean": torch.from_numpy(np.array(self.space.mean)),
             "space/axes": torch.from_numpy(np.array(self.space.axes)),
+            **(with_prefix("hash/", self.hashing.tensors()) if self.hashing else {}),
         }
         save_checkpoint(directory / MODEL, tensors, meta)
         shown = {key: value for key, value in meta.items() if key != "tag_names"}
@@ -85,6 +89,7 @@ class TrainedModel:
             "text_encoder": self.text_encoder.to_dict(),
             "data": self.data,
             "metrics": self.metrics,
+            "hashing": self.hashing.meta() if self.hashing else None,
         }
 
 
@@ -114,6 +119,11 @@ def load_trained_model(directory: Path) -> TrainedModel:
             text_encoder=EncoderSpec.from_dict(meta["text_encoder"]),
             data=meta["data"],
             metrics=meta["metrics"],
+            hashing=(
+                HashCodes.from_tensors(strip_prefix("hash/", tensors), meta["hashing"])
+                if meta.get("hashing")
+                else None
+            ),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ImsageError) as error:
         raise CorruptFile(f"The model in {path} does not fit this version: {error}", path=path) from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gnn.graph_data import GraphData, load_graph_data
+from gnn.hashing.training import with_codes
 from gnn.kernel_training import train_kernel
-from gnn.presets import preset_named
+from gnn.presets import Preset, preset_named
 from gnn.sage_training import train_sage
+from gnn.trained_model import TrainedModel
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.progress import Progress, SilentProgress
@@ -60,9 +64,35 @@ def train(
             device=device,
             progress=progress or SilentProgress(),
         )
+        if recipe.hashed:
+            trained = with_codes(
+                trained,
+                data,
+                partial(_learnt_aside, recipe, seed),
+                out_dir,
+                seed=seed,
+                resume=resume,
+                progress=progress or SilentProgress(),
+            )
         trained.save(out_dir)
     best = trained.metrics.get("best", 0.0)
     return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
+
+
+def _learnt_aside(recipe: Preset, seed: int, part: GraphData) -> TrainedModel:
+    """A model of a part of the catalogue, its numbers not searched for; it leaves no files."""
+    with tempfile.TemporaryDirectory() as folder:
+        trained, _ = train_kernel(
+            part,
+            recipe,
+            Path(folder),
+            epochs=1,
+            seed=seed,
+            resume=False,
+            device="cpu",
+            progress=SilentProgress(),
+        )
+    return trained
 
 
 def refuse_without_tags(data: GraphData) -> None:

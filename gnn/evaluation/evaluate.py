@@ -6,6 +6,7 @@ import time
 
 from gnn.encoders.base import check_same_encoder
 from gnn.evaluation.embedding_map import embedding_map
+from gnn.evaluation.hash_part import hash_part
 from gnn.evaluation.questions import HOW_TO_SPLIT, NO_TEST_SPLIT, Questions
 from gnn.evaluation.report import EvaluationReport
 from gnn.evaluation.run import Evaluation
@@ -69,7 +70,7 @@ def evaluate(
         return QueryEngine(build_index(trained[name], data, tags_of_image), words)
 
     run = Evaluation(questions, data.tags_of_image, presets, hidden, words, seed, quick, progress)
-    parts = run.parts()
+    parts = (*run.parts(), hash_part(presets, trained, questions, seed=seed))
     drawn = embedding_map(presets[served], questions.known_index_tags, served, seed=seed, fast=quick)
     return EvaluationReport(
         seed=seed,

@@ -1,0 +1,1 @@
+"""Binary codes for the index vectors: learnt, searched by Hamming distance, and ranked again exactly."""
