@@ -54,6 +54,8 @@ def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
     file = file.absolute()
     with (
         data_dir.lock("export"),
+        # A running server waits with its writes: the files shall be those that the list was made of.
+        data_dir.writing("export"),
         refusing_unwritable(file),
         tempfile.TemporaryDirectory(dir=file.parent) as scratch,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class CatalogueReader:
     def __init__(self, data_dir: DataDir) -> None:
         self._data_dir = data_dir
         self._opened: Catalog | None = None
+        self._opening = threading.Lock()
 
     def close(self) -> None:
         """Close the catalogue's connections."""
@@ -62,19 +64,21 @@ class CatalogueReader:
             self._opened.close()
 
     @property
-    def _catalog(self) -> Catalog:
-        if self._opened is None:
-            self._opened = Catalog.open(self._data_dir.catalog_path)
-        return self._opened
+    def catalog(self) -> Catalog:
+        """The catalogue. Raises NothingToServe, CorruptFile."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = Catalog.open(self._data_dir.catalog_path)
+            return self._opened
 
     def record(self, image_id: str) -> ImageRecord:
         """Raises NotFound."""
-        return self._catalog.get(image_id)
+        return self.catalog.get(image_id)
 
     def credits(self) -> str | None:
         """Who is to be named for the pictures, where the catalogue says so."""
         try:
-            words = self._catalog.meta("credits")
+            words = self.catalog.meta("credits")
         except ImsageError:
             # A snapshot is served also where its catalogue is missing or damaged.
             return None

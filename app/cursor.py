@@ -26,8 +26,8 @@ class Position:
     `seen` results were returned before, the last with `score`; `near` are the rows of those that scored so
     close to it that noise could move them behind it. What has a lower score and is not near comes next: a
     position by value, so a page neither repeats nor skips a result when equal scores, or an approximate
-    index, come in another order at another depth. With diversity the position is a count in the order of a
-    fixed pool of `pool` candidates.
+    index, come in another order at another depth. With diversity, `near` is all that was shown, in order, out
+    of a pool of `pool` candidates.
     """
 
     seen: int

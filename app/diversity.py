@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 
 
-def marginal_relevance(vectors: Float32Array, relevance: AnyArray, diversity: float, k: int) -> Int64Array:
+def marginal_relevance(
+    vectors: Float32Array,
+    relevance: AnyArray,
+    diversity: float,
+    k: int,
+    first: Sequence[int] = (),
+) -> Int64Array:
     """The order in which to show candidates: at each step the one with the greatest
 
         (1 - diversity) · relevance(i) - diversity · max over shown j of cos(i, j).
 
     vectors: [n, dim] float32, any norm; relevance: [n]; returns [min(k, n)] positions. With diversity 0 the
-    order is that of relevance, ties by position.
+    order is that of relevance, ties by position. `first` are positions that were shown already: they come
+    first, in their order.
     """
     count = len(relevance)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -25,7 +34,7 @@ def marginal_relevance(vectors: Float32Array, relevance: AnyArray, diversity: fl
     for step in range(order.size):
         # Nothing is shown at first, so relevance alone decides.
         value = own if step == 0 else own - diversity * nearest
-        best = int(np.argmax(np.where(left, value, -np.inf)))
+        best = first[step] if step < len(first) else int(np.argmax(np.where(left, value, -np.inf)))
         order[step] = best
         left[best] = False
         np.maximum(nearest, unit @ unit[best], out=nearest)

@@ -71,7 +71,7 @@ def _neighbours(
 
 
 def _spoken(state: ServingState, vectors: QueryVectors, share: float, row: int) -> list[dict[str, Any]]:
-    tags = state.engine.graph.tags_of_image.row(row)[0]
+    tags = state.engine.tags_of(row)
     if share == 0 or len(tags) == 0:
         return []
     contributions = share * state.engine.tag_affinity(vectors, tags).astype(np.float64)

@@ -146,6 +146,16 @@ def value_at(attributes: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+class Filters(Protocol):
+    """Which rows pass a filter."""
+
+    def known(self, name: str) -> Int64Array | None:
+        """The rows of a filter that `allowed` has evaluated lately under this name."""
+
+    def allowed(self, row_filter: RowFilter, name: str) -> Int64Array:
+        """The rows that pass, sorted, [n] int64; equal filters have equal names."""
+
+
 class FilterIndex:
     """Evaluates filters over the rows of one snapshot. Safe to use from several threads.
 

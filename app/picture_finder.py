@@ -92,12 +92,13 @@ class PictureFinder:
         if image.id is not None:
             return await self._by_id(state, image.id, where)
         if image.data is not None:
-            data = await self._from_base64(image.data, where)
+            data = await self.from_base64(image.data, where)
             return await self._encoded(state, data, f"{where}/data", stages)
-        fetched = await self._fetch(image.url or "", where)
+        fetched = await self.fetch(image.url or "", where)
         return await self._encoded(state, fetched, f"{where}/url", stages)
 
-    async def _from_base64(self, text: str, where: str) -> bytes:
+    async def from_base64(self, text: str, where: str) -> bytes:
+        """The bytes in a text. Raises InvalidRequest, which points below `where`."""
         try:
             if len(text) < _LONG_TEXT:
                 return base64.b64decode(text, validate=True)
@@ -127,7 +128,8 @@ class PictureFinder:
         except BadInput as error:
             raise UnusablePicture(error.message, hint=error.hint, errors=[(where, error.message)]) from error
 
-    async def _fetch(self, url: str, where: str) -> bytes:
+    async def fetch(self, url: str, where: str) -> bytes:
+        """The bytes at an address. Raises SettingOff, UnusablePicture, which point below `where`."""
         if self._fetcher is None:
             raise SettingOff(
                 "This server does not fetch pictures by address",

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from app.api.batching import Batcher
-from app.images import decode
+from app.images import Decoded, decode
 from app.settings import Settings
 from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
 from gnn.encoders.registry import image_encoder
 from graph_store.arrays import AnyArray, Float32Array
 from graph_store.errors import BadInput
+
+T = TypeVar("T")
 
 
 class _Encoding:
@@ -70,19 +73,28 @@ class QueryPictures:
 
         Raises BadInput when the bytes are no usable picture, and what `load` raises.
         """
+        features, _ = await self.features_and(data, spec, stages, lambda _: None)
+        return features
+
+    async def features_and(
+        self, data: bytes, spec: EncoderSpec, stages: dict[str, float], also: Callable[[Decoded], T]
+    ) -> tuple[Float32Array, T]:
+        """The same, and what `also` makes of the decoded picture, in the thread that decodes it."""
         loop = asyncio.get_running_loop()
         if spec not in self._encodings:
             await loop.run_in_executor(self._encoder_thread, self.load, spec)
         encoding = self._encodings[spec]
         start = time.perf_counter()
-        pixels = await loop.run_in_executor(self._decoders, self._decode, data, encoding.encoder)
+        pixels, made = await loop.run_in_executor(
+            self._decoders, lambda: self._decode(data, encoding.encoder, also)
+        )
         decoded = time.perf_counter()
         features = await encoding.batcher.submit(pixels)
         stages["decode"] = decoded - start
         stages["encode"] = time.perf_counter() - decoded
-        return np.asarray(features, dtype=np.float32)[np.newaxis]
+        return np.asarray(features, dtype=np.float32)[np.newaxis], made
 
-    def _decode(self, data: bytes, encoder: ImageEncoder) -> AnyArray:
+    def _decode(self, data: bytes, encoder: ImageEncoder, also: Callable[[Decoded], T]) -> tuple[AnyArray, T]:
         settings = self._settings
         decoded = decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-        return encoder.preprocess(decoded.image)
+        return encoder.preprocess(decoded.image), also(decoded)

@@ -93,13 +93,10 @@ def rank(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Po
 def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
     seen = after.seen if after else 0
     limit = min(ranking.limit, MAX_DEPTH - seen)
-    found = _results(engine, vectors, ranking, seen + limit + 1)
-    if after is not None:
-        shown = set(after.near)
-        below = after.score + _NOISE
-        found = found.take(
-            [i for i, row in enumerate(found.rows) if found.score[i] < below and row not in shown]
-        )
+    if after is None:
+        found = _results(engine, vectors, ranking, limit + 1)
+    else:
+        found = _below(engine, vectors, ranking, after, limit + 1)
     more = None
     if len(found.rows) > limit > 0 and seen + limit < MAX_DEPTH:
         last = found.score[limit - 1]
@@ -110,19 +107,45 @@ def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, afte
     return found.page(limit, more)
 
 
+def _below(
+    engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position, wanted: int
+) -> _Candidates:
+    """The `wanted` best of what comes after a position; fewer when there are fewer."""
+    shown = set(after.near)
+    depth = after.seen + wanted
+    while True:
+        found = _results(engine, vectors, ranking, depth)
+        left = [
+            place
+            for place, row in enumerate(found.rows)
+            if found.score[place] < after.score + _NOISE and row not in shown
+        ]
+        if len(left) >= wanted or len(found.rows) < depth:
+            return found.take(left)
+        # Pictures came since the last page that rank before it: as many more are needed to get past them.
+        depth += wanted - len(left)
+
+
 def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
     # All pages are cut from one pool of fixed depth: an order that depends on what came before needs the same
-    # start.
-    seen = after.seen if after else 0
+    # start. What was shown is told by the position, so that it stays the start when pictures come or go.
+    shown = after.near if after else ()
     pool = after.pool if after and after.pool else min(max(4 * ranking.limit, 200), 2000)
     found = _results(engine, vectors, ranking, pool)
-    until = seen + ranking.limit
-    rows = np.asarray(found.rows, dtype=np.int64)
+    place_of = {row: place for place, row in enumerate(found.rows)}
+    first = [place_of[row] for row in shown if row in place_of]
+    until = len(first) + ranking.limit
     order = marginal_relevance(
-        engine.image_vectors(rows), np.asarray(found.score), ranking.diversity, until
+        engine.image_vectors(np.asarray(found.rows, dtype=np.int64)),
+        np.asarray(found.score),
+        ranking.diversity,
+        until,
+        first,
     ).tolist()
-    more = Position(seen=until, pool=pool) if until < len(found.rows) else None
-    return found.take(order[seen:until]).page(ranking.limit, more)
+    page = found.take(order[len(first) : until])
+    near = (*shown, *page.rows)
+    more = Position(seen=len(near), near=near, pool=pool) if until < len(found.rows) else None
+    return page.page(ranking.limit, more)
 
 
 def _results(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:

@@ -31,6 +31,7 @@ from app.asked import cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
 from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
+from app.live.keeper import DeltaKeeper
 from app.picture_finder import PictureFinder
 from app.ranking import Page, Ranking, rank
 from app.request_errors import (
@@ -67,9 +68,10 @@ class SearchService:
         self._settings = settings
         self._observe = observe
         self._texts: dict[EncoderSpec, TextEncoder] = {}
-        self.states = ServingStates(settings.data_dir, self._text_encoder, on_change)
         self.catalogue = CatalogueReader(settings.data_dir)
-        self._pictures = PictureFinder(settings, self.catalogue)
+        keeper = DeltaKeeper(settings.data_dir, self.catalogue)
+        self.states = ServingStates(settings.data_dir, self._text_encoder, on_change, keeper.revised)
+        self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
         self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
         self._embeddings: Batcher[tuple[ServingState, Query], QueryVectors] = Batcher(
@@ -89,7 +91,7 @@ class SearchService:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        await self._pictures.close()
+        await self.pictures.close()
         self._text_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
         self.catalogue.close()
@@ -105,13 +107,15 @@ class SearchService:
             if self.states.changed():
                 await self.run(self.states.refresh)
                 await self._warm()
+            else:
+                await self.run(self.states.revise)
 
     async def _warm(self) -> None:
         state = self.states.serving
         if state is None:
             return
         try:
-            await self.run(lambda: self._pictures.encoding.load(state.encoder_spec))
+            await self.run(lambda: self.pictures.encoding.load(state.encoder_spec))
         except ImsageError:
             # Searching by id goes on; a query with a new picture is told the reason.
             return
@@ -179,7 +183,7 @@ class SearchService:
             cursor = cursor_of(options.cursor, question)
             state = await self._pinned(cursor.version)
             after = cursor.position
-        pictures = await self._pictures.find_all(state, image, upload, stages)
+        pictures = await self.pictures.find_all(state, image, upload, stages)
         query = query_of(options, pictures)
         allowed = await self._allowed(state, options.filter)
         ranking = Ranking(
@@ -288,7 +292,7 @@ class SearchService:
         start = time.perf_counter()
         stages: dict[str, float] = {}
         state = self.states.current
-        picture = await self._pictures.find(state, request.image, stages)
+        picture = await self.pictures.find(state, request.image, stages)
         features = (
             picture.features if picture.row is None else state.engine.image_features(picture.row)[np.newaxis]
         )
@@ -342,7 +346,7 @@ def _hits(state: ServingState, page: Page, why: list[dict[str, Any]] | None) -> 
             page.score,
             page.visual,
             page.conceptual,
-            state.records.fragments(page.rows),
+            state.fragments(page.rows),
             strict=True,
         )
     ):

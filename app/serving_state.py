@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,12 @@ import numpy as np
 import orjson
 import structlog
 
-from app.filtering import FilterIndex
+from app.filtering import FilterIndex, Filters
+from app.neighbours import Edges, NamedEdge, named, neighbours_as_json
 from app.tag_completion import TagCompletion
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.query import QueryEngine
 from graph_store.arrays import Int64Array
-from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
 from graph_store.record_table import RecordTable
@@ -82,14 +82,24 @@ class ServingState:
         """Tag index by `tag_key` of its name."""
         return {tag_key(name): number for number, name in enumerate(self.engine.tag_names)}
 
+    @property
+    def delta_counts(self) -> dict[str, int]:
+        """What the catalogue holds beyond the snapshot."""
+        return {"images": 0, "replaced": 0, "deleted": 0}
+
+    @cached_property
+    def tag_counts(self) -> dict[str, int]:
+        """How many images carry each tag."""
+        return dict(zip(self.engine.tag_names, self.engine.tag_counts, strict=True))
+
     @cached_property
     def completion(self) -> TagCompletion:
         """Tags by the beginnings of their words."""
-        return TagCompletion(self.engine.tag_names, self.engine.tag_counts)
+        return TagCompletion(tuple(self.tag_counts), tuple(self.tag_counts.values()))
 
     @cached_property
-    def filters(self) -> FilterIndex:
-        """Filters over this snapshot's rows."""
+    def filters(self) -> Filters:
+        """Filters over the rows that can be found."""
         graph = self.engine.graph
 
         def rows_of_tag(name: str) -> Int64Array:
@@ -106,30 +116,22 @@ class ServingState:
             ),
         )
 
+    def fragments(self, rows: Sequence[int]) -> list[bytes]:
+        """What hits show, as JSON objects."""
+        return self.records.fragments(rows)
+
     def neighbours(self, row: int) -> dict[str, Any]:
-        """The edges of an indexed image, as JSON values."""
-        graph, ids = self.engine.graph, self.engine.image_ids
-        similar = sorted(_edges(graph.similar, row), key=lambda edge: (-edge[1], edge[0]))
-        tags = _edges(graph.tags_of_image, row)
-        return {
-            "id": ids[row],
-            "similar": [{"id": ids[other], "weight": weight} for other, weight in similar],
-            "tags": self._weighted(tags),
-            "related": {
-                self.engine.tag_names[tag]: self._weighted(_edges(graph.related, tag)) for tag, _ in tags
-            },
-            "index_version": self.version,
+        """The edges of an image, as JSON values."""
+        graph, names = self.engine.graph, self.engine.tag_names
+        return self._neighbours(row, graph.similar.row(row), named(graph.tags_of_image.row(row), names))
+
+    def _neighbours(self, row: int, similar: Edges, tags: Sequence[NamedEdge]) -> dict[str, Any]:
+        ids, names = self.engine.image_ids, self.engine.tag_names
+        numbers = {
+            name: self.tag_numbers[tag_key(name)] for name, _ in tags if tag_key(name) in self.tag_numbers
         }
-
-    def _weighted(self, edges: list[tuple[int, float]]) -> list[dict[str, Any]]:
-        names = self.engine.tag_names
-        ordered = sorted(edges, key=lambda edge: (-edge[1], edge[0]))
-        return [{"name": names[tag], "weight": weight} for tag, weight in ordered]
-
-
-def _edges(relation: Csr, row: int) -> list[tuple[int, float]]:
-    senders, weights = relation.row(row)
-    return [(int(sender), round(float(weight), 6)) for sender, weight in zip(senders, weights, strict=True)]
+        edges = neighbours_as_json(similar, tags, self.engine.graph.related, ids, names, numbers)
+        return {"id": ids[row], **edges, "index_version": self.version}
 
 
 @dataclass(eq=False)
@@ -137,12 +139,13 @@ class ServingStates:
     """The state that is served now, and lately served ones for cursors that are pinned to them.
 
     `refresh` does the work (seconds, when there is a new snapshot); call it off the event loop. `current`
-    never waits.
+    never waits. `revised` gives a state of the same snapshot that knows what was written since.
     """
 
     data_dir: DataDir
     text_encoder: Callable[[Snapshot], TextEncoder | None]
     on_change: Callable[[], None] = field(default=lambda: None)
+    revised: Callable[[ServingState], ServingState] = field(default=lambda state: state)
 
     def __post_init__(self) -> None:
         self._state: ServingState | None = None
@@ -192,6 +195,15 @@ class ServingStates:
                     self._fall_back()
             self.on_change()
 
+    def revise(self) -> None:
+        """Take in what was written to the catalogue; when this returns, searches know it."""
+        with self._lock:
+            state = self._state
+            revised = None if state is None else self.revised(state)
+            if revised is not state:
+                self._state = revised
+                self.on_change()
+
     def pinned(self, version: str) -> ServingState | None:
         """The state of that version: served now or lately, or opened from the disk again; None when it is
         gone.
@@ -201,7 +213,7 @@ class ServingStates:
             return state
         with self._lock:
             if version in self._old:
-                self._old.move_to_end(version)
+                self._keep(self.revised(self._old[version]))
                 return self._old[version]
             try:
                 opened = self._open(Snapshot.open(self.data_dir, version))
@@ -240,13 +252,15 @@ class ServingStates:
         )
 
     def _open(self, snapshot: Snapshot) -> ServingState:
-        return ServingState(
+        opened = ServingState(
             snapshot,
             QueryEngine.open(snapshot, self.text_encoder(snapshot)),
             RecordTable.open(snapshot.path("records")),
         )
+        return self.revised(opened)
 
     def _keep(self, state: ServingState) -> None:
         self._old[state.version] = state
+        self._old.move_to_end(state.version)
         while len(self._old) > _KEPT_OLD_STATES:
             self._old.popitem(last=False)

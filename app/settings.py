@@ -120,6 +120,21 @@ class Settings(BaseSettings):
         description="Seconds that fetching one picture by URL may take, redirects included.",
     )
 
+    upsert_folder: Path | None = Field(
+        None,
+        description=(
+            'The folder below which an upsert may name its picture by {"path"}, relative to it. '
+            "Nothing outside of it is read; not set, none is."
+        ),
+    )
+    keep_upserted: bool = Field(
+        True,
+        description=(
+            "Whether the bytes of upserted pictures that came by data or url are kept, "
+            "for GET /v1/images/{id}/file."
+        ),
+    )
+
     batch_wait_ms: float = Field(
         2.0,
         ge=0,
@@ -128,7 +143,13 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(16, ge=1, le=1024, description="Most pictures or texts in one encoder call.")
     snapshot_poll_seconds: float = Field(
-        0.5, gt=0, le=3600, description="How often a running server looks whether there is a new snapshot."
+        0.5,
+        gt=0,
+        le=3600,
+        description=(
+            "How often a running server looks whether there is a new snapshot, "
+            "or whether another process has changed the catalogue."
+        ),
     )
 
     job_threads: int = Field(
@@ -173,6 +194,7 @@ class Settings(BaseSettings):
         return {
             f"{ENV_PREFIX}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in values.items()
+            if value is not None
         }
 
     @classmethod

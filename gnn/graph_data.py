@@ -26,7 +26,7 @@ class GraphData:
 
     features: [n, dim] float32, unit norm, possibly a memory map; tags_of_image: weights as in the catalogue;
     tag_text: [t, text_dim] float32, unit norm. `tag_names` are sorted, so a tag's number does not depend on
-    the order of ingestion.
+    the order of ingestion. `revision` is the catalogue's; what changes later is not in here.
     """
 
     records: Sequence[ImageRecord] = field(repr=False)
@@ -36,6 +36,7 @@ class GraphData:
     tag_text: Float32Array
     encoder: EncoderSpec
     text_encoder: EncoderSpec
+    revision: int = 0
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -60,6 +61,8 @@ class GraphData:
 def load_graph_data(data_dir: DataDir) -> GraphData:
     """Read the catalogue. Raises BadInput when there is nothing to index."""
     with Catalog.open(data_dir.catalog_path) as catalog:
+        # Before the records: what a server writes in between then counts as later, among them or not.
+        revision = catalog.revision()
         records = list(catalog.records("train"))
         recorded = catalog.meta("image_encoder")
     if not records or recorded is None:
@@ -73,7 +76,7 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
     names = tuple(sorted({tag.name for record in records for tag in record.tags}))
     words = word_encoder(spec)
     return GraphData(
-        records, features, names, tag_edges(records, names), _text(words, names), spec, words.spec
+        records, features, names, tag_edges(records, names), _text(words, names), spec, words.spec, revision
     )
 
 

@@ -12,7 +12,7 @@ speak as far as they hardly cost relevance. Preset `paper` has b = 1, as publish
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +25,7 @@ from gnn.query_edges import listed_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
+from gnn.stored_images import IndexedImages, StoredImages
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
@@ -49,6 +50,7 @@ class QueryEngine:
         self._trained = index.trained
         self._readout = readout_of(index.trained, index.states.tag_states[-1], index.states.tag_embeddings)
         self._resolver = Resolver(index, text_encoder)
+        self._images: StoredImages = IndexedImages(index)
         # Plain views: each look-up in a memory map's own class costs more than the row.
         self._embeddings = np.asarray(index.states.embeddings)
         self._tag_embeddings = np.asarray(index.states.tag_embeddings)
@@ -56,7 +58,7 @@ class QueryEngine:
             # The same vectors, and those that a search has just read.
             self._embeddings = index.index.vectors
         self._rows = {image_id: row for row, image_id in enumerate(index.ids)}
-        self.image_ids: tuple[str, ...] = tuple(index.ids)
+        self.image_ids: Sequence[str] = tuple(index.ids)
         self.tag_names: tuple[str, ...] = index.tag_names
         self.graph: Graph = index.graph
         self.num_images = index.graph.num_images
@@ -78,8 +80,11 @@ class QueryEngine:
 
     def image_features(self, row: int) -> Float32Array:
         """[feature_dim]: the encoder's features of an indexed image."""
-        features: Float32Array = np.array(self._index.features[row])
-        return features
+        return self._images.features(row)
+
+    def tags_of(self, row: int) -> Int64Array:
+        """[n]: the numbers of the tags that an image carries."""
+        return self._images.tags(row)[0]
 
     def embed(self, query: Query) -> QueryVectors:
         """The query's vectors."""
@@ -159,6 +164,31 @@ class QueryEngine:
         result: Float32Array = self._tag_embeddings[tags] @ vectors.conceptual
         return result
 
+    def attach_pictures(
+        self, features: Float32Array, tags: Csr, own_rows: Int64Array
+    ) -> tuple[Float32Array, Csr]:
+        """Embeddings [n, dim] of new pictures, as the index would hold them, and their `similar` edges.
+
+        features: [n, feature_dim]; tags: n rows over the graph's tags; own_rows: [n], the row of an older
+        version of the same picture, to which it is not joined, or -1.
+        """
+        how = self._trained.preset.graph
+        rows, cosines = self._index.neighbours.search(
+            self._trained.space(features), how.neighbours + 1, how.threshold
+        )
+        kept = (rows >= 0) & (rows != own_rows[:, np.newaxis])
+        kept &= np.cumsum(kept, axis=1) <= how.neighbours
+        similar = Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
+        most = self._trained.preset.weights.max_degree
+        told = tags if most is None else cap_degree(tags, most, self._trained.preset.weights.seed)
+        return self.attached_embedding(features, similar, told), similar
+
+    def tags_meant(self, name: str) -> list[tuple[int, float]]:
+        """(number, share) of the tags that a tag's name stands for: itself, or those nearest in meaning where
+        the graph does not know it; none where no text encoder is loaded.
+        """
+        return self._resolver.meant(name)
+
     def attached_embedding(self, features: Float32Array, similar: Csr, tags: Csr) -> Float32Array:
         """[n, dim]: embeddings of query nodes with these edges; weights as the graph stores them."""
         weights = self._trained.preset.weights
@@ -173,19 +203,29 @@ class QueryEngine:
     def _indexed(self, row: int) -> QueryVectors:
         """An indexed image asks with the embedding it has: nothing is left to attach."""
         tags_of_image = self.graph.tags_of_image
-        embedding = self._embeddings[row : row + 1]
         told = bool(tags_of_image.indptr[row] < tags_of_image.indptr[row + 1])
-
-        def mean_tag_vector() -> Float32Array:
-            own, weights = tags_of_image.row(row)
-            tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
-            return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
 
         def list_edges() -> AttachedEdges:
             asked = self._resolver.resolve(Query(indexed_row=row))
             return listed_edges(
                 asked, [0], self._similar_edges(asked.nodes[0].features[None, :], asked.nodes)
             )
+
+        return self._known(self._embeddings[row : row + 1], told, lambda: tags_of_image.row(row), list_edges)
+
+    def _known(
+        self,
+        embedding: Float32Array,
+        told: bool,
+        own_tags: Callable[[], tuple[Int64Array, Float32Array]],
+        list_edges: Callable[[], AttachedEdges],
+    ) -> QueryVectors:
+        """The vectors of an image by the embedding [1, dim] and the tags that it has."""
+
+        def mean_tag_vector() -> Float32Array:
+            own, weights = own_tags()
+            tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
+            return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
 
         return QueryVectors(
             self._readout.visual(embedding)[0],
@@ -213,7 +253,7 @@ class QueryEngine:
             edges.append((found.indices, found.weights))
         for place, node in enumerate(nodes):
             if node.looks and node.row is not None:
-                edges.append(self.graph.similar.row(node.row))
+                edges.append(self._images.similar(node.row))
                 rows.append(np.full(len(edges[-1][0]), place, dtype=np.int64))
         if not rows:
             return Csr.empty(len(nodes))
@@ -227,9 +267,12 @@ class QueryEngine:
 
     def _neighbours(self, pictures: Float32Array) -> Csr:
         """`similar` edges of new pictures, weights = cosines."""
+        return self._nearest(pictures, None)
+
+    def _nearest(self, pictures: Float32Array, allowed: Int64Array | None) -> Csr:
         how = self._trained.preset.graph
         rows, cosines = self._index.neighbours.search(
-            self._trained.space(pictures), how.neighbours, how.threshold
+            self._trained.space(pictures), how.neighbours, how.threshold, allowed
         )
         kept = rows >= 0
         return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])

@@ -16,6 +16,7 @@ from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import GraphIndex, index_file, messages_of, prototypes_of, search_index
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
 from graph_store.arrays import Float32Array
+from graph_store.catalog import Catalog
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
@@ -24,8 +25,10 @@ from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
 from graph_store.similar import NeighbourIndex
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune
+from graph_store.snapshot_files import versions
 
 KEEP_SNAPSHOTS = 3
+REVISION = "catalogue_revision"
 
 
 class IncompleteReindex(ImsageError):
@@ -62,7 +65,11 @@ def reindex(
         trained = load_trained_model(directory)
         data = load_graph_data(data_dir)
         check_same_encoder(trained.encoder, data.encoder)
-        made_from = {"model_sha256": model_checksum(directory), "data": data.fingerprint()}
+        made_from = {
+            "model_sha256": model_checksum(directory),
+            "data": data.fingerprint(),
+            REVISION: data.revision,
+        }
         current = None if full else _current(data_dir)
         if current is not None and current.manifest["parameters"]["made_from"] == made_from:
             return current
@@ -71,7 +78,22 @@ def reindex(
             _write(writer, directory, trained, data, embedded, progress)
             snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
         prune(data_dir, keep)
+        _forget_changes(data_dir)
         return snapshot
+
+
+def catalogue_revision(snapshot: Snapshot) -> int:
+    """The revision of the catalogue that the snapshot holds; what changed later is not in it. 0 for one that
+    was made before there were revisions.
+    """
+    return int(snapshot.manifest["parameters"].get("made_from", {}).get(REVISION, 0))
+
+
+def _forget_changes(data_dir: DataDir) -> None:
+    """No kept snapshot needs to be told of the changes that all of them hold."""
+    kept = [Snapshot.open(data_dir, version, verify=False) for version in versions(data_dir)]
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        catalog.forget_changes(min(map(catalogue_revision, kept)))
 
 
 def build_index(
@@ -191,7 +213,7 @@ def _write(
 
 
 def _manifest(
-    trained: TrainedModel, data: GraphData, embedded: _Embedded, made_from: dict[str, str]
+    trained: TrainedModel, data: GraphData, embedded: _Embedded, made_from: dict[str, Any]
 ) -> dict[str, Any]:
     graph = embedded.graph
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex
 from gnn.query_types import Query
+from gnn.stored_images import IndexedImages, StoredImages
 from gnn.words import TagEdge, Words, merged
 from graph_store.arrays import Float32Array
 from graph_store.errors import BadInput, EmptyQuery
@@ -56,11 +58,19 @@ class Resolver:
 
     def __init__(self, index: GraphIndex, text_encoder: TextEncoder | None) -> None:
         self._index = index
+        self._images: StoredImages = IndexedImages(index)
         self._words = Words(index.tag_names, index.tag_text, text_encoder)
+        self._reads = text_encoder is not None
         self._one_space = (
             text_encoder is not None
             and text_encoder.spec.weights_sha256 == index.trained.encoder.weights_sha256
         )
+
+    def over(self, images: StoredImages) -> Resolver:
+        """The same, but for what is stored of images."""
+        resolver = copy.copy(self)
+        resolver._images = images
+        return resolver
 
     def resolve(self, query: Query) -> Resolved:
         """What this query is attached with.
@@ -114,11 +124,17 @@ class Resolver:
                 unwanted += self._words.tag(tag.name, -tag.weight)
         return wanted, unwanted
 
+    def meant(self, name: str) -> list[tuple[int, float]]:
+        """(tag, share) that a tag's name stands for; none for an unknown one without a text encoder."""
+        if not self._words.knows(name) and not self._reads:
+            return []
+        return [(edge.tag, edge.weight) for edge in self._words.tag(name)]
+
     def _own_tags(self, query: Query, picture: _Picture) -> list[TagEdge]:
         """An indexed image comes with the tags it has, unless the attachment is spelt out."""
         if picture.row is None or query.attach != "auto":
             return []
-        tags, weights = self._index.graph.tags_of_image.row(picture.row)
+        tags, weights = self._images.tags(picture.row)
         names = self._index.tag_names
         return [
             TagEdge(int(tag), float(weight), names[tag]) for tag, weight in zip(tags, weights, strict=True)
@@ -126,7 +142,7 @@ class Resolver:
 
     def _pictures(self, query: Query) -> list[_Picture]:
         if query.indexed_row is not None:
-            features = np.array(self._index.features[query.indexed_row])
+            features = self._images.features(query.indexed_row)
             return [_Picture(0, features, 1.0, query.indexed_row)]
         if query.images is None or len(query.images) == 0:
             return []

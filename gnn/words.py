@@ -38,6 +38,10 @@ class Words:
         self._text = tag_text
         self._encoder = encoder
 
+    def knows(self, name: str) -> bool:
+        """Whether the graph has a tag of that name."""
+        return tag_key(name) in self._numbers
+
     def tag(self, name: str, weight: float = 1.0) -> list[TagEdge]:
         """A tag by name; a name that is no tag, by meaning. The weights add up to `weight`."""
         number = self._numbers.get(tag_key(name))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from graph_store import catalog_rows, catalog_schema
+from graph_store import catalog_changes, catalog_rows, catalog_schema
+from graph_store.catalog_changes import Change, Changes
 from graph_store.errors import BadInput, NotFound
 from graph_store.records import ImageRecord, Skip, Split
 from graph_store.sqlite import Connections, translating_errors
@@ -25,6 +26,7 @@ class Catalog:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._up_to_date = False
 
     @classmethod
     def open(cls, path: Path, create: bool = False) -> Catalog:
@@ -72,7 +74,7 @@ class Catalog:
         for tags in cleaned.values():
             for key, tag in tags.items():
                 spellings.setdefault(key, tag.name)
-        with self._connections.write() as connection:
+        with self._changing() as connection:
             connection.executemany("DELETE FROM image WHERE id = ?", [(image_id,) for image_id in latest])
             numbers = catalog_rows.tag_numbers(connection, spellings)
             first = connection.execute("SELECT coalesce(max(pk), 0) + 1 FROM image").fetchone()[0]
@@ -91,18 +93,38 @@ class Catalog:
                 "UPDATE counter SET value = max(value, (SELECT coalesce(max(row), -1) + 1 FROM image)) "
                 "WHERE name = 'next_row'"
             )
+            catalog_changes.note(connection, latest)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove the images; ids that are not known are passed over. Returns how many were removed."""
+        with self._changing() as connection:
+            known = [
+                image_id
+                for image_id in dict.fromkeys(ids)
+                if connection.execute("DELETE FROM image WHERE id = ?", (image_id,)).rowcount
+            ]
+            catalog_changes.note(connection, known)
+            return len(known)
+
+    def begin_anew(self) -> None:
+        """Give out feature rows from 0 again, if there is no image, so that an emptied catalogue may be
+        filled by another encoder into another file.
+
+        For the holder of the data directory's lock: nobody may be reading features meanwhile.
+        """
         with self._connections.write() as connection:
-            removed = connection.executemany(
-                "DELETE FROM image WHERE id = ?", [(i,) for i in set(ids)]
-            ).rowcount
-            # An emptied catalogue begins anew, so that it may be filled by another encoder into another file.
             connection.execute(
                 "UPDATE counter SET value = 0 WHERE name = 'next_row' AND NOT EXISTS (SELECT 1 FROM image)"
             )
-            return removed
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes images."""
+        if not self._up_to_date:
+            catalog_schema.bring_up_to_date(self._connections)
+            self._up_to_date = True
+        with self._connections.write() as connection:
+            yield connection
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of one image. Raises NotFound."""
@@ -150,7 +172,7 @@ class Catalog:
 
     def next_row(self) -> int:
         """The first feature row that no image ever had. A row is never given to a second image, until the
-        catalogue has been emptied.
+        catalogue has been emptied and begun anew.
         """
         with self._connections.read() as connection:
             return int(connection.execute("SELECT value FROM counter WHERE name = 'next_row'").fetchone()[0])
@@ -160,6 +182,43 @@ class Catalog:
         with self._connections.read() as connection:
             query = "SELECT id, fingerprint FROM image WHERE fingerprint IS NOT NULL ORDER BY row"
             return dict(connection.execute(query))
+
+    def keeps_blob(self, sha256: str) -> bool:
+        """Whether an image has these original bytes."""
+        with self._connections.read() as connection:
+            row = connection.execute("SELECT 1 FROM image WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
+        return row is not None
+
+    # -- changes
+    # -----------------------------------------------------------------------------------------------
+
+    def revision(self) -> int:
+        """The number of the newest change; see :mod:`graph_store.catalog_changes`."""
+        with self._connections.read() as connection:
+            return catalog_changes.newest(connection)
+
+    def changes(self, since: int) -> Changes:
+        """Everything that changed after revision `since`, as one state of the catalogue."""
+        with self._connections.read() as connection:
+            revisions = catalog_changes.revisions_after(connection, since)
+            records = self.find(revisions)
+            return Changes(
+                catalog_changes.newest(connection),
+                {
+                    image_id: Change(revision, records.get(image_id))
+                    for image_id, revision in revisions.items()
+                },
+            )
+
+    def count_changes(self, since: int) -> int:
+        """How many images changed after revision `since`."""
+        with self._connections.read() as connection:
+            return catalog_changes.count_after(connection, since)
+
+    def forget_changes(self, upto: int) -> None:
+        """Drop the memory of changes that every snapshot in use has taken in."""
+        with self._changing() as connection:
+            catalog_changes.forget(connection, upto)
 
     # -- tags
     # --------------------------------------------------------------------------------------------------

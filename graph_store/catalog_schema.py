@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from graph_store.durable import fsync_dir, refusing_unwritable
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile, NothingToServe
 from graph_store.sqlite import Connections, damaged, translating_errors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had no revisions. It is read as it is, and brought up to date by the first write."""
+
 APPLICATION_ID = 0x494D5347
 """`IMSG`: tells our files from any other SQLite file."""
 
@@ -59,6 +62,13 @@ CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROW
 INSERT INTO counter VALUES ('next_row', 0);
 """
 
+_SINCE_VERSION_2 = """
+CREATE TABLE change (id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX change_by_revision ON change (revision);
+CREATE INDEX image_by_sha256 ON image (sha256);
+INSERT INTO counter VALUES ('revision', 0);
+"""
+
 
 def make_if_new(path: Path) -> None:
     """Create the tables unless they are there. A kill at any point leaves a file that the next call
@@ -76,7 +86,7 @@ def make_if_new(path: Path) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 # Looked at again inside the transaction: two processes may start at the same time.
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-                    for statement in _TABLES.split(";\n"):
+                    for statement in (_TABLES + _SINCE_VERSION_2).split(";\n"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -104,13 +114,48 @@ def check(connections: Connections) -> None:
         raise _never_made(path)
     if application_id != APPLICATION_ID:
         raise CorruptFile(f"{path} is not a catalogue of imsage", path=path)
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise BadInput(
             f"The catalogue {path} has schema version {version}, and this imsage reads {SCHEMA_VERSION}",
             hint="Use the imsage that made it, or ingest anew.",
         )
     if path.stat().st_size <= QUICK_CHECK_LIMIT:
         check_pages(connections)
+
+
+def bring_up_to_date(connections: Connections) -> None:
+    """Add what this version has and an older one had not. A copy of the older file is kept beside it.
+
+    Raises Unwritable when there is no room for the copy; then nothing has changed.
+    """
+    with connections.read() as connection:
+        version = _version(connection)
+    if version == SCHEMA_VERSION:
+        return
+    _keep_copy(connections, version)
+    with connections.write() as connection:
+        # Looked at again inside the transaction: another process may have come first.
+        if _version(connection) == 1:
+            for statement in _SINCE_VERSION_2.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _keep_copy(connections: Connections, version: int) -> None:
+    path = connections.path
+    copy = path.with_name(f"{path.name}.v{version}")
+    unfinished = path.with_name(f".{copy.name}.tmp")
+    with refusing_unwritable(copy), translating_errors(copy):
+        unfinished.unlink(missing_ok=True)
+        with closing(sqlite3.connect(unfinished)) as target:
+            connections.mine().backup(target)
+        fsync_file(unfinished)
+        unfinished.replace(copy)
+        fsync_dir(path.parent)
 
 
 def check_pages(connections: Connections) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from pathlib import Path
 
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import DataDirBusy
+
+WRITE_TIMEOUT_SECONDS = 10.0
+"""How long one write waits for another: many times what one takes."""
+
+_RETRY_SECONDS = 0.002
 
 
 class _Held:
@@ -82,6 +88,11 @@ class DataDir:
         """The file that a writer locks."""
         return self.root / "imsage.lock"
 
+    @property
+    def write_lock_path(self) -> Path:
+        """The file that is locked for the moment of one write."""
+        return self.root / "imsage-write.lock"
+
     def create(self) -> None:
         """Make the directories. Raises Unwritable when that is not possible."""
         with refusing_unwritable(self.root):
@@ -102,24 +113,52 @@ class DataDir:
         when the process ends in any way, so there is never a stale one to remove by hand. It does not nest:
         taking it twice in one process is refused as well.
         """
-        with refusing_unwritable(self.lock_path):
+        with self._held(self.lock_path, purpose, 0.0):
+            yield
+
+    @contextmanager
+    def writing(self, purpose: str, timeout: float = WRITE_TIMEOUT_SECONDS) -> Iterator[None]:
+        """Be the only one who gives out feature rows, for the moment of one write.
+
+        A running server and a long job (who has the `lock`) take turns by it, batch by batch; readers and
+        reindexing are not held up. Waits for its turn; raises DataDirBusy, which names the holder, when that
+        takes longer than `timeout` seconds.
+        """
+        with self._held(self.write_lock_path, purpose, timeout):
+            yield
+
+    @contextmanager
+    def _held(self, path: Path, purpose: str, timeout: float) -> Iterator[None]:
+        with refusing_unwritable(path):
             self.root.mkdir(parents=True, exist_ok=True)
-            held = _Held(os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644))
+            held = _Held(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
         _HELD.add(held)
         try:
-            try:
-                fcntl.flock(held.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not _locked(held.descriptor, timeout):
                 raise DataDirBusy(
                     f"The data directory {self.root} is in use by {_holder(held.descriptor)}",
                     hint="Wait for it to end, or stop it.",
-                ) from error
-            with refusing_unwritable(self.lock_path):
+                )
+            with refusing_unwritable(path):
                 os.ftruncate(held.descriptor, 0)
                 os.pwrite(held.descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
             yield
         finally:
             held.close()
+
+
+def _locked(descriptor: int, timeout: float) -> bool:
+    """Take the lock, waiting for it at most so many seconds. Returns whether it was got."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return True
 
 
 def _holder(descriptor: int) -> str:

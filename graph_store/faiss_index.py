@@ -23,6 +23,8 @@ FLAT_BELOW = 20_000
 SCAN_ALLOWED_UP_TO = 20_000
 """At most this many allowed rows are scanned one by one; a graph walk would meet too few of them."""
 
+_MOST_SHARE_COPIED = 0.5
+
 _FEW_MORE = 4
 """How many rows beyond k are given to a caller that scores them itself, so that noise at the end is no
 matter.
@@ -43,6 +45,7 @@ class FaissIndex:
     def __init__(self, index: Any, kind: Kind) -> None:
         self._index = index
         self._kind: Kind = kind
+        self._last_selector: tuple[Int64Array, Any] | None = None
         storage = index if kind == "flat" else faiss.downcast_index(index.storage)
         self._vectors: Float32Array = (
             faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
@@ -124,7 +127,7 @@ class FaissIndex:
             if len(allowed) == self.size:
                 allowed = None
         reachable = self.size if allowed is None else len(allowed)
-        if reachable == 0 or len(queries) == 0 or (allowed is not None and reachable <= SCAN_ALLOWED_UP_TO):
+        if reachable == 0 or len(queries) == 0 or self._better_scanned(allowed):
             return self._scan(queries, k, allowed)
         scores, rows = self._candidates(queries, min(k + SLACK, reachable), allowed)
         if self._kind == "flat":
@@ -160,6 +163,12 @@ class FaissIndex:
                 os.fsync(file.fileno())
             fsync_dir(path.parent)
 
+    def _better_scanned(self, allowed: Int64Array | None) -> bool:
+        if allowed is None or len(allowed) > SCAN_ALLOWED_UP_TO:
+            return False
+        # A flat index skips what is not allowed; copying most of its rows out first would cost more.
+        return self._kind != "flat" or len(allowed) <= _MOST_SHARE_COPIED * self.size
+
     def _scan(self, queries: Float32Array, k: int, allowed: Int64Array | None) -> SearchResult:
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
@@ -171,11 +180,7 @@ class FaissIndex:
         self, queries: Float32Array, count: int, allowed: Int64Array | None
     ) -> tuple[Float32Array, Int64Array]:
         """What FAISS finds, scored again and in order: scores and rows [n, count]."""
-        selector = None
-        if allowed is not None:
-            mask = np.zeros(self.size, np.bool_)
-            mask[allowed] = True
-            selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        selector = None if allowed is None else self._selector(allowed)
         if self._kind == "flat":
             parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
         else:
@@ -187,6 +192,20 @@ class FaissIndex:
                 parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         _, rows = self._index.search(queries, count, params=parameters)
         return ranked(pair_scores(queries, self._vectors, rows), rows, count)
+
+    def _selector(self, allowed: Int64Array) -> Any:
+        """FAISS's form of `allowed`. The one of the last array that cannot change is kept: a catalogue with
+        removed pictures asks with the same one again and again.
+        """
+        last = self._last_selector
+        if last is not None and last[0] is allowed:
+            return last[1]
+        mask = np.zeros(self.size, np.bool_)
+        mask[allowed] = True
+        selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        if not allowed.flags.writeable:
+            self._last_selector = (allowed, selector)
+        return selector
 
 
 def _checked(vectors: Float32Array, dim: int | None) -> Float32Array:

@@ -140,13 +140,15 @@ class NeighbourIndex:
         """Write the index durably. Raises Unwritable."""
         self._index.save(path)
 
-    def search(self, queries: Float32Array, k: int, threshold: float) -> tuple[Int64Array, Float32Array]:
-        """The k nearest images with cosine ≥ threshold: queries [n, d] unit norm → rows [n, k] int64,
-        weights [n, k].
+    def search(
+        self, queries: Float32Array, k: int, threshold: float, allowed: Int64Array | None = None
+    ) -> tuple[Int64Array, Float32Array]:
+        """The k nearest images (of the `allowed` rows) with cosine ≥ threshold: queries [n, d] unit norm →
+        rows [n, k] int64, weights [n, k].
 
         Nearest first, ties by lower row; the rest is row -1 with weight 0.
         """
-        result = self._index.search(queries, k)
+        result = self._index.search(queries, k, allowed)
         kept = (result.rows >= 0) & (result.scores >= threshold)
         weights = np.where(kept, np.clip(result.scores, -1.0, 1.0), np.float32(0))
         return np.where(kept, result.rows, -1), weights

@@ -181,7 +181,7 @@ class ImageAnswer(BaseModel):
 
     id: str = Field(examples=["beach/0042.jpg"])
     split: str = Field(description="train (in the index) or test (held out of it).", examples=["train"])
-    indexed: bool = Field(description="Whether the snapshot that is served holds it.")
+    indexed: bool = Field(description="Whether searches find it: in the snapshot, or in the delta beside it.")
     width: int | None = Field(description="In pixels, as it is seen.")
     height: int | None = Field(description="In pixels, as it is seen.")
     caption: str | None
@@ -209,6 +209,14 @@ class NeighborsAnswer(BaseModel):
     index_version: str
 
 
+class DeltaCounts(BaseModel):
+    """What the catalogue holds beyond the snapshot. The next reindex takes it in."""
+
+    images: int = Field(description="Pictures that were added or changed since.", examples=[12])
+    replaced: int = Field(description="Those of them that stand for one of the snapshot.", examples=[2])
+    deleted: int = Field(description="Pictures of the snapshot that are found no more.", examples=[1])
+
+
 class IndexAnswer(BaseModel):
     """What is being served."""
 
@@ -217,6 +225,7 @@ class IndexAnswer(BaseModel):
             "index_version": _VERSION,
             "created": "2026-03-01T09:30:00+00:00",
             "counts": {"images": 4833, "tags": 71},
+            "delta": {"images": 12, "replaced": 2, "deleted": 1},
             "encoder": {"name": "efficientnet_lite0", "dim": 1280},
             "text_encoder": {"name": "minilm", "dim": 384},
             "model": {"preset": "default"},
@@ -229,6 +238,7 @@ class IndexAnswer(BaseModel):
     index_version: str
     created: str | None
     counts: dict[str, int]
+    delta: DeltaCounts
     encoder: dict[str, Any]
     text_encoder: dict[str, Any] | None
     model: dict[str, Any]

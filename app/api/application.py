@@ -25,10 +25,12 @@ from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
 from app.api.search_routes import search_routes, tag_routes
 from app.api.stopping import Stopping
+from app.api.write_routes import write_routes
 from app.jobs.measures import JobMeasures
 from app.jobs.runner import JobRunner
 from app.key_ring import KeyRing
 from app.keys import keys_path
+from app.live.service import LiveCatalogue
 from app.logs import configure_logs
 from app.search_service import SearchService
 from app.settings import Settings, load_settings
@@ -62,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
             metrics.serving(
                 serving.version,
                 serving.engine.num_images,
-                len(serving.engine.tag_names),
+                len(serving.tag_counts),
                 degraded=bool(service.states.problem),
             )
 
@@ -112,6 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         tag_routes(service),
         image_routes(service),
         job_routes(runner, stopping),
+        write_routes(LiveCatalogue(settings, service), service),
         operation_routes(service, metrics),
     ):
         # Their routes, not the routers: an included router matches every request twice.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
 from app.api.answers import ImageAnswer, NeighborsAnswer
@@ -13,6 +15,7 @@ from app.api.problems import problem_responses
 from app.catalogue_reader import PictureFile
 from app.search_service import SearchService
 from graph_store.errors import NotFound
+from graph_store.records import ImageRecord
 
 ImageIdPath = Annotated[
     str, Path(alias="id", description="The id of a picture.", examples=["beach/0042.jpg"])
@@ -24,6 +27,8 @@ _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-M
 # Whatever a picture file turns out to hold, a browser that opens it by itself shall run none of it.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
 
+_PART_OR_CALL = re.compile(rb"/v1/images/(.+/(file|thumbnail|neighbors)|delete)$")
+
 
 def image_routes(service: SearchService) -> APIRouter:
     """The calls about one picture."""
@@ -31,18 +36,7 @@ def image_routes(service: SearchService) -> APIRouter:
 
     async def describe(image_id: str) -> Response:
         record = await service.run(lambda: service.catalogue.record(image_id))
-        serving = service.states.serving
-        body = {
-            "id": record.id,
-            "split": record.split,
-            "indexed": serving is not None and serving.engine.row_of(image_id) is not None,
-            "width": record.width,
-            "height": record.height,
-            "caption": record.caption,
-            "tags": [{"name": tag.name, "weight": tag.weight} for tag in record.tags],
-            "attributes": record.attributes,
-        }
-        return Response(orjson.dumps(body), media_type="application/json")
+        return image_answer(service, record)
 
     @router.get(
         "/{id:path}/file",
@@ -93,11 +87,38 @@ def image_routes(service: SearchService) -> APIRouter:
         response_model=ImageAnswer,
         responses=_PROBLEMS,
     )
-    async def image(image_id: ImageIdPath) -> Response:
+    async def image(request: Request, image_id: ImageIdPath) -> Response:
         """Its tags and attributes, also where it is held out of the index."""
+        refuse_parts(request)
         return await describe(image_id)
 
     return router
+
+
+def image_answer(service: SearchService, record: ImageRecord) -> Response:
+    """What the catalogue knows of a picture, and whether searches find it."""
+    serving = service.states.serving
+    body = {
+        "id": record.id,
+        "split": record.split,
+        "indexed": serving is not None and serving.engine.row_of(record.id) is not None,
+        "width": record.width,
+        "height": record.height,
+        "caption": record.caption,
+        "tags": [{"name": tag.name, "weight": tag.weight} for tag in record.tags],
+        "attributes": record.attributes,
+    }
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def refuse_parts(request: Request) -> None:
+    """Nothing but GET works on a part of a picture, and nothing but POST on the call `delete`.
+
+    An id that reads like one of them comes encoded (`a%2Ffile`, `%64elete`). Raises HTTPException, 405.
+    """
+    raw: bytes = request.scope.get("raw_path") or b""
+    if _PART_OR_CALL.search(raw):
+        raise HTTPException(405)
 
 
 def _belongs_to_id(request: Request, ending: bytes) -> bool:

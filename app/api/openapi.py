@@ -14,6 +14,7 @@ from app.api.openapi_access import add_access
 from app.api.openapi_examples import add_examples
 from app.api.problems import Problem
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
+from app.api.write_schemas import DeleteRequest, DescribeRequest, UpsertRequest
 
 _MODELS: tuple[type[BaseModel], ...] = (
     SearchRequest,
@@ -21,6 +22,9 @@ _MODELS: tuple[type[BaseModel], ...] = (
     BatchRequest,
     PredictRequest,
     *REQUESTS.values(),
+    UpsertRequest,
+    DeleteRequest,
+    DescribeRequest,
     Problem,
 )
 

@@ -42,8 +42,9 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
             "counts": {
                 **manifest.get("counts", {}),
                 "images": state.engine.num_images,
-                "tags": len(state.engine.tag_names),
+                "tags": len(state.tag_counts),
             },
+            "delta": state.delta_counts,
             "encoder": manifest.get("encoder") or {},
             "text_encoder": manifest.get("text_encoder"),
             "model": manifest.get("model") or {},

@@ -4,6 +4,7 @@ request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -68,16 +69,27 @@ def problem_bytes(
     path: str, code: str, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
 ) -> bytes:
     """The body for one problem."""
-    return orjson.dumps(
-        {
-            "type": _TYPE_PREFIX + code,
-            "title": code.replace("-", " ").capitalize(),
-            "status": status,
-            "detail": _encodable(detail),
-            "instance": _encodable(path),
-            "errors": [{"pointer": _encodable(p), "detail": _encodable(d)} for p, d in errors],
-        }
-    )
+    return orjson.dumps(problem_body(path, code, status, detail, errors))
+
+
+def problem_body(
+    path: str, code: str, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """One problem as a JSON value."""
+    return {
+        "type": _TYPE_PREFIX + code,
+        "title": code.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": _encodable(detail),
+        "instance": _encodable(path),
+        "errors": [{"pointer": _encodable(p), "detail": _encodable(d)} for p, d in errors],
+    }
+
+
+def problem_of(error: ImsageError, path: str) -> dict[str, Any]:
+    """What an answer of several parts says of the one that failed."""
+    errors = error.errors if isinstance(error, RequestError) else ()
+    return problem_body(path, error.code, error.status, str(error), errors)
 
 
 def _encodable(text: str) -> str:
@@ -130,21 +142,20 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(known.status_code, str(known.detail))
     code = phrase.lower().replace(" ", "-").replace("'", "")
-    headers = dict(known.headers or {})
-    if known.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+    headers = {"Allow": _methods_at(request)} if known.status_code == 405 else dict(known.headers or {})
     return problem(request, code, known.status_code, detail, headers=headers)
 
 
-def _methods_at(request: Request) -> set[str]:
-    """What is possible at the path: the router itself names only the methods of the first route there."""
-    app: FastAPI = request.app
-    return {
-        method
-        for route in app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
+def _methods_at(request: Request) -> str:
+    """What the path of a request takes: its routes may be several, and each knows only its own method. Of
+    paths that fit, the one that spells out most of it is meant.
+    """
+    by_path: dict[str, set[str]] = {}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            by_path.setdefault(route.path, set()).update(route.methods or ())
+    spelt_out = max(by_path, key=lambda path: len(re.sub(r"\{[^}]*\}", "", path)))
+    return ", ".join(sorted(by_path[spelt_out]))
 
 
 def install(app: FastAPI) -> None:
@@ -159,7 +170,10 @@ _DESCRIPTIONS = {
     401: "An API key is needed, and there is none or it is not known",
     403: "A setting of this server leaves that off, or the API key may not do it",
     404: "Nothing has that name",
-    409: "The encoder at hand is not the one that made the snapshot's features",
+    409: (
+        "The encoder at hand is not the one that made the snapshot's features, "
+        "or another process keeps the data directory to itself"
+    ),
     410: "The snapshot that the cursor is pinned to is gone",
     413: "The body is larger than the setting max_body_bytes",
     415: "The body is not JSON",

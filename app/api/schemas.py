@@ -41,7 +41,8 @@ class WithoutNulls(Strict):
         return self
 
 
-def _one_key(value: Any, names: tuple[str, ...]) -> Any:
+def one_key(value: Any, names: tuple[str, ...]) -> Any:
+    """Raises ValueError unless `value`, where it is an object, has exactly one of these keys."""
     given = [name for name in names if name in value] if isinstance(value, dict) else []
     if len(given) != 1 and isinstance(value, dict):
         listed = ", ".join(f'"{name}"' for name in names)
@@ -51,7 +52,8 @@ def _one_key(value: Any, names: tuple[str, ...]) -> Any:
     return value
 
 
-def _one_of(*names: str) -> dict[str, Any]:
+def one_of(*names: str) -> dict[str, Any]:
+    """The same in JSON schema."""
     return {"oneOf": [{"required": [name]} for name in names]}
 
 
@@ -81,7 +83,7 @@ CursorText = Annotated[str, StringConstraints(max_length=262_144)]
 class ImageRef(Strict):
     """One picture, named in exactly one of three ways."""
 
-    model_config = ConfigDict(json_schema_extra=_one_of("id", "data", "url"))
+    model_config = ConfigDict(json_schema_extra=one_of("id", "data", "url"))
 
     id: ImageId | None = Field(
         None, description="The id of a picture of the catalogue.", examples=["beach/0042.jpg"]
@@ -98,7 +100,7 @@ class ImageRef(Strict):
     @model_validator(mode="before")
     @classmethod
     def _exactly_one(cls, value: Any) -> Any:
-        return _one_key(value, ("id", "data", "url"))
+        return one_key(value, ("id", "data", "url"))
 
 
 class WeightedImageRef(ImageRef):
@@ -196,7 +198,7 @@ class Condition(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            **_one_of("match", "any", "range", "exists"),
+            **one_of("match", "any", "range", "exists"),
             "if": {"properties": {"key": {"const": "tags"}}},
             "then": {
                 "properties": {
@@ -233,7 +235,7 @@ class Condition(Strict):
     @model_validator(mode="before")
     @classmethod
     def _exactly_one(cls, value: Any) -> Any:
-        return _one_key(value, ("match", "any", "range", "exists"))
+        return one_key(value, ("match", "any", "range", "exists"))
 
     @model_validator(mode="after")
     def _fits_tags(self) -> Self:

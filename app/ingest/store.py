@@ -24,7 +24,8 @@ class ImageStore:
     A kill in between leaves features that no image refers to; the next run writes over them.
     """
 
-    def __init__(self, catalog: Catalog, features: FeatureFile, run: str) -> None:
+    def __init__(self, data_dir: DataDir, catalog: Catalog, features: FeatureFile, run: str) -> None:
+        self._data_dir = data_dir
         self._catalog = catalog
         self._features = features
         self._run = run
@@ -41,26 +42,29 @@ class ImageStore:
             check_same_encoder(recorded, spec)
             # The same weights under another name belong into the same file; a moved checkpoint is noted.
             spec = spec if spec.slug == recorded.slug else recorded
+        catalog.begin_anew()
         features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim, create=True)
         features.view(catalog.next_row())
         if known != spec.to_dict():
             catalog.set_meta(ENCODER_KEY, spec.to_dict())
-        return cls(catalog, features, run)
+        return cls(data_dir, catalog, features, run)
 
     def add(self, prepared: Sequence[Prepared], vectors: Float32Array, skips: Sequence[Skip]) -> None:
         """Store images and skips. `vectors`: [m, dim] float32, unit norm, of the m images that bring an
         input, in their order; the others keep their rows.
         """
-        first = self._catalog.next_row()
-        if len(vectors):
-            self._features.write(first, vectors)
-        rows = iter(range(first, first + len(vectors)))
-        records: list[ImageRecord] = [
-            replace(item.record, row=next(rows)) if item.input is not None else item.record
-            for item in prepared
-        ]
-        if records:
-            self._catalog.upsert(records)
+        # A server may store pictures while a long ingestion runs; they take turns by the batch.
+        with self._data_dir.writing("ingest"):
+            first = self._catalog.next_row()
+            if len(vectors):
+                self._features.write(first, vectors)
+            rows = iter(range(first, first + len(vectors)))
+            records: list[ImageRecord] = [
+                replace(item.record, row=next(rows)) if item.input is not None else item.record
+                for item in prepared
+            ]
+            if records:
+                self._catalog.upsert(records)
         if skips:
             self._catalog.add_skips(self._run, skips)
 

@@ -97,6 +97,8 @@ def test_openapi_describes_every_call_with_examples_that_are_valid(client: TestC
         "/v1/search/batch",
         "/v1/tags/predict",
         "/v1/tags",
+        "/v1/images",
+        "/v1/images/delete",
         "/v1/images/{id}",
         "/v1/images/{id}/file",
         "/v1/images/{id}/thumbnail",

@@ -33,7 +33,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(data: Path, log: Path, **settings: Any) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+def started(
+    data: Path, log: Path, stop: signal.Signals = signal.SIGTERM, **settings: Any
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """A client of a server that gets the signal `stop` at the end, and its process."""
     port = free_port()
     chosen = Settings(data=data, port=port, **settings)
     with log.open("wb") as stderr:
@@ -53,9 +56,9 @@ def started(data: Path, log: Path, **settings: Any) -> Iterator[tuple[httpx.Clie
                 time.sleep(0.1)
             yield client, process
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(stop)
         code = process.wait(timeout=60)
-    assert code in (0, -signal.SIGTERM), log.read_text()
+    assert code in (0, -stop), log.read_text()
 
 
 def test_workers_share_a_snapshot_and_count_together(

@@ -26,7 +26,7 @@ def files_of(data_dir: DataDir) -> dict[str, bytes]:
     return {
         path.relative_to(data_dir.root).as_posix(): path.read_bytes()
         for path in sorted(data_dir.root.rglob("*"))
-        if path.is_file() and not path.name.startswith(("catalog.sqlite", "imsage.lock"))
+        if path.is_file() and not path.name.startswith(("catalog.sqlite", "imsage.lock", "imsage-write.lock"))
     }
 
 

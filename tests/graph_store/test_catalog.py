@@ -105,14 +105,17 @@ def test_an_unknown_id_is_not_found_and_is_left_out_of_find(catalog: Catalog) ->
     assert catalog.delete(["image-7", "nobody"]) == 1
 
 
-def test_a_feature_row_is_never_given_to_a_second_image_until_the_catalogue_is_empty(
+def test_a_feature_row_is_never_given_to_a_second_image_until_an_empty_one_begins_anew(
     catalog: Catalog,
 ) -> None:
     assert catalog.next_row() == 0
     catalog.upsert([record(0), record(4)])
     catalog.delete(["image-4"])
+    catalog.begin_anew()
     assert catalog.next_row() == 5
     catalog.delete(["image-0"])
+    assert catalog.next_row() == 5
+    catalog.begin_anew()
     assert catalog.next_row() == 0
 
 

@@ -49,6 +49,12 @@ class CatalogAgainstADictionary(RuleBasedStateMachine):
         self.model: dict[str, ImageRecord] = {}
         self.spellings: dict[str, str] = {}
         self.rows_used = 0
+        self.revision = 0
+        self.changed_at: dict[str, int] = {}
+
+    def changed(self, image_id: str) -> None:
+        self.revision += 1
+        self.changed_at[image_id] = self.revision
 
     def teardown(self) -> None:
         self.catalog.close()
@@ -72,13 +78,19 @@ class CatalogAgainstADictionary(RuleBasedStateMachine):
             kept = tuple(Tag(self.spellings[key], weight) for key, weight in merged.items())
             self.model[record.id] = replace(record, tags=kept)
             self.rows_used = max(self.rows_used, record.row + 1)
+            self.changed(record.id)
 
     @rule(doomed=st.lists(ids, max_size=3))
     def delete(self, doomed: list[str]) -> None:
         expected = len(set(doomed) & set(self.model))
         assert self.catalog.delete(doomed) == expected
-        for image_id in doomed:
-            self.model.pop(image_id, None)
+        for image_id in dict.fromkeys(doomed):
+            if self.model.pop(image_id, None) is not None:
+                self.changed(image_id)
+
+    @rule()
+    def begin_anew(self) -> None:
+        self.catalog.begin_anew()
         if not self.model:
             self.rows_used = 0
 
@@ -98,6 +110,16 @@ class CatalogAgainstADictionary(RuleBasedStateMachine):
             for tag in record.tags:
                 counts[tag.name] = counts.get(tag.name, 0) + 1
         assert self.catalog.tag_counts() == counts
+
+    @invariant()
+    def changes_since_any_revision_are_known(self) -> None:
+        assert self.catalog.revision() == self.revision
+        for since in {0, self.revision // 2, self.revision}:
+            changes = self.catalog.changes(since)
+            later = {i: at for i, at in self.changed_at.items() if at > since}
+            assert {i: change.revision for i, change in changes.by_id.items()} == later
+            assert all(change.record == self.model.get(i) for i, change in changes.by_id.items())
+            assert self.catalog.count_changes(since) == len(later)
 
 
 TestCatalogAgainstADictionary = CatalogAgainstADictionary.TestCase

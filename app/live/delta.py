@@ -1,0 +1,180 @@
+"""What differs between the catalogue and a snapshot, ready to be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gnn.live import LivePictures
+from gnn.query import QueryEngine
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.catalog_changes import Changes
+from graph_store.csr import Csr
+from graph_store.record_table import fragment_of
+from graph_store.records import ImageRecord
+
+_AT_ONCE = 512
+"""Pictures attached in one go: their features and states fit into memory, whatever the delta's size."""
+
+
+@dataclass(frozen=True)
+class DeltaImage:
+    """One picture beside the snapshot; `fragment` is what a hit shows of it, as JSON."""
+
+    record: ImageRecord
+    revision: int
+    fragment: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """The pictures that were added or changed after the revision `since` of a snapshot, and its rows that do
+    not hold any more; up to `revision`. Nothing in it changes: `after` makes the next one.
+
+    images[i] is that of pictures.rows[i], by rising revision. `replaced` of them stand for one of the
+    snapshot. `meant` remembers what tags stand for.
+    """
+
+    since: int
+    revision: int
+    images: tuple[DeltaImage, ...]
+    pictures: LivePictures
+    replaced: int = 0
+    meant: dict[str, list[tuple[int, float]]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def empty(cls, engine: QueryEngine, since: int) -> Delta:
+        """No difference."""
+        nothing: Int64Array = np.zeros(0, dtype=np.int64)
+        vectors = engine.image_vectors(nothing)
+        pictures = LivePictures((), nothing, vectors, Csr.empty(0), Csr.empty(0), _no_features, nothing)
+        return cls(since, since, (), pictures)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the snapshot alone says it all."""
+        return not self.images and not len(self.pictures.removed)
+
+    @property
+    def deleted(self) -> int:
+        """How many pictures of the snapshot are gone without another in their place."""
+        return len(self.pictures.removed) - self.replaced
+
+    def after(self, engine: QueryEngine, changes: Changes, features: Float32Array) -> Delta:
+        """With further changes. engine: the snapshot's own; features: of the whole catalogue, by feature row,
+        possibly a memory map. A picture without a row there is not searchable.
+        """
+        kept = [place for place, image in enumerate(self.images) if image.record.id not in changes.by_id]
+        new = [
+            DeltaImage(change.record, change.revision, fragment_of(change.record))
+            for change in changes.by_id.values()
+            if change.record is not None
+            and change.record.split == "train"
+            and change.record.row < len(features)
+        ]
+        rows = (engine.row_of(image_id) for image_id in changes.by_id)
+        removed = {row for row in rows if row is not None}.union(self.pictures.removed.tolist())
+        images = (*(self.images[place] for place in kept), *new)
+        pictures = self._joined(engine, kept, new, features)
+        return Delta(
+            since=self.since,
+            revision=changes.revision,
+            images=images,
+            pictures=LivePictures(
+                ids=tuple(image.record.id for image in images),
+                rows=_rows(images, self.since, len(engine.image_ids)),
+                embeddings=pictures[0],
+                similar=pictures[1],
+                tags=pictures[2],
+                features=_features_of(images, features),
+                removed=np.array(sorted(removed), dtype=np.int64),
+            ),
+            replaced=sum(engine.row_of(image.record.id) is not None for image in images),
+            meant=self.meant,
+        )
+
+    def _joined(
+        self, engine: QueryEngine, kept: list[int], new: Sequence[DeltaImage], features: Float32Array
+    ) -> tuple[Float32Array, Csr, Csr]:
+        """Embeddings, `similar` edges and tag edges of the kept pictures, then of the new ones."""
+        before = self.pictures
+        embeddings = [before.embeddings[kept]]
+        similar, tags = [_taken(before.similar, kept)], [_taken(before.tags, kept)]
+        for start in range(0, len(new), _AT_ONCE):
+            part = new[start : start + _AT_ONCE]
+            own = [engine.row_of(image.record.id) for image in part]
+            told = self._tag_edges(engine, part)
+            vectors, edges = engine.attach_pictures(
+                np.array(features[[image.record.row for image in part]], dtype=np.float32),
+                told,
+                np.array([-1 if row is None else row for row in own], dtype=np.int64),
+            )
+            embeddings.append(vectors)
+            similar.append(edges)
+            tags.append(told)
+        return np.concatenate(embeddings), _stacked(similar), _stacked(tags)
+
+    def _tag_edges(self, engine: QueryEngine, images: Sequence[DeltaImage]) -> Csr:
+        """For each picture the tags of the snapshot that its own are or, where they are new, mean."""
+        degrees: list[int] = []
+        numbers: list[int] = []
+        weights: list[float] = []
+        for image in images:
+            edges: dict[int, float] = {}
+            for tag in image.record.tags:
+                meant = self.meant.get(tag.name)
+                if meant is None:
+                    meant = self.meant[tag.name] = engine.tags_meant(tag.name)
+                for number, share in meant:
+                    edges[number] = edges.get(number, 0.0) + tag.weight * share
+            degrees.append(len(edges))
+            numbers.extend(edges)
+            weights.extend(edges.values())
+        return Csr.from_rows(degrees, numbers, weights)
+
+
+class _FeaturesOf:
+    """Features by place, read when they are asked for: a query by features is rare, and they are large."""
+
+    def __init__(self, rows: Sequence[int], features: Float32Array) -> None:
+        self._rows = rows
+        self._features = features
+
+    def __call__(self, place: int) -> Float32Array:
+        return np.array(self._features[self._rows[place]], dtype=np.float32)
+
+
+def _features_of(images: Sequence[DeltaImage], features: Float32Array) -> _FeaturesOf:
+    return _FeaturesOf([image.record.row for image in images], features)
+
+
+def _no_features(place: int) -> Float32Array:
+    raise IndexError(f"there is no picture {place}")
+
+
+def _rows(images: Sequence[DeltaImage], since: int, num_base: int) -> Int64Array:
+    """A row follows from the revision alone, so it is the same in every worker and after every start."""
+    return np.array([num_base + image.revision - since - 1 for image in images], dtype=np.int64)
+
+
+def _taken(edges: Csr, rows: Sequence[int]) -> Csr:
+    """Those rows of a relation."""
+    if len(rows) == edges.num_rows:
+        return edges
+    parts = [edges.row(row) for row in rows]
+    return Csr.from_rows(
+        [len(indices) for indices, _ in parts],
+        np.concatenate([np.zeros(0, np.int64), *(indices for indices, _ in parts)]),
+        np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in parts)]),
+    )
+
+
+def _stacked(relations: Sequence[Csr]) -> Csr:
+    """The rows of several relations, one after the other."""
+    return Csr.from_rows(
+        np.concatenate([relation.degrees() for relation in relations]),
+        np.concatenate([relation.indices for relation in relations]),
+        np.concatenate([relation.weights for relation in relations]),
+    )

@@ -1,0 +1,59 @@
+"""Keeps what is served up to what the catalogue holds."""
+
+from __future__ import annotations
+
+import structlog
+
+from app.catalogue_reader import CatalogueReader
+from app.live.delta import Delta
+from app.live.state import LiveState
+from app.serving_state import ServingState
+from gnn.encoders.base import EncoderSpec, check_same_encoder
+from gnn.reindex import catalogue_revision
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from graph_store.errors import ImsageError
+from graph_store.features import FeatureFile
+
+
+class DeltaKeeper:
+    """Brings states up to the catalogue's revision, whoever wrote: this process, another worker or a command.
+
+    A catalogue that cannot be read costs nobody a search: the state stays as it is, and the log says why.
+    """
+
+    def __init__(self, data_dir: DataDir, catalogue: CatalogueReader) -> None:
+        self._data_dir = data_dir
+        self._catalogue = catalogue
+        self._complaint = ""
+
+    def revised(self, state: ServingState) -> ServingState:
+        """The state of the same snapshot that knows every change; `state` itself when it does already."""
+        try:
+            revised = self._revised(state, self._catalogue.catalog)
+        except ImsageError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                structlog.get_logger().error("changes_not_read", reason=self._complaint)
+            return state
+        self._complaint = ""
+        return revised
+
+    def _revised(self, state: ServingState, catalog: Catalog) -> ServingState:
+        base = state.base if isinstance(state, LiveState) else state
+        newest = catalog.revision()
+        if isinstance(state, LiveState):
+            delta = state.delta
+        else:
+            since = catalogue_revision(base.snapshot)
+            # A catalogue that is behind its snapshot was restored from a copy: all it remembers is news.
+            delta = Delta.empty(base.engine, since if since <= newest else 0)
+        if delta.revision == newest:
+            return state
+        recorded = EncoderSpec.from_dict(catalog.meta("image_encoder"))
+        check_same_encoder(base.encoder_spec, recorded)
+        changes = catalog.changes(delta.revision)
+        # Opened after the changes were read, so that the features of all of them are there.
+        features = FeatureFile.open(self._data_dir.features_dir, recorded.slug, recorded.dim).view()
+        revised = delta.after(base.engine, changes, features)
+        return base if revised.is_empty else LiveState.of(base, revised)

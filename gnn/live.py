@@ -1,0 +1,240 @@
+"""A snapshot's engine with the pictures that came later, and without those that went.
+
+New and changed pictures are attached inductively: they get the edges and the embedding that the trained model
+gives to a node that only receives. They are few beside the snapshot, so they are compared one by one; removed
+ones are excluded inside the snapshot's own search. Nothing of the snapshot changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+
+from gnn.model.edge_weights import weigh
+from gnn.query import QueryEngine
+from gnn.query_types import AttachedEdges, Hits, Query, QueryVectors
+from gnn.stored_images import Edges, StoredImages
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+
+
+@dataclass(frozen=True, eq=False)
+class LivePictures:
+    """Pictures beside a snapshot of n images.
+
+    rows: [m] int64, rising, all ≥ n and sparse: a picture keeps its row until it changes again. embeddings:
+    [m, dim]; similar: m rows over the snapshot's images, weights = cosines; tags: m rows over its tags;
+    features(i): [feature_dim] of the i-th. removed: rows of the snapshot that are not to be found any more,
+    rising.
+    """
+
+    ids: tuple[str, ...]
+    rows: Int64Array
+    embeddings: Float32Array
+    similar: Csr
+    tags: Csr
+    features: Callable[[int], Float32Array]
+    removed: Int64Array
+
+    @cached_property
+    def place_of_id(self) -> dict[str, int]:
+        """Where a picture is in these lists, by id."""
+        return {image_id: place for place, image_id in enumerate(self.ids)}
+
+    def places(self, rows: Int64Array) -> Int64Array:
+        """Where pictures are in these lists, by row; all of them must be here."""
+        return np.searchsorted(self.rows, rows)
+
+    def place(self, row: int) -> int:
+        """The same for one."""
+        return int(np.searchsorted(self.rows, row))
+
+
+class _AllImages:
+    """What is stored of the snapshot's images and of those beside it."""
+
+    def __init__(self, base: StoredImages, num_base: int, pictures: LivePictures) -> None:
+        self._base = base
+        self._num_base = num_base
+        self._pictures = pictures
+
+    def features(self, row: int) -> Float32Array:
+        if row < self._num_base:
+            return self._base.features(row)
+        return self._pictures.features(self._pictures.place(row))
+
+    def tags(self, row: int) -> Edges:
+        if row < self._num_base:
+            return self._base.tags(row)
+        return self._pictures.tags.row(self._pictures.place(row))
+
+    def similar(self, row: int) -> Edges:
+        if row < self._num_base:
+            return self._base.similar(row)
+        return self._pictures.similar.row(self._pictures.place(row))
+
+
+class LiveEngine(QueryEngine):
+    """Answers over the snapshot and the pictures beside it as over one index.
+
+    Rows below n are the snapshot's, the others those of `pictures`.
+    """
+
+    def __init__(self, base: QueryEngine, pictures: LivePictures) -> None:
+        """Shares everything with `base`, which goes on as it was."""
+        vars(self).update(vars(base))
+        self._base_images = len(base.image_ids)
+        self._pictures = pictures
+        self._removed = frozenset(pictures.removed.tolist())
+        self._kept = self._rows_kept()
+        self._images = _AllImages(base._images, self._base_images, pictures)
+        self._resolver = base._resolver.over(self._images)
+        self.image_ids = _Ids(base.image_ids, pictures)
+        self.num_images = self._base_images - len(pictures.removed) + len(pictures.ids)
+
+    def row_of(self, image_id: str) -> int | None:
+        """The row of an image, None when it is not found by searches."""
+        place = self._pictures.place_of_id.get(image_id)
+        if place is not None:
+            return int(self._pictures.rows[place])
+        row = super().row_of(image_id)
+        return None if row in self._removed else row
+
+    def is_live(self, row: int) -> bool:
+        """Whether a row is of a picture beside the snapshot."""
+        return row >= self._base_images
+
+    def image_vectors(self, rows: Int64Array) -> Float32Array:
+        """[len(rows), dim]: the vectors of images."""
+        vectors = np.empty((len(rows), self._embeddings.shape[1]), dtype=np.float32)
+        live = rows >= self._base_images
+        vectors[~live] = super().image_vectors(rows[~live])
+        vectors[live] = self._pictures.embeddings[self._pictures.places(rows[live])]
+        return vectors
+
+    def similar_of(self, row: int) -> tuple[Int64Array, Float32Array]:
+        """The images that an image is joined to, without those that are gone, with their cosines."""
+        others, cosines = self._images.similar(row)
+        kept = [place for place, other in enumerate(others.tolist()) if other not in self._removed]
+        return others[kept], cosines[kept]
+
+    def embed(self, query: Query) -> QueryVectors:
+        """The query's vectors."""
+        row = query.indexed_row
+        plain = query.attach == "auto" and not query.tags and not query.text
+        if row is None or not plain:
+            return self.embed_many([query])[0]
+        if not self.is_live(row):
+            return self._without_removed(super().embed(query))
+        place = self._pictures.place(row)
+        own = self._pictures.embeddings[place : place + 1]
+        named = self._images.tags(row)
+        return self._known(own, bool(len(named[0])), lambda: named, lambda: self._edges_of(row))
+
+    def embed_many(self, queries: Sequence[Query]) -> list[QueryVectors]:
+        """The same for several at once."""
+        return [self._without_removed(vectors) for vectors in super().embed_many(queries)]
+
+    def search(
+        self,
+        vectors: QueryVectors,
+        visual_weight: float,
+        k: int,
+        allowed: Int64Array | None = None,
+        exclude: Sequence[int] = (),
+    ) -> Hits:
+        """The k best of the `allowed` images (all where None), without the rows `exclude`."""
+        of_base, places = self._kept, np.arange(len(self._pictures.ids))
+        if allowed is not None:
+            cut = int(np.searchsorted(allowed, self._base_images))
+            of_base, places = allowed[:cut], self._pictures.places(allowed[cut:])
+        found = super().search(vectors, visual_weight, k, of_base, exclude)
+        visual, conceptual = vectors.parts(visual_weight) @ self._pictures.embeddings[places].T
+        rows = np.concatenate([found.rows, self._pictures.rows[places]])
+        visual = np.concatenate([found.visual, visual])
+        conceptual = np.concatenate([found.conceptual, conceptual])
+        score = visual + conceptual
+        order = np.lexsort((rows, -score))
+        for row in exclude:
+            order = order[rows[order] != row]
+        order = order[:k]
+        return Hits(rows[order], score[order], visual[order], conceptual[order])
+
+    def _neighbours(self, pictures: Float32Array) -> Csr:
+        """`similar` edges of new pictures, to none that is gone; weights = cosines."""
+        return self._nearest(pictures, self._kept)
+
+    def _edges_of(self, row: int) -> AttachedEdges:
+        others, cosines = self.similar_of(row)
+        how = self._trained.preset.weights
+        weighed = weigh(
+            Csr.from_rows([len(others)], others, cosines), how.similar, how.similar_temperature
+        ).weights
+        tags, weights = self._images.tags(row)
+        return AttachedEdges(
+            tuple(zip(others.tolist(), weighed.tolist(), strict=True)),
+            tuple(
+                (tag, weight, self.tag_names[tag])
+                for tag, weight in zip(tags.tolist(), weights.tolist(), strict=True)
+            ),
+        )
+
+    def _rows_kept(self) -> Int64Array | None:
+        """The snapshot's rows that may be found; None for all."""
+        removed = self._pictures.removed
+        if not len(removed):
+            return None
+        kept = np.ones(self._base_images, dtype=np.bool_)
+        kept[removed] = False
+        rows: Int64Array = np.flatnonzero(kept).astype(np.int64, copy=False)
+        rows.flags.writeable = False
+        return rows
+
+    def _without_removed(self, vectors: QueryVectors) -> QueryVectors:
+        """The same vectors; of the edges only those to pictures that are still there are told."""
+        if not self._removed:
+            return vectors
+
+        def list_edges() -> AttachedEdges:
+            edges = vectors.list_edges()
+            kept = tuple(edge for edge in edges.images if edge[0] not in self._removed)
+            return AttachedEdges(kept, edges.tags)
+
+        return replace(vectors, list_edges=list_edges)
+
+
+class _Ids(Sequence[str]):
+    """Ids by row, the snapshot's and those beside it, without a copy of the snapshot's."""
+
+    def __init__(self, base: Sequence[str], pictures: LivePictures) -> None:
+        self._base = base
+        self._pictures = pictures
+        self._size = int(pictures.rows[-1]) + 1 if len(pictures.rows) else len(base)
+
+    def __len__(self) -> int:
+        """One more than the greatest row."""
+        return self._size
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[str]: ...
+    def __getitem__(self, row: int | slice) -> str | Sequence[str]:
+        """The id of one row. Raises IndexError for one that has none."""
+        if isinstance(row, slice):
+            raise TypeError("ids are looked up one by one")
+        if row < len(self._base):
+            return self._base[row]
+        place = int(np.searchsorted(self._pictures.rows, row))
+        if place == len(self._pictures.rows) or self._pictures.rows[place] != row:
+            raise IndexError(f"there is no image in row {row}")
+        return self._pictures.ids[place]
+
+    def __iter__(self) -> Iterator[str]:
+        """The snapshot's, then those beside it; not by row."""
+        yield from self._base
+        yield from self._pictures.ids
