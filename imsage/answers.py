@@ -32,7 +32,7 @@ class HitExplanation:
 
 @dataclass(frozen=True)
 class Hit:
-    """One result; score = visual + conceptual."""
+    """One result; score = visual + conceptual. `near_copies` are the ids that `collapse` folded into it."""
 
     id: str
     score: float
@@ -41,6 +41,7 @@ class Hit:
     tags: tuple[Tag, ...]
     attributes: Mapping[str, Any]
     explain: HitExplanation | None = None
+    near_copies: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,3 +175,55 @@ class File:
 
     content: bytes
     media_type: str
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job is: items done of a phase, and an estimate of the seconds until the job ends."""
+
+    phase: str
+    done: int
+    total: int | None
+    skipped: int
+    failed: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reindex or a training, run by the server. Times are ISO 8601, UTC."""
+
+    id: str
+    kind: str
+    state: str
+    parameters: Mapping[str, Any]
+    progress: JobProgress
+    created: str
+    started: str | None
+    ended: str | None
+    resumable: bool
+    interrupted: bool
+    error: JobError | None = None
+    result: Mapping[str, Any] | None = None
+    resumed_from: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs: it has neither succeeded nor failed nor been canceled."""
+        return self.state in ("enqueued", "processing")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Jobs, the newest first; `next_cursor` leads to older ones."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None

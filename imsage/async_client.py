@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from os import PathLike
 from types import TracebackType
@@ -10,10 +11,17 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from imsage import calls
-from imsage.answers import Answer, CountedTag, File, Image, Index, Neighbors, Prediction, Readiness
-from imsage.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, answer_of, headers_of, pause_or_raise
-from imsage.errors import unreachable
+from imsage import calls, job_calls
+from imsage.answers import Answer, CountedTag, File, Image, Index, Job, Jobs, Neighbors, Prediction, Readiness
+from imsage.connection import (
+    DEFAULT_ADDRESS,
+    DEFAULT_TIMEOUT,
+    POLL_SECONDS,
+    answer_of,
+    headers_of,
+    pause_or_raise,
+)
+from imsage.errors import error_of, unreachable
 from imsage.questions import Options, Picture, Question
 from imsage.retrying import Retries
 
@@ -105,6 +113,84 @@ class AsyncClient:
     async def ready(self) -> Readiness:
         """Whether questions can be answered; raises ImsageError (503) while they cannot."""
         return await self._send(calls.ready())
+
+    async def start_reindex(
+        self, *, full: bool = False, preset: str | None = None, idempotency_key: str | None = None
+    ) -> Job:
+        """Embed the whole catalogue into a new snapshot and swap it in, as a job of the server.
+
+        With an idempotency key, any text of yours, the call can be repeated without a second job.
+        """
+        order = {"kind": "reindex", "full": full, "preset": preset}
+        return await self._send(job_calls.start(order, idempotency_key))
+
+    async def start_train(
+        self,
+        *,
+        preset: str | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
+        resume: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Train a model on the catalogue's graph, as a job; it is served after a reindex."""
+        order = {"kind": "train", "preset": preset, "epochs": epochs, "seed": seed, "resume": resume}
+        return await self._send(job_calls.start(order, idempotency_key))
+
+    async def jobs(
+        self,
+        limit: int = 20,
+        *,
+        kind: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+    ) -> Jobs:
+        """The jobs there were and are, the newest first."""
+        return await self._send(job_calls.listing(limit, kind, state, cursor))
+
+    async def job(self, job_id: str) -> Job:
+        """How far a job is, and how it ended."""
+        return await self._send(job_calls.job(job_id))
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Stop a job; it ends within seconds."""
+        return await self._send(job_calls.cancel(job_id))
+
+    async def resume_job(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """A new job that goes on with one that failed, was interrupted or canceled."""
+        return await self._send(job_calls.resume(job_id, idempotency_key))
+
+    async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
+        """The job as it is now, then each change, until it has ended."""
+        attempt = 0
+        while True:
+            events = job_calls.JobEvents()
+            try:
+                async with self._http.stream("GET", job_calls.job_path(job_id, "/events")) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        raise error_of(response)
+                    async for line in response.aiter_lines():
+                        job = events.feed(line)
+                        if job is not None:
+                            attempt = 0
+                            yield job
+                            if not job.active:
+                                return
+                broken = httpx.TransportError("the stream ended before the job did")
+            except httpx.TransportError as error:
+                broken = error
+            await asyncio.sleep(self._retries.pause_after(broken, self._http.base_url, attempt))
+            attempt += 1
+
+    async def wait_for_job(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """The job when it has ended, in whichever way. Raises TimeoutError after `timeout` seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while (job := await self.job(job_id)).active:
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"the {job.kind} {job.id} has not ended within {timeout} seconds")
+            await asyncio.sleep(POLL_SECONDS)
+        return job
 
     async def _send(self, call: calls.Call[T]) -> T:
         attempt = 0

@@ -57,7 +57,7 @@ class Call(Generic[T]):
 
 def search(question: Mapping[str, Any]) -> Call[Answer]:
     """One question."""
-    return Call("POST", "/v1/search", _as(Answer), json=question_json(question))
+    return Call("POST", "/v1/search", answer_as(Answer), json=question_json(question))
 
 
 def upload(picture: bytes | PathLike[str], options: Mapping[str, Any]) -> Call[Answer]:
@@ -67,35 +67,35 @@ def upload(picture: bytes | PathLike[str], options: Mapping[str, Any]) -> Call[A
         "image": ("image", picture_bytes(picture), "application/octet-stream"),
         "query": (None, query, "application/json"),
     }
-    return Call("POST", "/v1/search/upload", _as(Answer), files=files)
+    return Call("POST", "/v1/search/upload", answer_as(Answer), files=files)
 
 
 def batch(questions: Sequence[Mapping[str, Any]]) -> Call[tuple[Answer, ...]]:
     """Several questions, answered from one snapshot."""
     body = {"queries": [question_json(question) for question in questions]}
-    return Call("POST", "/v1/search/batch", lambda response: _as(Answers)(response).results, json=body)
+    return Call("POST", "/v1/search/batch", lambda response: answer_as(Answers)(response).results, json=body)
 
 
 def predict(picture: Picture, limit: int) -> Call[Prediction]:
     """The likeliest tags of a picture."""
     body = {"image": picture_json(picture), "limit": limit}
-    return Call("POST", "/v1/tags/predict", _as(Prediction), json=body)
+    return Call("POST", "/v1/tags/predict", answer_as(Prediction), json=body)
 
 
 def complete(prefix: str, limit: int) -> Call[tuple[CountedTag, ...]]:
     """Tags that begin like this."""
     params: dict[str, str | int] = {"prefix": prefix, "limit": limit}
-    return Call("GET", "/v1/tags", lambda response: _as(CountedTags)(response).tags, params=params)
+    return Call("GET", "/v1/tags", lambda response: answer_as(CountedTags)(response).tags, params=params)
 
 
 def image(image_id: str) -> Call[Image]:
     """What the catalogue knows of a picture."""
-    return Call("GET", _image_path(image_id), _as(Image))
+    return Call("GET", _image_path(image_id), answer_as(Image))
 
 
 def neighbors(image_id: str) -> Call[Neighbors]:
     """The edges of a picture in the graph."""
-    return Call("GET", _image_path(image_id, "/neighbors"), _as(Neighbors))
+    return Call("GET", _image_path(image_id, "/neighbors"), answer_as(Neighbors))
 
 
 def thumbnail(image_id: str) -> Call[File]:
@@ -110,15 +110,16 @@ def file(image_id: str) -> Call[File]:
 
 def index() -> Call[Index]:
     """What is being served."""
-    return Call("GET", "/v1/index", _as(Index))
+    return Call("GET", "/v1/index", answer_as(Index))
 
 
 def ready() -> Call[Readiness]:
     """Whether questions can be answered now; so 503 is an answer, not a reason to wait."""
-    return Call("GET", "/readyz", _as(Readiness), retried=False)
+    return Call("GET", "/readyz", answer_as(Readiness), retried=False)
 
 
-def _as(kind: type[M]) -> Callable[[httpx.Response], M]:
+def answer_as(kind: type[M]) -> Callable[[httpx.Response], M]:
+    """What makes the dataclass `kind` out of a JSON answer."""
     return lambda response: read(kind, response.json())
 
 

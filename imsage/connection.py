@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT = 30.0
+POLL_SECONDS = 0.5
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:

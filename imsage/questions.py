@@ -69,6 +69,7 @@ class Options(TypedDict, total=False):
     filter: Filter
     score_threshold: float
     diversity: float
+    collapse: float
     explain: bool
 
 

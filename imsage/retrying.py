@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from imsage.errors import unreachable
+
 BUSY = (429, 503)
 _FIRST_PAUSE = 0.5
 
@@ -26,9 +28,19 @@ class Retries:
             return None
         asked = _retry_after(response.headers.get("retry-after", ""))
         if asked is None:
-            # Clients that were turned away together shall not come back together.
-            asked = _FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5)
+            asked = _growing(attempt)
         return asked if asked <= self.longest_pause else None
+
+    def pause_after(self, error: httpx.TransportError, url: httpx.URL, attempt: int) -> float:
+        """Seconds to wait before a stream that broke is taken up again. Raises ImsageError to give up."""
+        if attempt >= self.most:
+            raise unreachable(error, url) from error
+        return _growing(attempt)
+
+
+def _growing(attempt: int) -> float:
+    # Clients that were turned away together shall not come back together.
+    return _FIRST_PAUSE * 2.0**attempt * random.uniform(0.5, 1.5)
 
 
 def _retry_after(value: str) -> float | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imsage import Client, ImsageError, Url
+from app.api.schemas import SearchRequest
+from imsage import Client, ImsageError, Question, Url
 from tests.shapes import all_shapes, is_test
 
 INDEXED = next(shape for shape in all_shapes() if not is_test(shape.id) and shape.size == "large")
@@ -60,6 +61,10 @@ def test_tags_have_weights_in_either_way_of_writing_them(client: Client) -> None
     without = client.search(tags=["red"], visual_weight=0.0)
 
     assert listed.hits == mapped.hits != without.hits
+
+
+def test_the_client_knows_every_field_of_a_question() -> None:
+    assert Question.__annotations__.keys() == SearchRequest.model_fields.keys()
 
 
 def test_one_string_is_no_list_of_tags(client: Client) -> None:

@@ -62,9 +62,9 @@ def test_every_program_runs(
     names["client"].close()  # type: ignore[attr-defined]
 
     told = capsys.readouterr().out
-    assert len(programs) >= 6
+    assert len(programs) >= 7
     assert "422 urn:imsage:problem:invalid-request ['/visual_weight']" in told
-    assert "[20, 20]" in told and "ok 000001-" in told
+    assert "succeeded" in told and "[20, 20]" in told and "ok 000001-" in told
     assert names["likely"] and names["typed"] == ["red"] and names["alike"]
     assert (tmp_path / "small.webp").read_bytes()[8:12] == b"WEBP"
 

@@ -1,0 +1,90 @@
+"""Jobs by way of the Python client: started once, followed, waited for, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.api.application import create_app
+from app.settings import Settings
+from graph_store.data_dir import DataDir
+from imsage import AsyncClient, Client, ImsageError
+from imsage.job_calls import JobEvents
+from tests.api.listening import listening
+
+JOB = (
+    '{"id": "1", "kind": "reindex", "state": "%s", "parameters": {}, "created": "", "started": null,'
+    ' "ended": null, "resumable": false, "interrupted": false, "progress": {"phase": "start", "done": 0,'
+    ' "total": null, "skipped": 0, "failed": 0, "seconds_left": null}}'
+)
+
+
+@pytest.fixture
+def address(built_copy: DataDir) -> Iterator[str]:
+    """Where a catalogue is served that may be changed."""
+    with listening(create_app(Settings(data=built_copy.root))) as address:
+        yield address
+
+
+def test_a_job_is_started_once_and_followed_to_its_end(address: str) -> None:
+    with Client(address) as client:
+        started = client.start_reindex(full=True, idempotency_key="tonight")
+        again = client.start_reindex(full=True, idempotency_key="tonight")
+        states = [job.state for job in client.follow_job(started.id)]
+        ended = client.wait_for_job(started.id, timeout=60)
+
+        assert again.id == started.id and states[-1] == ended.state == "succeeded"
+        assert ended.result is not None and not ended.active and ended.started
+        assert [job.id for job in client.jobs(kind="reindex").jobs] == [started.id]
+        with pytest.raises(ImsageError, match="409"):
+            client.cancel_job(started.id)
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_stopped_and_taken_up_again_by_the_asynchronous_client(address: str) -> None:
+    async with AsyncClient(address) as client:
+        training = await client.start_train(preset="paper", epochs=1000)
+        with pytest.raises(TimeoutError, match=training.id):
+            await client.wait_for_job(training.id, timeout=0)
+        await client.cancel_job(training.id)
+        assert [job.state async for job in client.follow_job(training.id)][-1] == "canceled"
+
+        resumed = await client.resume_job(training.id)
+        await client.cancel_job(resumed.id)
+        assert (await client.wait_for_job(resumed.id, timeout=60)).resumed_from == training.id
+
+
+def test_a_stream_that_breaks_is_taken_up_again() -> None:
+    bodies = iter(
+        [
+            f": still here\n\nid: 1\nevent: job\ndata: {JOB % 'processing'}\n\n",
+            f"id: 2\nevent: job\ndata: {JOB % 'succeeded'}\n\n",
+        ]
+    )
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=next(bodies)))
+    with Client(transport=transport) as client:
+        assert [job.state for job in client.follow_job("1")] == ["processing", "succeeded"]
+
+
+def test_a_stream_that_always_breaks_is_given_up() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=": still here\n\n"))
+    with Client(transport=transport, retries=0) as client, pytest.raises(ImsageError, match="stream ended"):
+        list(client.follow_job("1"))
+
+
+def test_the_stream_of_a_job_that_is_not_there_is_refused() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(404, json={"title": "Not found"}))
+    with Client(transport=transport) as client, pytest.raises(ImsageError, match="404"):
+        list(client.follow_job("1"))
+
+
+def test_an_event_may_come_in_several_lines() -> None:
+    events = JobEvents()
+    first, _, rest = (JOB % "failed").partition(", ")
+
+    assert events.feed(f"data: {first},") is None and events.feed(f"data:{rest}") is None
+    job = events.feed("")
+    assert job is not None and job.state == "failed"
+    assert events.feed("") is None
