@@ -14,6 +14,7 @@ import pytest
 from app.api.application import create_app
 from app.settings import Settings
 from graph_store.data_dir import DataDir
+from imsage import Client
 from tests.api.listening import listening
 from tests.docs.walking import SERVER_SHOWN, steps_of
 from tests.shapes import all_shapes, draw, is_test
@@ -57,9 +58,13 @@ def test_every_program_runs(
     programs = [step.program for step in steps_of("docs/api.md") if step.program]
     # As a reader types them in: each goes on with the names of those before.
     names: dict[str, object] = {"__name__": "__main__"}
-    for program in programs:
-        exec(of_ours(program).replace(SERVER_SHOWN, address), names)
-    names["client"].close()  # type: ignore[attr-defined]
+    try:
+        for program in programs:
+            exec(of_ours(program).replace(SERVER_SHOWN, address), names)
+    finally:
+        client = names.get("client")
+        assert isinstance(client, Client)
+        client.close()
 
     told = capsys.readouterr().out
     assert len(programs) >= 7
