@@ -159,6 +159,22 @@ class Settings(BaseSettings):
         description="Threads of a background job; 0 is all cores but one, which the service keeps.",
     )
 
+    reindex_delta_share: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description=(
+            "Reindex by itself when so many images have changed since, as a share of those in the index: "
+            "0.05 is 5 %. 0 is off."
+        ),
+    )
+    reindex_every_hours: float = Field(
+        0.0,
+        ge=0,
+        le=24 * 365,
+        description="Reindex by itself when the last reindex was so many hours ago: 24 is daily. 0 is off.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important log line that is written."
     )

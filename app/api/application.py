@@ -26,8 +26,11 @@ from app.api.operation_routes import operation_routes
 from app.api.search_routes import search_routes, tag_routes
 from app.api.stopping import Stopping
 from app.api.write_routes import write_routes
+from app.jobs.index_age import IndexAgeReader
 from app.jobs.measures import JobMeasures
 from app.jobs.runner import JobRunner
+from app.jobs.schedule import schedule_of
+from app.jobs.watch import JobWatch
 from app.key_ring import KeyRing
 from app.keys import keys_path
 from app.live.service import LiveCatalogue
@@ -72,16 +75,19 @@ def create_app(settings: Settings) -> FastAPI:
 
     runner = JobRunner(settings)
     metrics.include(JobMeasures(runner.store))
+    watch = JobWatch(runner, schedule_of(settings), IndexAgeReader(settings.data_dir))
     stopping = Stopping()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await asyncio.to_thread(runner.start)
+        watch.start()
         try:
             with stopping.listening():
                 yield
         finally:
+            await asyncio.to_thread(watch.close)
             await asyncio.to_thread(runner.close)
             await service.close()
 
