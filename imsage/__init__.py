@@ -28,7 +28,9 @@ from imsage.answers import (
     PredictedTag,
     Prediction,
     Readiness,
+    Removed,
     SpokenTag,
+    Stored,
     Tag,
     TagEdge,
 )
@@ -36,6 +38,7 @@ from imsage.async_client import AsyncClient
 from imsage.client import Client
 from imsage.errors import ImsageError, Wrong
 from imsage.questions import Condition, Filter, Picture, Pictures, Question, Range, Url
+from imsage.write_calls import NewImage
 
 __all__ = [
     "Answer",
@@ -57,6 +60,7 @@ __all__ = [
     "JobProgress",
     "Jobs",
     "Neighbors",
+    "NewImage",
     "Picture",
     "Pictures",
     "PredictedTag",
@@ -64,7 +68,9 @@ __all__ = [
     "Question",
     "Range",
     "Readiness",
+    "Removed",
     "SpokenTag",
+    "Stored",
     "Tag",
     "TagEdge",
     "Url",

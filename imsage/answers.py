@@ -227,3 +227,50 @@ class Jobs:
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class ItemProblem:
+    """Why one item of a call could not be done."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """What became of one image: created, replaced, or failed (then `problem` says why)."""
+
+    id: str
+    status: str
+    problem: ItemProblem | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of each image that was to be stored, in order."""
+
+    results: tuple[StoredImage, ...]
+    created: int
+    replaced: int
+    failed: int
+    index_version: str
+
+
+@dataclass(frozen=True)
+class RemovedImage:
+    """What became of one image: deleted, or missing."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What became of each image that was to be removed, in order."""
+
+    results: tuple[RemovedImage, ...]
+    deleted: int
+    missing: int

@@ -11,8 +11,21 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from imsage import calls, job_calls
-from imsage.answers import Answer, CountedTag, File, Image, Index, Job, Jobs, Neighbors, Prediction, Readiness
+from imsage import calls, job_calls, write_calls
+from imsage.answers import (
+    Answer,
+    CountedTag,
+    File,
+    Image,
+    Index,
+    Job,
+    Jobs,
+    Neighbors,
+    Prediction,
+    Readiness,
+    Removed,
+    Stored,
+)
 from imsage.connection import (
     DEFAULT_ADDRESS,
     DEFAULT_TIMEOUT,
@@ -24,6 +37,7 @@ from imsage.connection import (
 from imsage.errors import error_of, unreachable
 from imsage.questions import Options, Picture, Question
 from imsage.retrying import Retries
+from imsage.write_calls import NewImage
 
 T = TypeVar("T")
 
@@ -113,6 +127,14 @@ class AsyncClient:
     async def ready(self) -> Readiness:
         """Whether questions can be answered; raises ImsageError (503) while they cannot."""
         return await self._send(calls.ready())
+
+    async def upsert(self, images: Sequence[NewImage]) -> Stored:
+        """Store pictures, found at once; each by itself, and what was there under its id is replaced."""
+        return await self._send(write_calls.upsert(images))
+
+    async def delete(self, ids: Sequence[str]) -> Removed:
+        """Remove pictures, found no more at once."""
+        return await self._send(write_calls.delete(ids))
 
     async def start_reindex(
         self, *, full: bool = False, preset: str | None = None, idempotency_key: str | None = None

@@ -10,8 +10,21 @@ from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from imsage import calls, job_calls
-from imsage.answers import Answer, CountedTag, File, Image, Index, Job, Jobs, Neighbors, Prediction, Readiness
+from imsage import calls, job_calls, write_calls
+from imsage.answers import (
+    Answer,
+    CountedTag,
+    File,
+    Image,
+    Index,
+    Job,
+    Jobs,
+    Neighbors,
+    Prediction,
+    Readiness,
+    Removed,
+    Stored,
+)
 from imsage.connection import (
     DEFAULT_ADDRESS,
     DEFAULT_TIMEOUT,
@@ -23,6 +36,7 @@ from imsage.connection import (
 from imsage.errors import error_of, unreachable
 from imsage.questions import Options, Picture, Question
 from imsage.retrying import Retries
+from imsage.write_calls import NewImage
 
 T = TypeVar("T")
 
@@ -112,6 +126,14 @@ class Client:
     def ready(self) -> Readiness:
         """Whether questions can be answered; raises ImsageError (503) while they cannot."""
         return self._send(calls.ready())
+
+    def upsert(self, images: Sequence[NewImage]) -> Stored:
+        """Store pictures, found at once; each by itself, and what was there under its id is replaced."""
+        return self._send(write_calls.upsert(images))
+
+    def delete(self, ids: Sequence[str]) -> Removed:
+        """Remove pictures, found no more at once."""
+        return self._send(write_calls.delete(ids))
 
     def start_reindex(
         self, *, full: bool = False, preset: str | None = None, idempotency_key: str | None = None
