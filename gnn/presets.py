@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from gnn.model.edge_weights import MessageWeights
+from gnn.rise_recipe import RiseRecipe
 from graph_store.errors import UnknownName
 
 
@@ -31,17 +32,21 @@ class GraphParameters:
 class Preset:
     """A recipe. ``epochs`` of a kernel model are steps of its search over a validation part. ``hashed``:
     codes are learnt after the model (:mod:`gnn.hashing.training`) and searched in place of its vectors.
+    ``rise``: what only a rise model is made with; ``agreement``: rounds in which edges are judged before
+    anything else, 0 = none.
     """
 
     name: str
     summary: str
-    model: Literal["kernel", "sage"]
+    model: Literal["kernel", "sage", "rise"]
     graph: GraphParameters = field(default_factory=GraphParameters)
     weights: MessageWeights = field(default_factory=MessageWeights)
     epochs: int = 16
     patience: int | None = None
     learning_rate: float = 0.0
     hashed: bool = False
+    rise: RiseRecipe | None = None
+    agreement: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """What is recorded with the model."""
@@ -78,7 +83,17 @@ HASH = replace(
     hashed=True,
 )
 
-PRESETS = {preset.name: preset for preset in (DEFAULT, PAPER, HASH)}
+GRAPH_RISE = Preset(
+    name="graph-rise",
+    summary="Juan et al. 2020: classification over tags with a sampled softmax and graph regularisation",
+    model="rise",
+    weights=MessageWeights(similar="softmax", similar_temperature=10.0),
+    epochs=24,
+    learning_rate=2e-3,
+    rise=RiseRecipe(),
+)
+
+PRESETS = {preset.name: preset for preset in (DEFAULT, PAPER, GRAPH_RISE, HASH)}
 
 
 def preset_named(name: str) -> Preset:

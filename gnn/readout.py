@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from gnn.model.kernel_sage import KernelSage
+from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
+from gnn.rise_readout import RiseReadout
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 
@@ -127,4 +129,6 @@ def readout_of(trained: TrainedModel, tag_states: Float32Array, tag_embeddings: 
     """The readout of the model's kind. tag_states: h^(L-1) of the tags."""
     if isinstance(trained.model, KernelSage):
         return KernelReadout(trained, tag_states, tag_embeddings)
+    if isinstance(trained.model, RiseSage):
+        return RiseReadout(trained.model, trained.balance, tag_embeddings)
     return SageReadout(trained, tag_embeddings)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gnn.agreement.agree import agree
 from gnn.embedding import GraphStates, NewArray, embed_graph, in_memory
 from gnn.encoders.base import check_same_encoder
 from gnn.graph_build import build_graph, nearest_seen
@@ -159,6 +160,8 @@ def _embed(
 ) -> _Embedded:
     vectors = trained.space(data.features)
     graph = build_graph(vectors, tags_of_image, data.tag_text, trained.preset.graph, progress)
+    if trained.preset.agreement:
+        graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
     numbers = tag_numbers(trained, data.tag_names)
     if trained.preset.graph.related:
         related = nearest_seen(data.tag_text, numbers >= 0, graph.related)

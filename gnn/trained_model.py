@@ -16,9 +16,11 @@ from gnn.encoders.base import EncoderSpec
 from gnn.hashing.codes import HashCodes
 from gnn.model.base import GraphModel
 from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.model.sage import HeteroSage, SageConfig
 from gnn.presets import Preset, preset_named
 from gnn.projection import Projection
+from gnn.recipe_options import with_recipe
 from graph_store.arrays import Int64Array
 from graph_store.checksums import sha256_of_file
 from graph_store.durable import write_bytes
@@ -104,7 +106,7 @@ def load_trained_model(directory: Path) -> TrainedModel:
             path=path,
         )
     try:
-        preset = preset_named(meta["preset"])
+        preset = with_recipe(preset_named(meta["preset"]), meta["recipe"])
         model = new_model(preset, meta["model"])
         model.load_state_dict(strip_prefix("model/", tensors))
         model.eval()
@@ -133,12 +135,14 @@ def new_model(preset: Preset, config: dict[str, Any]) -> GraphModel:
     """An untrained model of the preset's kind."""
     if preset.model == "kernel":
         return KernelSage(KernelSageConfig(**config))
+    if preset.model == "rise":
+        return RiseSage(RiseConfig(**config))
     return HeteroSage(SageConfig(**config))
 
 
 def config_of(model: GraphModel) -> dict[str, Any]:
     """The sizes and numbers from which `new_model` makes the same model."""
-    if isinstance(model, KernelSage | HeteroSage):
+    if isinstance(model, KernelSage | HeteroSage | RiseSage):
         return model.config.to_dict()
     raise TypeError(f"a {type(model).__name__} cannot be stored")
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gnn.agreement.believed import with_believed_tags
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.hashing.training import with_codes
 from gnn.kernel_training import train_kernel
 from gnn.presets import Preset, preset_named
+from gnn.recipe_options import with_options
+from gnn.rise_training import train_rise
 from gnn.sage_training import train_sage
 from gnn.trained_model import TrainedModel
 from graph_store.data_dir import DataDir
@@ -38,23 +42,26 @@ def train(
     seed: int = 0,
     resume: bool = False,
     device: str = "auto",
+    options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train on the images of split `train`; a part of those is held out to choose by.
 
-    The same seed gives the same model. `resume` goes on where an interrupted run of the same preset, seed and
-    catalogue stopped. Raises UnknownName for the preset, BadInput when there is nothing to learn from.
+    options: changes to the preset's recipe (:mod:`gnn.recipe_options`). The same seed gives the same model.
+    `resume` goes on where an interrupted run of the same preset, seed and catalogue stopped. Raises
+    UnknownName for the preset or an option, BadInput when there is nothing to learn from.
     """
-    recipe = preset_named(preset)
+    recipe = with_options(preset_named(preset), options or {})
     if epochs is not None and epochs < 1:
         raise BadInput(f"epochs must be at least 1, not {epochs}")
     started = time.perf_counter()
     with data_dir.lock("train"):
         data = load_graph_data(data_dir)
         refuse_without_tags(data)
+        if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
+            data = with_believed_tags(data, recipe)
         out_dir = data_dir.models_dir / recipe.name
-        learn = train_kernel if recipe.model == "kernel" else train_sage
-        trained, steps = learn(
+        trained, steps = _TRAINERS[recipe.model](
             data,
             recipe,
             out_dir,
@@ -77,6 +84,9 @@ def train(
         trained.save(out_dir)
     best = trained.metrics.get("best", 0.0)
     return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
+
+
+_TRAINERS = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}
 
 
 def _learnt_aside(recipe: Preset, seed: int, part: GraphData) -> TrainedModel:

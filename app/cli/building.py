@@ -15,11 +15,13 @@ from app.cli.options import (
     Format,
     Images,
     KeepOriginals,
+    Options,
     Preset,
     Seed,
     Source,
     Strict,
     data_dir,
+    recipe_changes,
 )
 from app.cli.telling import tell_ingested, tell_snapshot, tell_trained
 from app.progress import terminal_progress
@@ -67,6 +69,7 @@ def train(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     device: Device = "auto",
+    option: Options = None,
 ) -> None:
     """Train a model on the catalogue's graph."""
     from gnn.training import train as train_model
@@ -78,6 +81,7 @@ def train(
         seed=seed,
         resume=resume,
         device=device,
+        options=recipe_changes(option),
         progress=terminal_progress(),
     )
     tell_trained(report)
@@ -124,6 +128,7 @@ def build(
     epochs: Epochs = None,
     seed: Seed = 0,
     device: Device = "auto",
+    option: Options = None,
 ) -> None:
     """Ingest, train and reindex: from pictures to a catalogue that can be searched.
 
@@ -133,8 +138,8 @@ def build(
 
     ingest(source, data, format, encoder, images, features, strict, keep_originals, device)
     try:
-        train(data, preset, epochs, seed, True, device)
+        train(data, preset, epochs, seed, True, device, option)
     except BadInput:
         # A checkpoint of other settings, or of the catalogue as it was, is nothing to go on from.
-        train(data, preset, epochs, seed, False, device)
+        train(data, preset, epochs, seed, False, device, option)
     reindex(data, preset)

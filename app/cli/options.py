@@ -63,10 +63,29 @@ Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu
 Preset = Annotated[
     str, typer.Option("--preset", metavar="NAME", help="The model to train: default, or one of the others.")
 ]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Change the preset's recipe, such as related=0. May be given several times.",
+    ),
+]
 Epochs = Annotated[
     int | None, typer.Option("--epochs", min=1, help="At most so many passes. Without it: the preset's own.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+
+
+def recipe_changes(given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE by name. Raises typer.BadParameter for what is not of that form."""
+    changes = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=VALUE", param_hint="--option")
+        changes[name.strip()] = value.strip()
+    return changes
 
 
 def data_dir(given: Path | None) -> DataDir:

@@ -11,7 +11,7 @@ from gnn.encoders.base import TextEncoder
 from gnn.evaluation.baselines import SearchBaseline, TagSpace, hard_filter_scores
 from gnn.evaluation.grids import QUICK_GRIDS, Grids
 from gnn.evaluation.metrics import top_k
-from gnn.evaluation.protocol import grades, incomplete, slider, tagged, tags, untagged
+from gnn.evaluation.protocol import grades, incomplete, labels, slider, tagged, tags, untagged
 from gnn.evaluation.questions import Questions
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
@@ -28,6 +28,8 @@ from gnn.query import QueryVectors
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.progress import Progress
+
+ORDER = ("untagged", "tagged", "incomplete", "slider", "tags", "labels", "grades", "synonyms", "captions")
 
 HiddenEngine = Callable[[str, Csr], Engine]
 """(preset, the visible image-tag edges) -> the preset's engine over a graph that has only those."""
@@ -77,8 +79,7 @@ class Evaluation:
             for step in steps:
                 found += step()
                 advance(1)
-        order = ("untagged", "tagged", "incomplete", "slider", "tags", "grades", "synonyms", "captions")
-        return tuple(sorted(found, key=lambda part: order.index(part.name)))
+        return tuple(sorted(found, key=lambda part: ORDER.index(part.name)))
 
     def _untagged_vectors(self, name: str) -> list[QueryVectors | None]:
         """Embedded once: the slider moves over the same queries."""
@@ -89,7 +90,7 @@ class Evaluation:
         return self._vectors[name]
 
     def _ranked(self) -> tuple[Part, ...]:
-        """Parts 1 and 6, which look at the same results."""
+        """Parts 1 and 6 and the measures of Graph-RISE, which look at the same results."""
         q = self.questions
         results: dict[str, Int64Array] = {
             name: BaselineSystem(search).rows(q.query_features, 10)
@@ -98,10 +99,28 @@ class Evaluation:
         for name, engine in self.presets.items():
             results[name] = EngineSystem(engine).rows(self._untagged_vectors(name), DEFAULT_VISUAL_WEIGHT, 10)
         first = untagged.untagged(results, q.query_tags, q.index_tags, self.systems, seed=self.seed)
+        named = self._labels(results)
         counts = q.counts()
         if isinstance(counts, str):
-            return first, Part("grades", grades.TITLE, not_applicable=counts)
-        return first, grades.grades(results, *counts, self.systems, seed=self.seed)
+            return first, named, Part("grades", grades.TITLE, not_applicable=counts)
+        return first, named, grades.grades(results, *counts, self.systems, seed=self.seed)
+
+    def _labels(self, results: Mapping[str, Int64Array]) -> Part:
+        """Graph-RISE's own measures, on the results of part 1."""
+        q = self.questions
+        if not q.query_tags.matrix.nnz:
+            return Part("labels", labels.TITLE, not_applicable="no held-out image has a tag")
+        asked = labels.draw_triplets(q.query_tags, q.index_tags, seed=self.seed)
+        preferred = {
+            name: BaselineSystem(search).preferred(q.query_features, asked)
+            for name, search in self.baselines.searches.items()
+        }
+        for name, engine in self.presets.items():
+            vectors = self._untagged_vectors(name)
+            preferred[name] = EngineSystem(engine).preferred(vectors, DEFAULT_VISUAL_WEIGHT, asked)
+        return labels.labels(
+            results, preferred, asked, q.query_tags, q.index_tags, self.systems, seed=self.seed
+        )
 
     def _tagged(self) -> Part:
         q = self.questions

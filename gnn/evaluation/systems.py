@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from gnn.evaluation.baselines import SearchBaseline
-from gnn.evaluation.metrics import top_k
+from gnn.evaluation.metrics import Float64Array, top_k
+from gnn.evaluation.protocol.labels import Asked
 from gnn.evaluation.relevance import TagTable, chunks
 from gnn.query import Hits, Query, QueryTag, QueryVectors
 from graph_store.arrays import BoolArray, Float32Array, Int64Array
@@ -98,6 +99,19 @@ class EngineSystem:
             found[i, : len(hits)] = hits
         return found
 
+    def preferred(
+        self, vectors: Sequence[QueryVectors | None], visual_weight: float, triplets: Asked
+    ) -> Float64Array:
+        """[t]: 1 where the more alike image of a triplet comes first, 0.5 where the query cancels."""
+        right = np.full(len(triplets.query), 0.5)
+        for i, query in enumerate(triplets.query):
+            each = vectors[query]
+            if each is not None:
+                pair = np.sort([triplets.positive[i], triplets.negative[i]])
+                first = self.engine.search(each, visual_weight, 1, pair).rows[0]
+                right[i] = first == triplets.positive[i]
+        return right
+
     def tag_scores(self, features: Float32Array) -> Float32Array:
         """[n, num_tags] calibrated probabilities."""
         num_tags = len(self.engine.tag_names)
@@ -125,6 +139,17 @@ class BaselineSystem:
             best = top_k(self.search.scores(features[part], tags), k)
             found[part, : best.shape[1]] = best
         return found
+
+    def preferred(self, features: Float32Array, triplets: Asked) -> Float64Array:
+        """[t]: 1 where the more alike image of a triplet scores higher, 0.5 where both score the same."""
+        right = np.full(len(triplets.query), 0.5)
+        for part in chunks(len(features), max(len(self.search.features), 1)):
+            here = np.flatnonzero((triplets.query >= part.start) & (triplets.query < part.stop))
+            scores = self.search.scores(features[part])
+            rows = triplets.query[here] - part.start
+            gap = scores[rows, triplets.positive[here]] - scores[rows, triplets.negative[here]]
+            right[here] = (np.sign(gap) + 1) / 2
+        return right
 
     def slider_rows(self, features: Float32Array, k: int, stops: Sequence[float]) -> list[Int64Array]:
         """For every visual weight the [n, k] index rows, with one prediction for all of them."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli.asking import slider_value, tag_and_weight
+from app.cli.options import recipe_changes
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,14 @@ def test_every_place_from_0_to_1_is_on_the_slider(value: float) -> None:
 def test_no_other_place_is_on_the_slider(wrong: str) -> None:
     with pytest.raises(typer.BadParameter):
         slider_value(wrong, "--stops")
+
+
+def test_changes_to_a_recipe_are_names_and_values() -> None:
+    assert recipe_changes(["alpha=0.5", "normaliser = degree"]) == {"alpha": "0.5", "normaliser": "degree"}
+    assert recipe_changes(None) == {}
+
+
+@pytest.mark.parametrize("wrong", ["alpha", "alpha=", "=1", ""])
+def test_a_change_without_name_or_value_is_a_usage_error(wrong: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        recipe_changes([wrong])

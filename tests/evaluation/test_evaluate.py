@@ -15,7 +15,18 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, NothingToServe
 
-PARTS = ("untagged", "tagged", "incomplete", "slider", "tags", "grades", "synonyms", "captions", "hash")
+PARTS = (
+    "untagged",
+    "tagged",
+    "incomplete",
+    "slider",
+    "tags",
+    "labels",
+    "grades",
+    "synonyms",
+    "captions",
+    "hash",
+)
 
 
 @pytest.fixture(scope="module")

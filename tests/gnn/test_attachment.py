@@ -14,18 +14,15 @@ from hypothesis import strategies as st
 from gnn.encoders.base import EncoderSpec
 from gnn.graph_data import GraphData, tag_edges
 from gnn.graph_index import GraphIndex, messages_of
-from gnn.kernel_training import train_kernel
 from gnn.model.aggregate import full_states
-from gnn.presets import DEFAULT, PAPER
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
-from gnn.sage_training import train_sage
 from gnn.trained_model import tag_numbers
 from graph_store.csr import Csr
 from graph_store.errors import BadInput, EmptyQuery
 from graph_store.graph import Graph
-from graph_store.progress import SilentProgress
 from graph_store.records import ImageRecord, Tag
+from tests.gnn.worlds import trained
 
 TAGS = ("blue", "circle", "green", "large", "red", "square")
 SPEC = EncoderSpec("precomputed", "", 24, "none")
@@ -61,21 +58,10 @@ def data() -> GraphData:
 
 
 def trained_index(name: str, data: GraphData, folder: Path) -> GraphIndex:
-    learn, preset = (train_kernel, DEFAULT) if name == "default" else (train_sage, PAPER)
-    trained, _ = learn(
-        data,
-        preset,
-        folder,
-        epochs=2,
-        seed=0,
-        resume=False,
-        device="cpu",
-        progress=SilentProgress(),
-    )
-    return build_index(trained, data)
+    return build_index(trained(data, folder, name), data)
 
 
-@pytest.fixture(scope="module", params=["default", "paper"])
+@pytest.fixture(scope="module", params=["default", "paper", "graph-rise"])
 def index(
     request: pytest.FixtureRequest, data: GraphData, tmp_path_factory: pytest.TempPathFactory
 ) -> GraphIndex:

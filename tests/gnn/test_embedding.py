@@ -22,7 +22,7 @@ def data() -> GraphData:
     return drawn_data(num=90)
 
 
-@pytest.fixture(scope="module", params=["default", "paper"])
+@pytest.fixture(scope="module", params=["default", "paper", "graph-rise"])
 def index(
     request: pytest.FixtureRequest, data: GraphData, tmp_path_factory: pytest.TempPathFactory
 ) -> GraphIndex:

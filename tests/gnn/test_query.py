@@ -24,7 +24,7 @@ def engine_for(preset: str, folder: Path) -> QueryEngine:
     return QueryEngine(build_index(trained(data, folder, preset), data))
 
 
-@pytest.fixture(scope="module", params=["default", "paper"])
+@pytest.fixture(scope="module", params=["default", "paper", "graph-rise"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> QueryEngine:
     return engine_for(request.param, tmp_path_factory.mktemp(request.param))
 

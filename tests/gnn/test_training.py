@@ -29,7 +29,7 @@ from tests.gnn.worlds import (
     write_catalogue,
 )
 
-PRESETS = pytest.mark.parametrize("preset", ["default", "paper"])
+PRESETS = pytest.mark.parametrize("preset", ["default", "paper", "graph-rise"])
 
 
 def catalogue(folder: Path, num: int = 60) -> DataDir:

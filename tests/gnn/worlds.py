@@ -10,7 +10,9 @@ import numpy as np
 from gnn.encoders.base import EncoderSpec
 from gnn.graph_data import GraphData, tag_edges
 from gnn.kernel_training import train_kernel
-from gnn.presets import DEFAULT, PAPER
+from gnn.presets import preset_named
+from gnn.recipe_options import with_options
+from gnn.rise_training import train_rise
 from gnn.sage_training import train_sage
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
@@ -83,9 +85,11 @@ def trained(
     epochs: int = 2,
     seed: int = 0,
     resume: bool = False,
+    **options: str,
 ) -> TrainedModel:
-    """The model that training makes, on the CPU; its files go to the folder."""
-    learn, recipe = (train_kernel, DEFAULT) if preset == "default" else (train_sage, PAPER)
+    """The model that training makes, on the CPU; its files go to the folder. options: of the recipe."""
+    recipe = with_options(preset_named(preset), options)
+    learn = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}[recipe.model]
     model, _ = learn(
         data,
         recipe,

@@ -1,0 +1,155 @@
+"""Graph agreement: wrong edges are found, right ones kept, and sure tags added."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnn.agreement.agree import Agreed, agree
+from gnn.agreement.posterior import believe
+from gnn.graph_build import build_graph
+from gnn.graph_data import GraphData
+from gnn.presets import DEFAULT
+from gnn.reindex import build_index
+from graph_store.arrays import BoolArray
+from graph_store.csr import Csr
+from graph_store.graph import Graph
+from tests.gnn.worlds import TAGS, data_of, drawn_tags, trained
+
+WRONG = 0.3
+
+
+@pytest.fixture(scope="module")
+def shown() -> BoolArray:
+    return drawn_tags(700, seed=3)
+
+
+@pytest.fixture(scope="module")
+def data(shown: BoolArray) -> GraphData:
+    return data_of(shown)
+
+
+@pytest.fixture(scope="module")
+def clean(data: GraphData) -> Graph:
+    return build_graph(data.features, data.tags_of_image, data.tag_text, replace(DEFAULT.graph, related=0))
+
+
+def spoilt(graph: Graph) -> Graph:
+    """A share of both kinds of edges leads elsewhere, at the weight that it had."""
+    rng = np.random.default_rng(0)
+    similar, has = graph.similar, graph.tags_of_image
+    away = np.where(
+        rng.random(similar.num_edges) < WRONG,
+        rng.integers(0, graph.num_images, similar.num_edges),
+        similar.indices,
+    )
+    told = np.where(
+        rng.random(has.num_edges) < WRONG, rng.integers(0, graph.num_tags, has.num_edges), has.indices
+    )
+    once = np.unique(has.edge_rows() * graph.num_tags + told, return_index=True)[1]
+    tags = Csr.from_edges(has.edge_rows()[once], told[once], has.weights[once], graph.num_images)
+    return Graph(
+        graph.num_images,
+        graph.num_tags,
+        Csr.from_edges(similar.edge_rows(), away, similar.weights, graph.num_images),
+        tags,
+        tags.transpose(graph.num_tags),
+        graph.related,
+    )
+
+
+@pytest.fixture(scope="module")
+def noisy(clean: Graph) -> Graph:
+    return spoilt(clean)
+
+
+@pytest.fixture(scope="module")
+def agreed(noisy: Graph, data: GraphData) -> Agreed:
+    return agree(noisy, data.features, rounds=2)
+
+
+def right(graph: Graph, shown: BoolArray) -> float:
+    has = graph.tags_of_image
+    return float(shown[has.edge_rows(), has.indices].mean())
+
+
+def alike(graph: Graph, shown: BoolArray) -> float:
+    """Share of `similar` edges whose ends carry a tag in common."""
+    rows, cols = graph.similar.edge_rows(), graph.similar.indices
+    return float((shown[rows] & shown[cols]).any(axis=1).mean())
+
+
+def test_most_wrong_tags_are_pruned(noisy: Graph, agreed: Agreed, shown: BoolArray) -> None:
+    assert right(agreed.graph, shown) > right(noisy, shown) + 0.5 * (1 - right(noisy, shown))
+
+
+def test_most_right_tags_are_kept(noisy: Graph, agreed: Agreed, shown: BoolArray) -> None:
+    def carried(graph: Graph) -> set[tuple[int, int]]:
+        has = graph.tags_of_image
+        ends = zip(has.edge_rows().tolist(), has.indices.tolist(), strict=True)
+        return {(image, tag) for image, tag in ends if shown[image, tag]}
+
+    assert len(carried(noisy) & carried(agreed.graph)) > 0.85 * len(carried(noisy))
+
+
+def test_similar_edges_share_tags_again(clean: Graph, noisy: Graph, agreed: Agreed, shown: BoolArray) -> None:
+    lost = alike(clean, shown) - alike(noisy, shown)
+    assert alike(agreed.graph, shown) > alike(noisy, shown) + 0.5 * lost
+
+
+def test_sure_predictions_become_tags(agreed: Agreed, noisy: Graph, shown: BoolArray) -> None:
+    has, before = agreed.graph.tags_of_image, noisy.tags_of_image
+    given = set(zip(before.edge_rows().tolist(), before.indices.tolist(), strict=True))
+    new = [
+        (image, tag)
+        for image, tag in zip(has.edge_rows().tolist(), has.indices.tolist(), strict=True)
+        if (image, tag) not in given
+    ]
+    assert len(new) == agreed.extended > 20
+    assert np.mean([shown[image, tag] for image, tag in new]) > 0.8
+
+
+def test_a_clean_graph_is_left_almost_alone(clean: Graph, data: GraphData) -> None:
+    found = agree(clean, data.features, rounds=1)
+    assert found.graph.tags_of_image.num_edges > 0.9 * clean.tags_of_image.num_edges
+    assert found.graph.similar.num_edges > 0.9 * clean.similar.num_edges
+
+
+def test_no_round_changes_nothing(noisy: Graph, data: GraphData) -> None:
+    assert agree(noisy, data.features, rounds=0).graph is noisy
+
+
+def test_the_same_seed_believes_the_same(noisy: Graph, data: GraphData, agreed: Agreed) -> None:
+    again = agree(noisy, data.features, rounds=2).graph.tags_of_image
+    np.testing.assert_array_equal(again.indices, agreed.graph.tags_of_image.indices)
+    np.testing.assert_array_equal(again.weights, agreed.graph.tags_of_image.weights)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.3, 0.6])
+def test_the_share_of_wrong_edges_is_estimated(wrong: float) -> None:
+    rng = np.random.default_rng(0)
+    apart = rng.normal(4.0, 1.0, 20_000)
+    scores = np.where(rng.random(20_000) < wrong, rng.normal(0.0, 1.0, 20_000), apart)
+    belief = believe(scores, rng.normal(0.0, 1.0, 20_000))
+    assert belief.wrong_share == pytest.approx(wrong, abs=0.05)
+    assert belief.right.mean() == pytest.approx(1 - wrong, abs=0.06)
+
+
+def test_a_higher_score_is_never_believed_less() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(1.0, 1.0, 500)
+    belief = believe(scores, rng.normal(0.0, 1.0, 500)).right
+    assert (np.diff(belief[np.argsort(scores)]) >= 0).all()
+
+
+@pytest.mark.parametrize("preset", ["default", "graph-rise"])
+def test_the_index_of_a_preset_with_agreement_holds_the_believed_tags(
+    data: GraphData, noisy: Graph, shown: BoolArray, tmp_path: Path, preset: str
+) -> None:
+    wrong = replace(data, tags_of_image=noisy.tags_of_image)
+    made = trained(wrong, tmp_path, preset, epochs=1, agreement="1")
+    assert right(build_index(made, wrong).graph, shown) > right(noisy, shown) + 0.03
+    assert build_index(made, wrong).tag_names == TAGS
