@@ -45,9 +45,10 @@ class QueryPictures:
         self._encodings: dict[EncoderSpec, _Encoding] = {}
 
     def close(self) -> None:
-        """Stop the threads when they have done what they are doing."""
+        """Stop the threads when they have done what they are doing, and let go of the encoders."""
         self._decoders.shutdown(cancel_futures=True)
         self._encoder_thread.shutdown(cancel_futures=True)
+        self._encodings.clear()
 
     def load(self, spec: EncoderSpec) -> None:
         """Make the encoder ready (seconds, so off the event loop); known ones stay.

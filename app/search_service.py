@@ -87,7 +87,9 @@ class SearchService:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
-        """Stop watching and close files, threads and connections."""
+        """Stop watching, close files, threads and connections, and let go of models and snapshots: whoever
+        still holds the application then holds little.
+        """
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
@@ -95,6 +97,8 @@ class SearchService:
         self._text_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
         self.catalogue.close()
+        self.states.close()
+        self._texts.clear()
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread."""

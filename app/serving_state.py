@@ -204,6 +204,13 @@ class ServingStates:
                 self._state = revised
                 self.on_change()
 
+    def close(self) -> None:
+        """Let go of all snapshots."""
+        with self._lock:
+            self._state = None
+            self._problem = "the service has stopped"
+            self._old.clear()
+
     def pinned(self, version: str) -> ServingState | None:
         """The state of that version: served now or lately, or opened from the disk again; None when it is
         gone.

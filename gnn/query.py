@@ -21,7 +21,7 @@ from gnn.attach import attach
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
-from gnn.query_edges import listed_edges, shares, told_weight
+from gnn.query_edges import all_refused, listed_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
@@ -330,7 +330,7 @@ class QueryEngine:
             away /= np.float32(told_weight(asked) or 1.0)
             parts += float(np.linalg.norm(away * meaning))
             meant = meant - away
-        lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts
+        lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts or all_refused(asked)
         if lost or (len(places) > 1 and float(np.linalg.norm(seen)) <= _CANCELS):
             raise EmptyQuery(
                 "The parts of the query cancel", hint="Take out what is both asked for and refused."

@@ -26,6 +26,13 @@ def told_weight(asked: Resolved) -> float:
     return total / sum(node.weight for node in liked)
 
 
+def all_refused(asked: Resolved) -> bool:
+    """Whether the query is made of tags alone and refuses each of them as much as it asks for it."""
+    refused = {edge.tag: edge.weight for edge in asked.unwanted}
+    told = [edge for node in asked.nodes for edge in node.tags]
+    return asked.kind == "tags" and all(refused.get(edge.tag, 0.0) >= edge.weight for edge in told)
+
+
 def listed_edges(asked: Resolved, places: Sequence[int] | Int64Array, similar: Csr) -> AttachedEdges:
     """Each node's edges by its share of the query: those of pictures to be unlike have negative weights."""
     images: dict[int, float] = {}

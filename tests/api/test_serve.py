@@ -16,7 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
+from app.api.application import create_app
 from app.serve import serve
 from app.settings import Settings
 from graph_store.data_dir import DataDir
@@ -140,3 +142,11 @@ def test_an_address_that_is_taken_is_refused_by_name(built_data_dir: DataDir) ->
             serve(Settings(data=built_data_dir.root, port=port))
     with pytest.raises(BadInput, match="Cannot listen"):
         serve(Settings(data=built_data_dir.root, host="203.0.113.1"))
+
+
+def test_a_service_that_has_stopped_holds_no_snapshot(built_copy: DataDir) -> None:
+    app = create_app(Settings(data=built_copy.root))
+    with TestClient(app) as client:
+        assert client.get("/readyz").status_code == 200
+        assert app.state.service.states.serving is not None
+    assert app.state.service.states.serving is None
