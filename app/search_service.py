@@ -93,9 +93,12 @@ class SearchService:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        await self.pictures.close()
+            # Its traceback would hold the snapshot that it looked at.
+            self._watcher = None
         self._text_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
+        # After the threads, one of which may just have loaded an encoder.
+        await self.pictures.close()
         self.catalogue.close()
         self.states.close()
         self._texts.clear()
