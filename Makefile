@@ -29,7 +29,9 @@ demo: $(STAMP) ## Build the demo catalogue and serve it at http://127.0.0.1:8000
 	$(BIN)/imsage demo --data $(DATA) --port $(PORT)
 
 test: lint ## Lint, check types and run the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser
+	# By themselves: while Playwright lives in a process, no other test there can run an event loop of its own.
+	$(BIN)/python -m pytest -n $(WORKERS) tests/browser
 
 lint: $(STAMP) ## Lint, check the format and the types
 	$(BIN)/ruff check .
