@@ -15,12 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import orjson
-import structlog
 
-from app.api.batching import Batcher
+from app.api.filter_schemas import Filter
 from app.api.schemas import (
     BatchRequest,
-    Filter,
     ImageRef,
     PredictRequest,
     SearchOptions,
@@ -33,6 +31,7 @@ from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
 from app.live.keeper import DeltaKeeper
 from app.picture_finder import PictureFinder
+from app.query_words import QueryWords
 from app.ranking import Page, Ranking, rank
 from app.request_errors import (
     CursorGone,
@@ -41,12 +40,9 @@ from app.request_errors import (
 )
 from app.serving_state import ServingState, ServingStates
 from app.settings import Settings
-from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
-from gnn.encoders.registry import text_encoder
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
 from graph_store.errors import ImsageError
-from graph_store.snapshot import Snapshot
 from graph_store.tag_names import tag_key
 
 T = TypeVar("T")
@@ -67,16 +63,12 @@ class SearchService:
     ) -> None:
         self._settings = settings
         self._observe = observe
-        self._texts: dict[EncoderSpec, TextEncoder] = {}
+        self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
         self.catalogue = CatalogueReader(settings.data_dir)
         keeper = DeltaKeeper(settings.data_dir, self.catalogue)
-        self.states = ServingStates(settings.data_dir, self._text_encoder, on_change, keeper.revised)
+        self.states = ServingStates(settings.data_dir, self._words.encoder, on_change, keeper.revised)
         self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
-        self._text_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
-        self._embeddings: Batcher[tuple[ServingState, Query], QueryVectors] = Batcher(
-            _embed_batch, self._text_thread, size=settings.batch_size, wait=settings.batch_wait_ms / 1000
-        )
         self._watcher: asyncio.Task[None] | None = None
 
     # -- life
@@ -95,13 +87,12 @@ class SearchService:
             await asyncio.gather(self._watcher, return_exceptions=True)
             # Its traceback would hold the snapshot that it looked at.
             self._watcher = None
-        self._text_thread.shutdown(cancel_futures=True)
+        self._words.close()
         self._threads.shutdown(cancel_futures=True)
         # After the threads, one of which may just have loaded an encoder.
         await self.pictures.close()
         self.catalogue.close()
         self.states.close()
-        self._texts.clear()
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread."""
@@ -126,23 +117,6 @@ class SearchService:
         except ImsageError:
             # Searching by id goes on; a query with a new picture is told the reason.
             return
-
-    def _text_encoder(self, snapshot: Snapshot) -> TextEncoder | None:
-        recorded = snapshot.manifest.get("text_encoder")
-        if recorded is None:
-            return None
-        spec = EncoderSpec.from_dict(recorded)
-        encoder = self._texts.get(spec)
-        if encoder is None:
-            try:
-                encoder = text_encoder(spec.name)
-                check_same_encoder(spec, encoder.spec)
-            except ImsageError as error:
-                # Pictures and known tags can still be searched by; only unknown words are refused.
-                structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))
-                return None
-            self._texts[spec] = encoder
-        return encoder
 
     # -- search
 
@@ -204,7 +178,7 @@ class SearchService:
         )
         if _needs_words(state, query):
             begin = time.perf_counter()
-            vectors = await self._embeddings.submit((state, query))
+            vectors = await self._words.embed(state, query)
             stages["attach"] = time.perf_counter() - begin
             page = await self._ranked(state, vectors, ranking, after, stages)
         else:
@@ -331,16 +305,6 @@ def _is_stored(query: Query) -> bool:
 def _is_small(ranking: Ranking, after: Position | None) -> bool:
     plain = ranking.allowed is None and ranking.diversity == 0 and ranking.collapse is None
     return plain and ranking.limit + (after.seen if after else 0) <= _FEW
-
-
-def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:
-    # A batch may span the moment when a new snapshot came; each query keeps its own.
-    vectors: dict[int, QueryVectors] = {}
-    for state in {state for state, _ in batch}:
-        mine = [number for number, (other, _) in enumerate(batch) if other is state]
-        answers = state.engine.embed_many([batch[number][1] for number in mine])
-        vectors.update(zip(mine, answers, strict=True))
-    return [vectors[number] for number in range(len(batch))]
 
 
 def _hits(state: ServingState, page: Page, why: list[dict[str, Any]] | None) -> list[orjson.Fragment]:

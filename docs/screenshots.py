@@ -81,7 +81,7 @@ def _is_ready(url: str) -> bool:
 def take(browser: Browser, url: str, shot: Shot, target: Path) -> None:
     """The picture as a PNG file of at most MOST_BYTES."""
     context = browser.new_context(
-        viewport=PHONE if shot.phone else WINDOW,  # type: ignore[arg-type]
+        viewport=PHONE if shot.phone else WINDOW,  # type: ignore[arg-type]  # a dict where a TypedDict is meant
         color_scheme="dark" if shot.dark else "light",
         reduced_motion="reduce",
         is_mobile=shot.phone,

@@ -154,15 +154,13 @@ class LiveEngine(QueryEngine):
             of_base, places = allowed[:cut], self._pictures.places(allowed[cut:])
         found = super().search(vectors, visual_weight, k, of_base, exclude)
         visual, conceptual = vectors.parts(visual_weight) @ self._pictures.embeddings[places].T
-        rows = np.concatenate([found.rows, self._pictures.rows[places]])
-        visual = np.concatenate([found.visual, visual])
-        conceptual = np.concatenate([found.conceptual, conceptual])
-        score = visual + conceptual
-        order = np.lexsort((rows, -score))
-        for row in exclude:
-            order = order[rows[order] != row]
-        order = order[:k]
-        return Hits(rows[order], score[order], visual[order], conceptual[order])
+        return Hits.best_first(
+            np.concatenate([found.rows, self._pictures.rows[places]]),
+            np.concatenate([found.visual, visual]),
+            np.concatenate([found.conceptual, conceptual]),
+            k,
+            exclude,
+        )
 
     def _neighbours(self, pictures: Float32Array) -> Csr:
         """`similar` edges of new pictures, to none that is gone; weights = cosines."""

@@ -136,12 +136,7 @@ class QueryEngine:
             found = index.search(blended[None, :], wanted, allowed).rows[0]
             found = found[found >= 0]
         visual, conceptual = parts @ self._embeddings[found].T
-        score = visual + conceptual
-        order = np.lexsort((found, -score))
-        for row in exclude:
-            order = order[found[order] != row]
-        order = order[:k]
-        return Hits(found[order], score[order], visual[order], conceptual[order])
+        return Hits.best_first(found, visual, conceptual, k, exclude)
 
     def predict_tags(self, features: Float32Array, limit: int) -> list[list[tuple[str, float]]]:
         """For new pictures [n, feature_dim] (or one, [feature_dim]): tags with calibrated probabilities, the

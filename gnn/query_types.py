@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -111,3 +111,20 @@ class Hits:
     score: Float32Array
     visual: Float32Array
     conceptual: Float32Array
+
+    @classmethod
+    def best_first(
+        cls,
+        rows: Int64Array,
+        visual: Float32Array,
+        conceptual: Float32Array,
+        k: int,
+        exclude: Sequence[int] = (),
+    ) -> Hits:
+        """The k best of these, without the rows `exclude`. Of equal scores the lower row comes first."""
+        score = visual + conceptual
+        order = np.lexsort((rows, -score))
+        for row in exclude:
+            order = order[rows[order] != row]
+        order = order[:k]
+        return cls(rows[order], score[order], visual[order], conceptual[order])

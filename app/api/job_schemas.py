@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.api.schemas import WithoutNulls
+from app.api.strict import WithoutNulls
 from app.jobs.job import Kind, Order, State, Trigger
 from gnn.presets import PRESETS, preset_named
 from graph_store.errors import UnknownName

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from app.api.schemas import Base64, ImageId, Strict, TagName, Url, WithoutNulls, one_key, one_of
+from app.api.schemas import Base64, ImageId, TagName, Url
+from app.api.strict import Strict, WithoutNulls, one_key, one_of
 
 MAX_UPSERT = 256
 MAX_DELETE = 10_000

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.api.application import create_app
-from app.api.schemas import Condition, Range, SearchRequest
+from app.api.filter_schemas import Condition, Range
+from app.api.schemas import SearchRequest
 from app.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from gnn.query import Query, QueryEngine
 from gnn.reindex import build_index
 from gnn.rise_training import train_rise
 from gnn.trained_model import load_trained_model
-from graph_store.progress import Advance
+from tests.gnn.interruption import StopAfter
 from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
 
 EPOCHS = 12
@@ -35,23 +33,6 @@ def whole(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     trained(data, folder, "graph-rise", epochs=EPOCHS).save(folder)
     return folder
-
-
-class StopAfter:
-    """A Progress that interrupts training after so many epochs."""
-
-    def __init__(self, epochs: int) -> None:
-        self._left = epochs
-
-    @contextmanager
-    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        def advance(steps: int) -> None:
-            if name == "train" and steps:
-                self._left -= steps
-                if self._left == 0:
-                    raise KeyboardInterrupt
-
-        yield advance
 
 
 def history(folder: Path) -> list[dict[str, float]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from gnn.objectives.random_walk import RandomWalkConfig
 from gnn.presets import PAPER
 from gnn.sage_training import train_sage
 from graph_store.errors import BadInput, CorruptFile
-from graph_store.progress import Advance
+from tests.gnn.interruption import StopAfter
 from tests.gnn.worlds import drawn_data, trained
 
 EPOCHS = 4
@@ -32,23 +30,6 @@ def whole(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     trained(data, folder, "paper", epochs=EPOCHS).save(folder)
     return folder
-
-
-class StopAfter:
-    """A Progress that interrupts training after so many epochs."""
-
-    def __init__(self, epochs: int) -> None:
-        self._left = epochs
-
-    @contextmanager
-    def phase(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        def advance(steps: int) -> None:
-            if name == "train" and steps:
-                self._left -= steps
-                if self._left == 0:
-                    raise KeyboardInterrupt
-
-        yield advance
 
 
 def test_the_graph_is_the_papers() -> None:
