@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import httpx
 
@@ -20,7 +20,20 @@ from graph_store.errors import BadInput
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All IPv6 that is public so far. What lies outside wraps IPv4 in ways of its own (::a.b.c.d, the local NAT64
+64:ff9b:1::/48) or is of the site (fec0::/10)."""
+_NOT_PUBLIC = (
+    # The standard library of Python 3.11 still takes these for public.
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv6Network("3fff::/20"),
+    # A cloud's own service for its virtual machines, under an address that looks like any other.
+    ipaddress.IPv4Network("168.63.129.16/32"),
+)
 _MAX_REDIRECTS = 3
+_MOST_CONNECTIONS = 100
+WEB_PORTS = (80, 443)
 
 
 def is_public(address: Address) -> bool:
@@ -33,22 +46,29 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None:
+        if address.teredo is not None or address not in _UNICAST:
             return False
-    return address.is_global and not address.is_multicast
+    listed = any(address in network for network in _NOT_PUBLIC)
+    return address.is_global and not address.is_multicast and not listed
 
 
 class PictureFetcher:
     """Fetches the bytes at a URL, within a size and a time.
 
-    `max_bytes` caps the body, `timeout` is in seconds and covers everything. `allowed` judges each address.
+    `max_bytes` caps the body, `timeout` is in seconds and covers everything. `ports` are those that pictures
+    may come from: other ports are other services. `allowed` judges each address.
     """
 
     def __init__(
-        self, max_bytes: int, timeout: float, allowed: Callable[[Address], bool] = is_public
+        self,
+        max_bytes: int,
+        timeout: float,
+        ports: Collection[int] = WEB_PORTS,
+        allowed: Callable[[Address], bool] = is_public,
     ) -> None:
         self._max_bytes = max_bytes
         self._timeout = timeout
+        self._ports = ports
         self._allowed = allowed
         # Environment proxies would do the resolving themselves and so undo the checks.
         self._client = httpx.AsyncClient(
@@ -56,6 +76,8 @@ class PictureFetcher:
             follow_redirects=False,
             verify=ssl.create_default_context(),
             timeout=timeout,
+            # Connections are kept by address, and the certificate was checked for the name of one request.
+            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
             headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "imsage"},
         )
 
@@ -92,7 +114,13 @@ class PictureFetcher:
         raise BadInput(f"The picture could not be fetched: more than {_MAX_REDIRECTS} redirects")
 
     async def _pinned(self, url: httpx.URL) -> httpx.Request:
-        address = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if port not in self._ports:
+            raise BadInput(
+                f"The picture's address has the port {port}",
+                hint=f"The setting url_fetch_ports allows {', '.join(map(str, self._ports))}.",
+            )
+        address = await self._resolve(url.host, port)
         host = f"[{address}]" if address.version == 6 else str(address)
         return self._client.build_request(
             "GET",

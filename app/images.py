@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from app.image_headers import check_hidden_sizes
+from app.pixel_modes import to_rgb
+from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
 
 if TYPE_CHECKING:
@@ -16,11 +18,17 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 80_000_000
-"""Largest width x height; 80 megapixels decode to 240 MB."""
+"""Largest width x height: 320 MB as RGB, and 1.5 GB while a WebP or a JPEG 2000 is unpacked."""
+
+MAX_RATIO = 1000
+"""How many times the other a side may be: some encoders bring the shorter one to their own size."""
 
 WORKING_SIDE = 512
 """A JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as both sides stay at least this long: several times
-faster, and still twice what encoders and thumbnails need."""
+faster, and still twice what encoders and thumbnails need. Other pictures are made smaller in this way when
+they have more than LARGE_PIXELS."""
+
+LARGE_PIXELS = 16_000_000
 
 THUMBNAIL_SIDE = 256
 THUMBNAIL_QUALITY = 80
@@ -30,11 +38,12 @@ _THUMBNAIL_BYTES = 64 * 2**10
 # recognised from almost any bytes (TGA).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
 
+# What has matched is never given back: the ways to cut a row of comments double with each of them.
 _SVG = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!DOCTYPE\s+svg|<svg)", re.S
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*+>\s*+)?(?><!--.*?-->\s*+)*+(?:<!DOCTYPE\s+svg|<svg)", re.S
 )
 _ORIENTATION_TAG = 0x0112
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+_QUARTER_TURNED = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,16 @@ class Decoded:
     plain_webp: bool
 
 
-def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(
+    data: bytes,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    room: UnpackingRoom | None = None,
+) -> Decoded:
     """The first frame of the picture in `data`, upright, in RGB, transparency over white.
+
+    Where `room` is given, it waits there for its turn to be unpacked.
 
     Raises BadInput with a reason for anything that is no whole picture, and for one above the limits; the
     size is read from the header, so a decompression bomb is refused before it is unpacked.
@@ -66,11 +83,14 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
     if _SVG.match(data[:4096]):
         raise BadInput("it is an SVG drawing, not a picture of pixels; render it to PNG first")
     opened = _open(data, max_pixels)
-    size = opened.size
+    width, height = opened.size
     try:
         opened.draft(None, (WORKING_SIDE, WORKING_SIDE))
-        opened.load()
-        image = _upright(_to_rgb(opened), opened)
+        pixels = opened.width * opened.height
+        with nullcontext() if room is None else room.taking(pixels):
+            opened.load()
+            shrink = max(1, min(opened.size) // WORKING_SIDE) if pixels > LARGE_PIXELS else 1
+            image, turned = _upright(to_rgb(opened, shrink), opened)
     except MemoryError as error:
         raise BadInput("the picture is too large for the memory of this machine") from error
     except Exception as error:
@@ -78,8 +98,8 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
         raise BadInput(
             f"the picture is damaged, cut short or of an unknown kind ({_first_line(error)})"
         ) from error
-    turned = image.size != opened.size and image.size == opened.size[::-1]
-    width, height = size[::-1] if turned else size
+    if turned:
+        width, height = height, width
     return Decoded(image, width, height, str(opened.format), _is_plain_webp(opened, data))
 
 
@@ -105,6 +125,7 @@ def thumbnail_of(data: bytes, decoded: Decoded, size: int = THUMBNAIL_SIDE) -> b
 def _open(data: bytes, max_pixels: int) -> Image:
     from PIL import Image, UnidentifiedImageError
 
+    check_hidden_sizes(data, max_pixels)
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -118,47 +139,27 @@ def _open(data: bytes, max_pixels: int) -> Image:
         raise BadInput(f"the picture is {width} x {height} pixels; at most {max_pixels:,} are allowed")
     if width < 1 or height < 1:
         raise BadInput(f"the picture is {width} x {height} pixels")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise BadInput(
+            f"the picture is {width} x {height} pixels; one side may be {MAX_RATIO:,} times the other at most"
+        )
     return opened
 
 
 def _is_plain_webp(image: Image, data: bytes) -> bool:
+    if image.format != "WEBP":
+        return False
     whole = int.from_bytes(data[4:8], "little") + 8 == len(data)
     described = {"exif", "xmp", "icc_profile"} & set(image.info)
     animated = getattr(image, "is_animated", False)
-    return image.format == "WEBP" and image.mode == "RGB" and whole and not described and not animated
+    return image.mode == "RGB" and whole and not described and not animated
 
 
-def _to_rgb(image: Image) -> Image:
-    from PIL import Image as images
-
-    if image.mode in (*_SIXTEEN_BIT, "I", "F"):
-        return _from_deep_grey(image)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = images.new("RGBA", layered.size, (255, 255, 255, 255))
-        return images.alpha_composite(white, layered).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_deep_grey(image: Image) -> Image:
-    """Grey of 16 or 32 bits to 8: Pillow's own conversion would cut everything above 255 to white."""
-    from PIL import Image as images
-
-    values = np.asarray(image, dtype=np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    if image.mode == "F":
-        low, high = float(values.min()), float(values.max())
-    else:
-        low, high = 0.0, 65535.0 if image.mode in _SIXTEEN_BIT or values.max() > 255 else 255.0
-        high = max(high, float(values.max()))
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return images.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _upright(image: Image, opened: Image) -> Image:
+def _upright(image: Image, opened: Image) -> tuple[Image, bool]:
+    """The picture as it is to be seen, and whether its width has become its height."""
     from PIL.Image import Transpose
 
-    turns: dict[Any, Transpose] = {
+    turns = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
         4: Transpose.FLIP_TOP_BOTTOM,
@@ -168,10 +169,12 @@ def _upright(image: Image, opened: Image) -> Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        turn = turns.get(opened.getexif().get(_ORIENTATION_TAG))
+        orientation = int(opened.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # broken EXIF says nothing about the pixels, which are whole
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return image, False
+    if orientation not in turns:
+        return image, False
+    return image.transpose(turns[orientation]), orientation in _QUARTER_TURNED
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.catalogue_reader import CatalogueReader
 from app.images import decode
+from app.picture_file import read_picture
 from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
 from gnn.encoders.registry import image_encoder, text_encoder
 from gnn.query import Query, QueryEngine, QueryTag, QueryVectors
@@ -112,7 +113,8 @@ class Lookup:
 
     def decoded(self, picture: Path) -> Image.Image:
         """The picture of a query, upright, in RGB. Raises BadInput for what is no usable picture."""
-        return decode(picture.read_bytes(), max_bytes=self._max_bytes, max_pixels=self._max_pixels).image
+        data = read_picture(picture, self._max_bytes)
+        return decode(data, max_bytes=self._max_bytes, max_pixels=self._max_pixels).image
 
     def thumbnail(self, image_id: str) -> Image.Image | None:
         """The thumbnail of an image of the catalogue, None when there is none or it cannot be read."""

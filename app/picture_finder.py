@@ -42,7 +42,7 @@ class PictureFinder:
         self.encoding = QueryPictures(settings)
         self._catalogue = catalogue
         self._fetcher = (
-            PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout)
+            PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout, settings.url_fetch_ports)
             if settings.url_fetch
             else None
         )

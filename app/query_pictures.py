@@ -14,6 +14,7 @@ import numpy as np
 from app.api.batching import Batcher
 from app.images import Decoded, decode
 from app.settings import Settings
+from app.unpacking import UnpackingRoom
 from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
 from gnn.encoders.registry import image_encoder
 from graph_store.arrays import AnyArray, Float32Array
@@ -43,6 +44,8 @@ class QueryPictures:
         self._decoders = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode")
         self._encoder_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
         self._encodings: dict[EncoderSpec, _Encoding] = {}
+        # All threads together unpack no more than one picture may have.
+        self._room = UnpackingRoom(settings.max_image_pixels)
 
     def close(self) -> None:
         """Stop the threads when they have done what they are doing, and let go of the encoders."""
@@ -97,5 +100,10 @@ class QueryPictures:
 
     def _decode(self, data: bytes, encoder: ImageEncoder, also: Callable[[Decoded], T]) -> tuple[AnyArray, T]:
         settings = self._settings
-        decoded = decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        decoded = decode(
+            data,
+            max_bytes=settings.max_image_bytes,
+            max_pixels=settings.max_image_pixels,
+            room=self._room,
+        )
         return encoder.preprocess(decoded.image), also(decoded)

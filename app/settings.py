@@ -120,6 +120,10 @@ class Settings(BaseSettings):
         description="Seconds that fetching one picture by URL may take, redirects included.",
     )
 
+    url_fetch_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
+        (80, 443), min_length=1, description="Ports that pictures are fetched from, with commas between them."
+    )
+
     upsert_folder: Path | None = Field(
         None,
         description=(
@@ -182,14 +186,14 @@ class Settings(BaseSettings):
         "auto", description="How log lines look; auto is console on a terminal and json elsewhere."
     )
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "url_fetch_ports", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         if value.lstrip().startswith("["):
             return tuple(json.loads(value))
-        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("cors_origins")
     @classmethod
@@ -242,5 +246,5 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise BadInput(f"A setting is wrong: {wrong}") from error
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BadInput(f"The settings cannot be read: {error}") from error

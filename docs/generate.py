@@ -32,7 +32,7 @@ def settings_table() -> str:
     lines = ["| variable | default | what |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else field.default
-        shown = ", ".join(default) if isinstance(default, tuple) else str(default)
+        shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
         shown = shown.lower() if isinstance(default, bool) else shown
         lines.append(
             f"| `{ENV_PREFIX}{name.upper()}` | {f'`{shown}`' if shown else ''} | {field.description} |"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.images import MAX_PIXELS
 from app.ingest.features import FeatureMaker, feature_maker
 from app.ingest.items import ImageSource, SourceItem
 from app.ingest.parallel import ordered_map
@@ -22,6 +23,7 @@ from app.ingest.prepare import Prepared, fingerprint, prepare, same_file, skip_o
 from app.ingest.report import IngestReport
 from app.ingest.source import open_source
 from app.ingest.store import ImageStore, stacked
+from app.unpacking import UnpackingRoom
 from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER
 from graph_store.arrays import AnyArray, Float32Array
 from graph_store.catalog import Catalog
@@ -105,6 +107,7 @@ class _Run:
     keep_originals: bool
     batch_size: int
     workers: int
+    room: UnpackingRoom = field(default_factory=lambda: UnpackingRoom(MAX_PIXELS))
 
     seen: int = 0
     stored: int = 0
@@ -177,6 +180,7 @@ class _Run:
             data_dir=self.data_dir,
             preprocess=partial(self.maker.input, given=given),
             keep_originals=self.keep_originals,
+            room=self.room,
         )
 
     def _described_anew(self, item: SourceItem, mark: str) -> Prepared:

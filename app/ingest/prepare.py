@@ -14,6 +14,8 @@ from app.images import MAX_BYTES, Decoded, decode, thumbnail_of
 from app.ingest.blobs import original_path, thumbnail_path, write_blob
 from app.ingest.items import SourceItem, checked_tags
 from app.ingest.keywords import embedded_keywords
+from app.picture_file import read_picture
+from app.unpacking import UnpackingRoom
 from graph_store.arrays import AnyArray
 from graph_store.checksums import sha256_of_bytes
 from graph_store.data_dir import DataDir
@@ -70,8 +72,10 @@ def prepare(
     data_dir: DataDir,
     preprocess: Callable[[Decoded | None], AnyArray],
     keep_originals: bool,
+    room: UnpackingRoom,
 ) -> Prepared | Skip:
     """Read, check and decode the picture of `item`, make its thumbnail, and preprocess it for the encoder.
+    All workers share the `room`.
 
     Where features were brought, `preprocess` returns them, also for an item without a picture (None).
     A picture that cannot be used gives a Skip. Raises Unwritable when the data directory takes no thumbnail.
@@ -87,8 +91,8 @@ def prepare(
     try:
         if item.image is None:
             return Prepared(record, preprocess(None), dropped=item.dropped)
-        data = _read(item.image)
-        decoded = decode(data)
+        data = read_picture(item.image, MAX_BYTES)
+        decoded = decode(data, room=room)
         model_input = preprocess(decoded)
     except BadInput as error:
         return skip_of(item, error.message)
@@ -124,15 +128,6 @@ def _status(path: Path) -> tuple[int, int]:
     if not stat.S_ISREG(status.st_mode):
         raise BadInput(f"{path} is not a file")
     return status.st_size, status.st_mtime_ns
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"the file {path} cannot be read: {_why(error)}") from error
-    return data
 
 
 def _why(error: Exception) -> str:

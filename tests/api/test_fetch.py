@@ -4,11 +4,14 @@ made.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from graph_store.errors import BadInput
 pytestmark = pytest.mark.asyncio
 
 PICTURE = b"\x89PNG and so on"
+EVERY_PORT = range(1, 65536)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -32,6 +36,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if name == "slow":
             time.sleep(1.5)
+        if name == "dripping":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:  # until the other end hangs up
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+            return
         if name == "absent":
             self.send_error(404)
             return
@@ -72,7 +84,7 @@ def _only_127_0_0_1(address: Address) -> bool:
 
 async def fetch(url: str, *, strict: bool = False, max_bytes: int = 1000, timeout: float = 10.0) -> bytes:
     allowed = is_public if strict else _only_127_0_0_1
-    fetcher = PictureFetcher(max_bytes, timeout, allowed)
+    fetcher = PictureFetcher(max_bytes, timeout, EVERY_PORT, allowed)
     try:
         return await fetcher.fetch(url)
     finally:
@@ -101,6 +113,23 @@ async def fetch(url: str, *, strict: bool = False, max_bytes: int = 1000, timeou
         "224.0.0.1",
         "[fd00::1]",
         "[fe80::1]",
+        # Every other way to write loopback that some resolver understands.
+        "0177.0.0.1",
+        "017700000001",
+        "0x7f.0.0.1",
+        "127.0.0.1.",
+        "%31%32%37.0.0.1",
+        "\uff11\uff12\uff17.\uff10.\uff10.\uff11",
+        "[0:0:0:0:0:ffff:127.0.0.1]",
+        "[::127.0.0.1]",
+        "[64:ff9b:1::7f00:1]",
+        "[fec0::1]",
+        "[fe80::1%25lo]",
+        # Services that clouds offer to their machines.
+        "192.0.0.192",
+        "100.100.100.200",
+        "168.63.129.16",
+        "[fd00:ec2::254]",
     ],
 )
 async def test_an_address_that_is_not_public_is_refused_unasked(
@@ -135,6 +164,64 @@ async def test_a_picture_that_is_too_large_or_too_slow_is_given_up(server: Threa
         await fetch(f"http://127.0.0.1:{server.server_port}/large")
     with pytest.raises(BadInput, match="longer than"):
         await fetch(f"http://127.0.0.1:{server.server_port}/slow", timeout=0.3)
+
+
+async def test_an_answer_that_never_ends_is_given_up(server: ThreadingHTTPServer) -> None:
+    with pytest.raises(BadInput, match="longer than"):
+        await fetch(f"http://127.0.0.1:{server.server_port}/dripping", timeout=0.5)
+
+
+async def test_a_name_is_looked_up_once_and_connected_to_as_it_was_checked(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the second look-up would lead elsewhere."""
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+    asked: list[Any] = []
+
+    async def rebinding(host: Any, *rest: Any, **options: Any) -> Any:
+        if host != "rebound.example":
+            return await real(host, *rest, **options)
+        asked.append(host)
+        return await real("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *rest, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    assert await fetch(f"http://rebound.example:{server.server_port}/picture") == PICTURE
+    assert len(asked) == 1
+    assert server.asked == [("/picture", f"rebound.example:{server.server_port}")]  # type: ignore[attr-defined]
+    with pytest.raises(BadInput, match="not on the public internet"):
+        await fetch(f"http://rebound.example:{server.server_port}/picture")
+    assert len(server.asked) == 1  # type: ignore[attr-defined]
+
+
+async def test_a_name_with_one_private_address_among_others_is_refused(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def both(host: Any, *rest: Any, **options: Any) -> Any:
+        return [*await real("127.0.0.1", *rest, **options), *await real("10.0.0.1", *rest, **options)]
+
+    monkeypatch.setattr(loop, "getaddrinfo", both)
+    with pytest.raises(BadInput, match="not on the public internet"):
+        await fetch(f"http://mixed.example:{server.server_port}/picture")
+    assert server.asked == []  # type: ignore[attr-defined]
+
+
+async def test_only_the_ports_of_the_web_are_asked_redirects_included(server: ThreadingHTTPServer) -> None:
+    port = server.server_port
+    fetcher = PictureFetcher(1000, 10.0, allowed=_only_127_0_0_1)
+    only_this = PictureFetcher(1000, 10.0, (port,), _only_127_0_0_1)
+    try:
+        with pytest.raises(BadInput, match=rf"the port {port}. .*url_fetch_ports allows 80, 443"):
+            await fetcher.fetch(f"http://127.0.0.1:{port}/picture")
+        assert server.asked == []  # type: ignore[attr-defined]
+        with pytest.raises(BadInput, match="the port 22"):
+            await only_this.fetch(f"http://127.0.0.1:{port}/to=http://127.0.0.1:22/picture")
+    finally:
+        await fetcher.close()
+        await only_this.close()
 
 
 async def test_other_answers_are_told(server: ThreadingHTTPServer) -> None:

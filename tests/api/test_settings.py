@@ -64,6 +64,27 @@ def test_a_settings_file_with_an_unknown_name_or_none_at_all_is_refused(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"host = [" + b"[" * 5000, b"\xff", b"port = " + b"1" * 5000, b"port = nan", b"host = 1\x00", b"["],
+)
+def test_a_settings_file_that_makes_no_sense_is_refused_in_plain_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    file = tmp_path / "imsage.toml"
+    file.write_bytes(text)
+    monkeypatch.setenv("IMSAGE_SETTINGS_FILE", str(file))
+    with pytest.raises(BadInput, match="setting"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["", "0", "65536", "http", "[80", "[" * 5000])
+def test_ports_to_fetch_from_are_numbers_with_commas(text: str) -> None:
+    assert load_settings(url_fetch_ports="443, 8443").url_fetch_ports == (443, 8443)
+    with pytest.raises(BadInput, match="setting"):
+        load_settings(url_fetch_ports=text)
+
+
 def test_a_worker_gets_the_settings_of_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     parent = load_settings(data=tmp_path / "a b", url_fetch=True, batch_wait_ms=0.5)
     for name, value in parent.to_environment().items():
