@@ -8,20 +8,25 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_LINK_MODE=copy
 
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md LICENSE ./
-# The lock names the development tools too, so here it only constrains: what is installed is what runs.
-# `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes less.
+COPY requirements.lock installer.lock pyproject.toml README.md LICENSE ./
+# The lock names the development tools too, so here it only constrains: what is installed is what runs, and every
+# package must have a hash of the lock. `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes
+# less, in the locked version but from PyTorch's own index, for whose files the lock has no hashes.
 ARG TORCH_BACKEND=""
 RUN python -m venv /opt/imsage \
-    && /opt/imsage/bin/pip install uv==0.13.9 \
+    && /opt/imsage/bin/pip install --require-hashes --requirement installer.lock \
+    && if [ -n "$TORCH_BACKEND" ]; then \
+        sed -nE 's/^(torch|torchvision)(==[^ ]+).*/\1\2/p' requirements.lock > torch.txt \
+        && VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps \
+            --torch-backend="$TORCH_BACKEND" --requirements torch.txt; \
+    fi \
     && VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache \
-        ${TORCH_BACKEND:+--torch-backend="$TORCH_BACKEND"} \
         --constraint requirements.lock --requirements pyproject.toml
 COPY app app
 COPY gnn gnn
 COPY graph_store graph_store
 COPY imsage imsage
-RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps . \
+RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps --no-build-isolation . \
     && /opt/imsage/bin/uv pip uninstall --python /opt/imsage/bin/python uv
 # The encoders' ONNX graphs are exported here once, so that no container does it again at its start.
 ENV IMSAGE_CACHE_DIR=/opt/imsage/cache

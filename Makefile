@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test lint bench bench-quality lock clean
+.PHONY: help install demo demo-built test lint bench bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -17,12 +17,13 @@ help: ## Say what can be made
 install: $(STAMP) ## Make the virtual environment with the pinned packages
 
 # The stamp is written last, so a broken or interrupted installation is taken up again.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock installer.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imsage needs Python 3.11 or newer")'
-	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.lock
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r installer.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	# With the setuptools of the lock: an isolated build would fetch one that nothing has checked.
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
 demo: $(STAMP) ## Build the demo catalogue and serve it at http://127.0.0.1:8000
@@ -54,8 +55,13 @@ bench-quality: demo-built ## Measure how good, on the demo's drawings and on the
 demo-built: $(STAMP)
 	$(BIN)/imsage demo --data $(DATA) --no-serve
 
-lock: $(STAMP) ## Pin the newest allowed packages in requirements.lock
-	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+lock: $(STAMP) ## Pin the newest allowed packages with their hashes in requirements.lock, and uv in installer.lock
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+	echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 - -o installer.lock
+
+audit: $(STAMP) ## Ask PyPI which pinned packages have known weaknesses
+	test -x build/audit/bin/pip-audit || ($(BIN)/python -m venv build/audit && build/audit/bin/pip install --quiet pip-audit)
+	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove what was built, the environment and the demo's data
 	rm -rf $(VENV) $(DATA) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -33,7 +33,9 @@ FORMAT = 1
 UNFINISHED = ".import-tmp"
 _BLOCK = 1 << 20
 _MAX_LISTING_BYTES = 1 << 30
-_TOP = {(name,) for name in ("CURRENT", "catalog.sqlite", "features", "blobs", "models", "snapshots")}
+_LONGEST_NAME = 255
+_FILES = {"CURRENT", "catalog.sqlite"}
+_FOLDERS = {"features", "blobs", "models", "snapshots"}
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,16 @@ def _unpack(file: Path, aside: Path, progress: Progress) -> int:
             missing = set(listing)
             with progress.phase("Unpacking", sum(entry["size"] for entry in listing.values())) as advance:
                 while (member := archive.next()) is not None:
-                    if member.name not in missing or not member.isreg():
+                    if member.name not in missing or not _is_plain(member):
                         raise _damaged(file, f"{member.name!r} is not in its list, or twice in the archive")
+                    if member.size != listing[member.name]["size"]:
+                        raise _damaged(file, f"{member.name!r} has another size than in its list")
                     missing.remove(member.name)
                     content = archive.extractfile(member)
                     assert content is not None  # a regular file has content
                     _write_checked(content, aside / member.name, listing[member.name], file)
                     advance(member.size)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise _damaged(file, str(error)) from error
     if missing:
         raise _damaged(file, f"{min(missing)} is missing")
@@ -175,7 +179,7 @@ def _unpack(file: Path, aside: Path, progress: Progress) -> int:
 def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:
     """The first member. Names that lead outside of a directory are refused here, once for all."""
     first = archive.next()
-    if first is None or first.name != LISTING or not first.isreg() or first.size > _MAX_LISTING_BYTES:
+    if first is None or first.name != LISTING or not _is_plain(first) or first.size > _MAX_LISTING_BYTES:
         raise BadInput(f"{file} is no imsage archive", hint="`imsage export` writes one.")
     content = archive.extractfile(first)
     assert content is not None
@@ -183,17 +187,34 @@ def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, A
         head = json.loads(content.read())
         listing = {str(name): dict(entry) for name, entry in head["files"].items()}
         sound = all(
-            isinstance(entry["size"], int) and isinstance(entry["sha256"], str) for entry in listing.values()
+            type(entry["size"]) is int and entry["size"] >= 0 and isinstance(entry["sha256"], str)
+            for entry in listing.values()
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(file, "its list cannot be read") from error
     if head.get("format") != FORMAT:
         raise BadInput(f"{file} has archive format {head.get('format')!r}; this version reads {FORMAT}")
+    if not sound:
+        raise _damaged(file, "its list cannot be read")
     for name in listing:
-        path = PurePosixPath(name)
-        if not sound or path.parts[:1] not in _TOP or ".." in path.parts or name != path.as_posix():
-            raise _damaged(file, f"the name {name!r} is not allowed")
+        if not _is_allowed(name) or any(str(folder) in listing for folder in PurePosixPath(name).parents):
+            raise _damaged(file, f"the name {name[:200]!r} is not allowed")
     return listing
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether it is a file whose bytes are all in the archive; holes would unpack to any size."""
+    return member.isreg() and not member.issparse()
+
+
+def _is_allowed(name: str) -> bool:
+    """Whether an archive may hold a file of this name: one that `export` writes, and inside the directory."""
+    path = PurePosixPath(name)
+    if ".." in path.parts or name != path.as_posix() or not name.isprintable():
+        return False
+    if max((len(part.encode()) for part in path.parts), default=0) > _LONGEST_NAME:
+        return False
+    return name in _FILES if len(path.parts) < 2 else path.parts[0] in _FOLDERS
 
 
 def _write_checked(content: IO[bytes], target: Path, entry: dict[str, Any], file: Path) -> None:

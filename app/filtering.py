@@ -19,6 +19,8 @@ from graph_store.arrays import BoolArray, Int64Array
 
 _NOTHING: Int64Array = np.zeros(0, dtype=np.int64)
 _KEPT_RESULTS = 64
+_KEPT_COLUMNS = 128
+"""Who asks decides the names of columns, so they must not pile up."""
 
 ScalarKey = tuple[str, str | float | bool]
 
@@ -174,7 +176,7 @@ class FilterIndex:
         self._rows_of_tag = rows_of_tag
         self._tagged = tagged
         self._attributes = attributes
-        self._columns: dict[str, AttributeColumn] = {}
+        self._columns: OrderedDict[str, AttributeColumn] = OrderedDict()
         self._results: OrderedDict[str, Int64Array] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -235,9 +237,15 @@ class FilterIndex:
         return [column.equal.get(key, _NOTHING) for key in keys if key is not None]
 
     def _column(self, key: str) -> AttributeColumn:
-        column = self._columns.get(key)
-        if column is None:
-            # Two threads may both build it; the results are equal, so whichever stays is right.
-            column = AttributeColumn.build(value_at(attributes, key) for attributes in self._attributes())
+        with self._lock:
+            column = self._columns.get(key)
+            if column is not None:
+                self._columns.move_to_end(key)
+                return column
+        # Two threads may both build it; the results are equal, so whichever stays is right.
+        column = AttributeColumn.build(value_at(attributes, key) for attributes in self._attributes())
+        with self._lock:
             self._columns[key] = column
+            while len(self._columns) > _KEPT_COLUMNS:
+                self._columns.popitem(last=False)
         return column

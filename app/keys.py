@@ -28,6 +28,8 @@ Scope = Literal["read", "write"]
 
 SCOPES: tuple[Scope, ...] = ("read", "write")
 _PREFIX = "imsage_"
+# 32 random bytes in base64 are 43 characters; one that was cut a little short is still nobody's business.
+_LOOKS_LIKE_A_KEY = re.compile(rb"imsage_[A-Za-z0-9_-]{32,}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCHEMA = 1
 
@@ -66,6 +68,13 @@ def matching(keys: Sequence[ApiKey], presented: bytes) -> ApiKey | None:
         if hmac.compare_digest(key.digest, digest):
             found = key
     return found
+
+
+def without_keys(text: bytes) -> bytes:
+    """The text with whatever looks like a key blacked out: one may come where none belongs, in a path or
+    as the id of a request.
+    """
+    return _LOOKS_LIKE_A_KEY.sub(b"imsage_***", text)
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import orjson
 import structlog
+
+from app.keys import without_keys
+from app.terminal_text import printable
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
@@ -23,7 +27,7 @@ def configure_logs(level: Level, form: Format) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
-        renderer: list[Any] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        renderer: list[Any] = [_printable_values, _console_renderer()]
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
         renderer = [
@@ -41,13 +45,13 @@ def configure_logs(level: Level, form: Format) -> None:
     foreign: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if not console:
         foreign.append(structlog.processors.format_exc_info)
-    final = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    final: list[Any] = (
+        [_printable_values, _console_renderer()]
         if console
-        else structlog.processors.JSONRenderer(serializer=lambda event, **_: _to_json(event).decode())
+        else [structlog.processors.JSONRenderer(serializer=lambda event, **_: _to_json(event).decode())]
     )
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*foreign, final])
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*foreign, *final])
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -57,4 +61,24 @@ def configure_logs(level: Level, form: Format) -> None:
 
 
 def _to_json(event: Any, **_: Any) -> bytes:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return without_keys(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _printable_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A path may hold line breaks and escape sequences: one event stays one line."""
+    return {
+        name: printable(value.rstrip("\n")) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _console_renderer() -> Callable[[Any, str, MutableMapping[str, Any]], str]:
+    # Its own way of showing a traceback prints the values of all local variables, request headers among them.
+    render = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+    def line(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        return without_keys(render(logger, name, event).encode("utf-8", "replace")).decode()
+
+    return line

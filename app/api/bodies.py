@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.problems import validation_errors
@@ -49,6 +50,12 @@ async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
         raise UnsupportedMediaType(
             f"The body is {media_type}, and this call takes multipart/form-data",
             hint="Send the parts image (a file) and query (JSON).",
+        )
+    # The form would be decoded by whatever codec of Python's is named here, and some are no character sets.
+    charset = parse_options_header(media_type)[1].get(b"charset", b"utf-8")
+    if charset.lower() not in (b"utf-8", b"us-ascii"):
+        raise UnsupportedMediaType(
+            f"The form is in {charset[:40].decode('latin-1')!r}", hint="Send it in UTF-8."
         )
     async with request.form(max_files=2, max_fields=2) as form:
         unknown = sorted(set(form) - {"image", "query"})

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from app.api.schemas import ONE_PICTURE, SEVERAL_PICTURES
+from app.keys import without_keys
 from app.request_errors import QueryOfBatch, RequestError
 from graph_store.errors import ImsageError
 
@@ -69,7 +70,7 @@ def problem_bytes(
     path: str, code: str, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()
 ) -> bytes:
     """The body for one problem."""
-    return orjson.dumps(problem_body(path, code, status, detail, errors))
+    return without_keys(orjson.dumps(problem_body(path, code, status, detail, errors)))
 
 
 def problem_body(

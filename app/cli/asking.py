@@ -16,6 +16,7 @@ from app.cli.options import Data, Device, Seed, data_dir
 from app.cli.telling import stdout_console
 from app.progress import terminal_progress
 from app.terminal_images import Protocol, When, picture_text, protocol_for
+from app.terminal_text import printable
 
 if TYPE_CHECKING:
     from app.lookup import Asked, Found, Lookup, Question
@@ -182,7 +183,7 @@ def _questions(images: list[Path], ids: list[str], tags: list[str], text: str | 
 
 
 def _table(question: Question, asked: Asked, found: list[Found], weight: float) -> Table:
-    title = f"{question.label} · visual weight {weight:g} · attached to {asked.vectors.attach}"
+    title = f"{printable(question.label)} · visual weight {weight:g} · attached to {asked.vectors.attach}"
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("id", overflow="fold")
@@ -191,7 +192,7 @@ def _table(question: Question, asked: Asked, found: list[Found], weight: float) 
     table.add_column("tags", overflow="fold")
     for place, hit in enumerate(found, start=1):
         numbers = (f"{hit.score:.4f}", f"{hit.visual:.4f}", f"{hit.conceptual:.4f}")
-        table.add_row(str(place), hit.id, *numbers, ", ".join(hit.tags))
+        table.add_row(str(place), printable(hit.id), *numbers, printable(", ".join(hit.tags)))
     return table
 
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from app.terminal_text import printable
 from graph_store.errors import ImsageError, UnknownName
 
 FAILURE = 1
@@ -56,5 +57,5 @@ def _code_of(exit_: SystemExit) -> int:
 def _report(line: str, code: int) -> int:
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exc()
-    sys.stderr.write(f"imsage: {line}\n")
+    sys.stderr.write(f"imsage: {printable(line)}\n")
     return code

@@ -12,6 +12,7 @@ from app.cli.errors import FAILURE
 from app.cli.options import Data, data_dir
 from app.cli.telling import stdout_console
 from app.progress import terminal_progress
+from app.terminal_text import printable
 
 
 def info(
@@ -25,7 +26,7 @@ def info(
     directory = data_dir(data)
     if skips:
         for line in list_skips(directory):
-            typer.echo(line)
+            typer.echo(printable(line))
         return
     summary = describe(directory)
     if json:
@@ -41,7 +42,7 @@ def verify(data: Data = None) -> None:
     directory = data_dir(data)
     problems = verify_data_dir(directory, terminal_progress())
     for problem in problems:
-        typer.echo(problem)
+        typer.echo(printable(problem))
     if problems:
         typer.echo(f"imsage: {len(problems)} problem(s) in {directory.root}", err=True)
         raise typer.Exit(FAILURE)

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.terminal_text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,8 +24,10 @@ SKIPS_SHOWN = 20
 
 
 def stdout_console() -> Console:
-    """Where tables go: as wide as the terminal, or wide enough to be read by another program."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """Where tables go: as wide as the terminal, or wide enough to be read by another program. Square brackets
+    and colons in them are what somebody called a picture, not styles.
+    """
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
 
 
 def tell_ingested(report: IngestReport) -> None:
@@ -35,7 +39,7 @@ def tell_ingested(report: IngestReport) -> None:
     told = [("skipped", skip) for skip in report.skipped] + [("noted", note) for note in report.notes]
     for what, skip in told[:SKIPS_SHOWN]:
         place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
-        typer.echo(f"  {what} {skip.item} ({place}): {skip.reason}")
+        typer.echo(printable(f"  {what} {skip.item} ({place}): {skip.reason}"))
     if len(told) > SKIPS_SHOWN:
         typer.echo(f"  and {len(told) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them")
 
@@ -67,7 +71,7 @@ def job_table(jobs: Sequence[Job]) -> Table:
 
 def _progress_of(job: Job) -> str:
     if job.error is not None:
-        return job.error["detail"]
+        return printable(job.error["detail"])
     told = job.progress
     total = "" if told.total is None else f" of {told.total:,}"
     left = "" if told.seconds_left is None or not job.active else f", {told.seconds_left:.0f} s left"

@@ -138,7 +138,7 @@ def read_below(folder: Path, wanted: str, max_bytes: int) -> _Bytes:
         # Missing, unreadable, a NUL in the name, or links in a circle: for the client all the same.
         pass
     detail = f"there is no file {wanted[:200]!r} in the folder for upserts"
-    raise UnusablePicture(detail.capitalize(), errors=[("/image/path", detail)])
+    raise UnusablePicture(f"T{detail[1:]}", errors=[("/image/path", detail)])
 
 
 def _placed(error: ImsageError, prefix: str) -> ImsageError:

@@ -105,6 +105,15 @@ def test_an_attribute_that_nobody_has_matches_nothing() -> None:
     assert rows(must_not=[Clause("nothing", "match", "x")]) == [0, 1, 2, 3, 4]
 
 
+def test_attributes_without_number_do_not_fill_the_memory() -> None:
+    index = index_of(RECORDS)
+    for number in range(1000):
+        name = f"made up {number}"
+        index.allowed(RowFilter(must=(Clause(name, "exists", True),)), name)
+    assert len(index._columns) <= 128
+    assert len(index._results) <= 64
+
+
 def test_a_filter_is_evaluated_once() -> None:
     index = index_of(RECORDS)
     asked = RowFilter(must=(Clause("tags", "match", "dog"),))

@@ -82,6 +82,15 @@ def test_the_service_runs_on_a_read_only_root_with_its_data_in_a_volume(compose:
     assert place == "/data"
 
 
+def test_the_service_has_no_rights_that_it_does_not_need(compose: dict[str, Any]) -> None:
+    service = compose["services"]["imsage"]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not {"privileged", "cap_add", "pid", "network_mode", "user", "devices"} & set(service)
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
 def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
     used = {
         volume.partition(":")[0]

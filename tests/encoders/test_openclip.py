@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,3 +129,29 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_checkpoint: Path, tmp_pat
 
     with pytest.raises(BadInput, match="cannot be loaded"):
         OpenClip(f"open_clip:imsage-tiny@{other}", device="cpu")
+
+
+class _Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = str(mark)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self._mark,)
+
+
+@pytest.mark.parametrize("ending", ["pt", "bin", "safetensors"])
+def test_a_checkpoint_that_is_a_pickle_is_refused_and_runs_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, ending: str
+) -> None:
+    import torch
+
+    mark = tmp_path / "pwned"
+    file = tmp_path / f"weights.{ending}"
+    torch.save({"state_dict": _Trap(mark)}, file)
+
+    with pytest.raises(BadInput, match="cannot be loaded"):
+        OpenClip(f"open_clip:imsage-tiny@{file}", device="cpu")
+
+    assert not mark.exists()

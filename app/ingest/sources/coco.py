@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -46,6 +47,10 @@ class CocoSource:
         name = image.get("file_name")
         if not isinstance(name, str) or not name or not is_text(name):
             return Skip(source, None, "the image has no file_name", str(image["id"]))
+        place = Path(os.path.normpath(self._images_dir / name))
+        if not place.is_relative_to(os.path.normpath(self._images_dir)):
+            reason = f"its file_name leads out of {self._images_dir}; --images names the folder to read from"
+            return Skip(source, None, reason, name[:200])
         objects = counts.get(image["id"], Counter())
         texts = captions.get(image["id"], [])
         attributes: dict[str, Any] = {"coco_id": image["id"]}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from app.ingest.items import SourceItem, checked_item, is_text
+from app.ingest.sources.lines import Lines, LineTooLong, count_lines
 from graph_store.errors import BadInput
 from graph_store.records import Skip
 
@@ -28,15 +29,16 @@ class CsvSource:
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         # Bytes that are no UTF-8 become lone surrogates here, and their row is then skipped by name.
         with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            lines = Lines(file)
+            reader = csv.reader(lines, strict=True)
             header = self._header(reader)
             while True:
-                line = reader.line_num + 1
+                line = lines.number + 1
                 try:
                     row = next(reader)
                 except StopIteration:
                     return
-                except csv.Error as error:
+                except (csv.Error, LineTooLong) as error:
                     yield Skip(str(self._path), line, f"the row is not valid CSV: {error}", "")
                     continue
                 if any(cell.strip() for cell in row):
@@ -45,12 +47,12 @@ class CsvSource:
     def count(self) -> int:
         """How many lines there are below the header; a cell with line breaks counts more than once."""
         with self._path.open("rb") as file:
-            return max(0, sum(1 for text in file if text.strip()) - 1)
+            return max(0, count_lines(file) - 1)
 
     def _header(self, reader: Iterator[list[str]]) -> list[str]:
         try:
             header = [name.strip() for name in next(reader, [])]
-        except csv.Error as error:
+        except (csv.Error, LineTooLong) as error:
             raise BadInput(f"The header of {self._path} is not valid CSV: {error}") from error
         lowered = [name.lower() if name.lower() in _KNOWN else name for name in header]
         if "image" not in lowered and "id" not in lowered:

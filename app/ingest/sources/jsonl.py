@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from app.ingest.items import SourceItem, checked_item, is_text
+from app.ingest.sources.lines import Lines, LineTooLong, count_lines
 from graph_store.records import Skip
 
 _KNOWN = {"image", "id", "tags", "split", "caption"}
@@ -27,15 +28,23 @@ class JsonlSource:
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         with self._path.open("rb") as file:
-            for line, text in enumerate(file, start=1):
-                stripped = (text.removeprefix(_BOM) if line == 1 else text).strip()
+            lines = Lines(file)
+            while True:
+                try:
+                    text = next(lines)
+                except StopIteration:
+                    return
+                except LineTooLong as error:
+                    yield Skip(str(self._path), lines.number, str(error), "")
+                    continue
+                stripped = (text.removeprefix(_BOM) if lines.number == 1 else text).strip()
                 if stripped:
-                    yield parse_line(stripped, self._path, line)
+                    yield parse_line(stripped, self._path, lines.number)
 
     def count(self) -> int:
         """How many lines have something on them."""
         with self._path.open("rb") as file:
-            return sum(1 for text in file if text.strip())
+            return count_lines(file)
 
 
 def parse_line(text: bytes, path: Path, line: int) -> SourceItem | Skip:
