@@ -13,6 +13,8 @@ COPY requirements.lock installer.lock pyproject.toml README.md LICENSE ./
 # package must have a hash of the lock. `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes
 # less, in the locked version but from PyTorch's own index, for whose files the lock has no hashes.
 ARG TORCH_BACKEND=""
+# `--build-arg EXTRA=milvus` adds the client of a Milvus server.
+ARG EXTRA=""
 RUN python -m venv /opt/imsage \
     && /opt/imsage/bin/pip install --require-hashes --requirement installer.lock \
     && if [ -n "$TORCH_BACKEND" ]; then \
@@ -21,6 +23,11 @@ RUN python -m venv /opt/imsage \
             --torch-backend="$TORCH_BACKEND" --requirements torch.txt; \
     fi \
     && VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache \
+<<<<<<< HEAD
+=======
+        ${TORCH_BACKEND:+--torch-backend="$TORCH_BACKEND"} \
+        ${EXTRA:+--extra="$EXTRA"} \
+>>>>>>> e73b1bb (Search in Milvus where a server is set: a collection for each snapshot, an alias that moves, one suite for all engines)
         --constraint requirements.lock --requirements pyproject.toml
 COPY app app
 COPY gnn gnn

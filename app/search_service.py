@@ -66,7 +66,9 @@ class SearchService:
         self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
         self.catalogue = CatalogueReader(settings.data_dir)
         keeper = DeltaKeeper(settings.data_dir, self.catalogue)
-        self.states = ServingStates(settings.data_dir, self._words.encoder, on_change, keeper.revised)
+        self.states = ServingStates(
+            settings.data_dir, self._words.encoder, on_change, keeper.revised, settings.milvus
+        )
         self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
         self._watcher: asyncio.Task[None] | None = None

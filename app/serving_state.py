@@ -24,6 +24,7 @@ from gnn.query import QueryEngine
 from graph_store.arrays import Int64Array
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
+from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, last_good
 from graph_store.tag_names import tag_key
@@ -146,6 +147,7 @@ class ServingStates:
     text_encoder: Callable[[Snapshot], TextEncoder | None]
     on_change: Callable[[], None] = field(default=lambda: None)
     revised: Callable[[ServingState], ServingState] = field(default=lambda state: state)
+    milvus: MilvusServer | None = None
 
     def __post_init__(self) -> None:
         self._state: ServingState | None = None
@@ -261,7 +263,7 @@ class ServingStates:
     def _open(self, snapshot: Snapshot) -> ServingState:
         opened = ServingState(
             snapshot,
-            QueryEngine.open(snapshot, self.text_encoder(snapshot)),
+            QueryEngine.open(snapshot, self.text_encoder(snapshot), self.milvus),
             RecordTable.open(snapshot.path("records")),
         )
         return self.revised(opened)

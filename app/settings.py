@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
+from graph_store.milvus_server import MilvusServer
 
 ENV_PREFIX = "IMSAGE_"
 SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
@@ -62,6 +63,22 @@ class Settings(BaseSettings):
             "Whether calls under /v1 and /metrics need an API key also while there is none. "
             "As soon as `imsage keys create` has made one, they do."
         ),
+    )
+
+    milvus_uri: str | None = Field(
+        None,
+        description=(
+            "The Milvus server that a reindex puts vectors into and searches are made in, such as "
+            "http://milvus:19530; a file name is Milvus Lite. Not set, FAISS searches inside the service."
+        ),
+    )
+    milvus_token: str | None = Field(
+        None, repr=False, description="How to log in there: user:password, or an API key."
+    )
+    milvus_prefix: str = Field(
+        "imsage",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$",
+        description="How the names of our collections there begin, and the alias of the newest.",
     )
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -207,6 +224,13 @@ class Settings(BaseSettings):
     def data_dir(self) -> DataDir:
         """The data directory, with the names of what lies in it."""
         return DataDir(self.data)
+
+    @property
+    def milvus(self) -> MilvusServer | None:
+        """The Milvus server, where one is set; no connection is made before it is used."""
+        if self.milvus_uri is None:
+            return None
+        return MilvusServer(self.milvus_uri, self.milvus_token or "", self.milvus_prefix)
 
     def to_environment(self) -> dict[str, str]:
         """The same settings as environment variables: how a worker process gets those of its parent."""

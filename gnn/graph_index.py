@@ -13,14 +13,18 @@ from gnn.model.edge_weights import message_graph
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
 from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
+from graph_store.errors import BadInput, NotFound
 from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
+from graph_store.milvus_index import MilvusIndex
+from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.similar import NeighbourIndex
 from graph_store.snapshot import Snapshot
 from graph_store.vector_index import VectorIndex
 
 STATES = ("image", "tag")
+MILVUS_FILE = "milvus.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +59,10 @@ def prototypes_of(features: Float32Array, images_of_tag: Csr, most: int = 1000) 
     return result
 
 
-def open_index(snapshot: Snapshot) -> GraphIndex:
-    """The index that a snapshot holds, memory-mapped. Raises CorruptFile."""
+def open_index(snapshot: Snapshot, milvus: MilvusServer | None = None) -> GraphIndex:
+    """The index that a snapshot holds, memory-mapped; one whose vectors are searched in Milvus needs the
+    server. Raises CorruptFile, BadInput without the server, IndexUnreachable.
+    """
     trained = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
     layers = trained.model.num_layers
     features, embeddings = snapshot.array("features"), snapshot.array("embeddings")
@@ -75,30 +81,60 @@ def open_index(snapshot: Snapshot) -> GraphIndex:
             snapshot.array("tag_embeddings"),
         ),
         neighbours=NeighbourIndex.open(snapshot.path("neighbours.faiss")),
-        index=_open_search(snapshot, trained, embeddings),
+        index=_open_search(snapshot, trained, embeddings, milvus),
         tag_text=snapshot.array("tag_text"),
         prototypes=snapshot.array("prototypes"),
         version=snapshot.version,
     )
 
 
-def search_index(trained: TrainedModel, embeddings: Float32Array) -> FaissIndex | HashedIndex:
-    """The index that the model's preset searches in, over the embeddings of all images."""
+def search_index(
+    trained: TrainedModel, embeddings: Float32Array, milvus: MilvusServer | None = None
+) -> FaissIndex | HashedIndex | MilvusIndex:
+    """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
+    server is given. Raises BadInput for codes, which are searched in this process only.
+    """
     if trained.hashing is not None:
+        if milvus is not None:
+            raise BadInput(
+                f"The codes of preset {trained.preset.name!r} are searched in the service, not in Milvus",
+                hint="Unset milvus_uri: 32 bytes an image fit one machine for a long time.",
+            )
         return HashedIndex.build(trained.hashing, embeddings)
+    if milvus is not None:
+        return MilvusIndex.build(milvus, embeddings)
     return FaissIndex.build(embeddings, "auto")
 
 
-def index_file(trained: TrainedModel) -> str:
+def index_file(index: VectorIndex) -> str:
     """Where a snapshot holds that index: a file, or a directory of two."""
-    return "index.faiss" if trained.hashing is None else "codes"
+    if isinstance(index, MilvusIndex):
+        return MILVUS_FILE
+    return "codes" if isinstance(index, HashedIndex) else "index.faiss"
 
 
-def _open_search(snapshot: Snapshot, trained: TrainedModel, embeddings: Float32Array) -> VectorIndex:
-    path = snapshot.path(index_file(trained))
+def milvus_collection(snapshot: Snapshot) -> str | None:
+    """The collection that a snapshot is searched in, None where it is not searched in Milvus."""
+    try:
+        snapshot.path(MILVUS_FILE)
+    except NotFound:
+        return None
+    return str(snapshot.json(MILVUS_FILE.removesuffix(".json"))["collection"])
+
+
+def _open_search(
+    snapshot: Snapshot, trained: TrainedModel, embeddings: Float32Array, milvus: MilvusServer | None
+) -> VectorIndex:
     if trained.hashing is not None:
-        return HashedIndex.open(path, trained.hashing, embeddings)
-    return FaissIndex.open(path)
+        return HashedIndex.open(snapshot.path("codes"), trained.hashing, embeddings)
+    if milvus_collection(snapshot) is None:
+        return FaissIndex.open(snapshot.path("index.faiss"))
+    if milvus is None:
+        raise BadInput(
+            f"Snapshot {snapshot.version} is searched in Milvus, and no server is set",
+            hint="Set milvus_uri (IMSAGE_MILVUS_URI), or reindex without it: `imsage reindex --full`.",
+        )
+    return MilvusIndex.open(snapshot.path(MILVUS_FILE), milvus, embeddings)
 
 
 def messages_of(trained: TrainedModel, graph: Graph) -> Graph:

@@ -31,6 +31,7 @@ from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
 from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
+from graph_store.milvus_server import MilvusServer
 from graph_store.snapshot import Snapshot
 
 __all__ = ["Attach", "AttachedEdges", "Hits", "Query", "QueryEngine", "QueryTag", "QueryVectors"]
@@ -65,9 +66,16 @@ class QueryEngine:
         self.tag_counts: tuple[int, ...] = tuple(index.graph.images_of_tag.degrees().tolist())
 
     @classmethod
-    def open(cls, snapshot: Snapshot, text_encoder: TextEncoder | None = None) -> QueryEngine:
-        """The engine of a snapshot, memory-mapped. Without a text encoder only known tags are understood."""
-        return cls(open_index(snapshot), text_encoder)
+    def open(
+        cls,
+        snapshot: Snapshot,
+        text_encoder: TextEncoder | None = None,
+        milvus: MilvusServer | None = None,
+    ) -> QueryEngine:
+        """The engine of a snapshot, memory-mapped. Without a text encoder only known tags are understood;
+        `milvus` is needed where the snapshot is searched there.
+        """
+        return cls(open_index(snapshot, milvus), text_encoder)
 
     def row_of(self, image_id: str) -> int | None:
         """The index row of an image, None when it is not indexed."""

@@ -14,7 +14,14 @@ from gnn.embedding import GraphStates, NewArray, embed_graph, in_memory
 from gnn.encoders.base import check_same_encoder
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData, load_graph_data
-from gnn.graph_index import GraphIndex, index_file, messages_of, prototypes_of, search_index
+from gnn.graph_index import (
+    GraphIndex,
+    index_file,
+    messages_of,
+    milvus_collection,
+    prototypes_of,
+    search_index,
+)
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
@@ -22,6 +29,7 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
 from graph_store.graph import Graph
+from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
 from graph_store.similar import NeighbourIndex
@@ -53,12 +61,15 @@ def reindex(
     full: bool = False,
     keep: int = KEEP_SNAPSHOTS,
     progress: Progress | None = None,
+    milvus: MilvusServer | None = None,
 ) -> Snapshot:
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
     preset: whose model; None is the last one trained. When neither catalogue nor model has changed since the
-    current snapshot it is returned as it is, unless `full`. The newest `keep` snapshots stay. Raises
-    NothingToServe when no model is trained, EncoderMismatch when the features are of another encoder.
+    current snapshot it is returned as it is, unless `full`. The newest `keep` snapshots stay. With `milvus`
+    the vectors are searched there: a collection for each snapshot, and an alias for the newest. Raises
+    NothingToServe when no model is trained, EncoderMismatch when the features are of another encoder,
+    IndexUnreachable.
     """
     progress = progress or SilentProgress()
     with data_dir.lock("reindex"):
@@ -71,14 +82,18 @@ def reindex(
             "data": data.fingerprint(),
             REVISION: data.revision,
         }
+        if milvus is not None:
+            made_from["milvus"] = milvus.prefix
         current = None if full else _current(data_dir)
         if current is not None and current.manifest["parameters"]["made_from"] == made_from:
+            _publish(data_dir, current, milvus)
             return current
         with SnapshotWriter(data_dir) as writer:
             embedded = _embed(trained, data, data.tags_of_image, _arrays_in(writer), progress)
-            _write(writer, directory, trained, data, embedded, progress)
+            _write(writer, directory, trained, data, embedded, milvus, progress)
             snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
         prune(data_dir, keep)
+        _publish(data_dir, snapshot, milvus)
         _forget_changes(data_dir)
         return snapshot
 
@@ -88,6 +103,19 @@ def catalogue_revision(snapshot: Snapshot) -> int:
     was made before there were revisions.
     """
     return int(snapshot.manifest["parameters"].get("made_from", {}).get(REVISION, 0))
+
+
+def _publish(data_dir: DataDir, snapshot: Snapshot, milvus: MilvusServer | None) -> None:
+    """Let the alias name the snapshot's collection, and drop those that no kept snapshot is searched in: of
+    pruned ones, and of reindexes that were interrupted. Done again when a reindex finds nothing new, so it
+    does not matter where the last one was killed.
+    """
+    collection = milvus_collection(snapshot)
+    if milvus is None or collection is None:
+        return
+    milvus.publish(collection)
+    kept = (milvus_collection(Snapshot.open(data_dir, each, verify=False)) for each in versions(data_dir))
+    milvus.drop_all_but({name for name in kept if name is not None})
 
 
 def _forget_changes(data_dir: DataDir) -> None:
@@ -180,6 +208,7 @@ def _write(
     trained: TrainedModel,
     data: GraphData,
     embedded: _Embedded,
+    milvus: MilvusServer | None,
     progress: Progress,
 ) -> None:
     with progress.phase("write", 8) as advance:
@@ -201,7 +230,8 @@ def _write(
         advance(1)
         embedded.neighbours.save(writer.path("neighbours.faiss"))
         advance(1)
-        search_index(trained, states.embeddings).save(writer.path(index_file(trained)))
+        index = search_index(trained, states.embeddings, milvus)
+        index.save(writer.path(index_file(index)))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})

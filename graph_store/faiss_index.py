@@ -10,9 +10,10 @@ import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.durable import fsync_dir, refusing_unwritable
-from graph_store.errors import BadInput, CorruptFile
+from graph_store.errors import CorruptFile
 from graph_store.exact import SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
 from graph_store.faiss_api import faiss
+from graph_store.index_inputs import checked_vectors, sorted_rows
 from graph_store.vector_index import SearchResult
 
 Kind = Literal["flat", "hnsw"]
@@ -58,7 +59,7 @@ class FaissIndex:
         """Index `vectors` [n, dim] float32 of norm about 1, which are copied. Raises BadInput when one is
         not finite.
         """
-        vectors = _checked(vectors, None)
+        vectors = checked_vectors(vectors, None)
         chosen: Kind = ("flat" if len(vectors) < FLAT_BELOW else "hnsw") if kind == "auto" else kind
         if chosen == "flat":
             index = faiss.IndexFlatIP(vectors.shape[1])
@@ -119,11 +120,11 @@ class FaissIndex:
         dimension or a query that is not finite, and ValueError for an allowed row that the index does not
         have.
         """
-        queries = _checked(queries, self.dim)
+        queries = checked_vectors(queries, self.dim)
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         if allowed is not None:
-            allowed = _sorted_rows(allowed, self.size)
+            allowed = sorted_rows(allowed, self.size)
             if len(allowed) == self.size:
                 allowed = None
         reachable = self.size if allowed is None else len(allowed)
@@ -206,22 +207,3 @@ class FaissIndex:
         if not allowed.flags.writeable:
             self._last_selector = (allowed, selector)
         return selector
-
-
-def _checked(vectors: Float32Array, dim: int | None) -> Float32Array:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]):
-        raise BadInput(f"Vectors of shape {list(vectors.shape)} where [n, {dim or 'dim'}] is needed")
-    finite = np.isfinite(vectors).all(axis=1)
-    if not bool(finite.all()):
-        raise BadInput(f"Vector {int(np.argmin(finite))} holds a number that is not finite")
-    return vectors
-
-
-def _sorted_rows(rows: Int64Array, size: int) -> Int64Array:
-    rows = np.asarray(rows, dtype=np.int64)
-    if not bool(np.all(rows[1:] > rows[:-1])):
-        rows = np.unique(rows)
-    if len(rows) and not 0 <= rows[0] <= rows[-1] < size:
-        raise ValueError(f"allowed rows must lie in [0, {size})")
-    return rows

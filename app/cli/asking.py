@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from app.cli.options import Data, Device, Seed, data_dir
+from app.cli.options import Data, Device, Seed, settings_for
 from app.cli.telling import stdout_console
 from app.progress import terminal_progress
 from app.terminal_images import Protocol, When, picture_text, protocol_for
@@ -44,8 +44,9 @@ def evaluate(
     from gnn.evaluation.plots import write_plots
     from graph_store.durable import refusing_unwritable
 
-    directory = data_dir(data)
-    report = measure(directory, seed=seed, quick=quick, progress=terminal_progress())
+    settings = settings_for(data)
+    directory = settings.data_dir
+    report = measure(directory, seed=seed, quick=quick, progress=terminal_progress(), milvus=settings.milvus)
     stdout_console().print(report.table())
     if json is not None:
         with refusing_unwritable(json):

@@ -22,6 +22,7 @@ from app.cli.options import (
     Strict,
     data_dir,
     recipe_changes,
+    settings_for,
 )
 from app.cli.telling import tell_ingested, tell_snapshot, tell_trained
 from app.progress import terminal_progress
@@ -112,7 +113,16 @@ def reindex(
     from gnn.reindex import reindex as make_snapshot
 
     del engine  # only `local` gets here
-    tell_snapshot(make_snapshot(data_dir(data), preset, full=full, progress=terminal_progress()))
+    settings = settings_for(data)
+    tell_snapshot(
+        make_snapshot(
+            settings.data_dir,
+            preset,
+            full=full,
+            progress=terminal_progress(),
+            milvus=settings.milvus,
+        )
+    )
 
 
 def build(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from app.settings import Settings
     from graph_store.data_dir import DataDir
 
 Data = Annotated[
@@ -88,8 +89,13 @@ def recipe_changes(given: list[str] | None) -> dict[str, str]:
     return changes
 
 
-def data_dir(given: Path | None) -> DataDir:
-    """The data directory that `--data` names; without it, what the settings say."""
+def settings_for(given: Path | None) -> Settings:
+    """The settings, with the data directory that `--data` names."""
     from app.settings import load_settings
 
-    return load_settings(data=given).data_dir
+    return load_settings(data=given)
+
+
+def data_dir(given: Path | None) -> DataDir:
+    """The data directory that `--data` names; without it, what the settings say."""
+    return settings_for(given).data_dir

@@ -121,7 +121,7 @@ def run_job(settings: Settings, job_id: str) -> None:
     pulse.start()
     log = structlog.get_logger()
     try:
-        result = do_work(job.kind, job.parameters, settings.data_dir, settings.device, tracker)
+        result = do_work(job.kind, job.parameters, settings, tracker)
     except Stopped as stop:
         pulse.end()
         stopped(store, job_id, stop.reason)

@@ -6,40 +6,41 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.jobs.job import Kind
-from graph_store.data_dir import DataDir
+from app.settings import Settings
 from graph_store.progress import Progress
 
 
 def do_work(
-    kind: Kind, parameters: Mapping[str, Any], data_dir: DataDir, device: str, progress: Progress
+    kind: Kind, parameters: Mapping[str, Any], settings: Settings, progress: Progress
 ) -> dict[str, Any]:
     """Does the work and returns what came of it, as JSON values. Raises what the commands raise."""
-    return {"reindex": _reindex, "train": _train}[kind](parameters, data_dir, device, progress)
+    return {"reindex": _reindex, "train": _train}[kind](parameters, settings, progress)
 
 
-def _reindex(
-    parameters: Mapping[str, Any], data_dir: DataDir, device: str, progress: Progress
-) -> dict[str, Any]:
+def _reindex(parameters: Mapping[str, Any], settings: Settings, progress: Progress) -> dict[str, Any]:
     # PyTorch and FAISS take seconds to load: the job is seen to have begun before.
     from gnn.reindex import reindex
 
-    del device  # embedding runs where the arrays are mapped
-    snapshot = reindex(data_dir, parameters["preset"], full=parameters["full"], progress=progress)
+    snapshot = reindex(
+        settings.data_dir,
+        parameters["preset"],
+        full=parameters["full"],
+        progress=progress,
+        milvus=settings.milvus,
+    )
     return {"index_version": snapshot.version, "counts": snapshot.manifest["counts"]}
 
 
-def _train(
-    parameters: Mapping[str, Any], data_dir: DataDir, device: str, progress: Progress
-) -> dict[str, Any]:
+def _train(parameters: Mapping[str, Any], settings: Settings, progress: Progress) -> dict[str, Any]:
     from gnn.training import train
 
     report = train(
-        data_dir,
+        settings.data_dir,
         parameters["preset"],
         epochs=parameters["epochs"],
         seed=parameters["seed"],
         resume=parameters["resume"],
-        device=device,
+        device=settings.device,
         progress=progress,
     )
     return {

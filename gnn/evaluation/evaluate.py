@@ -20,6 +20,7 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
+from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.records import ImageRecord
 from graph_store.snapshot import Snapshot
@@ -29,12 +30,18 @@ QUICK_QUERY_LIMIT = 500
 
 
 def evaluate(
-    data_dir: DataDir, *, seed: int = 0, quick: bool = False, progress: Progress | None = None
+    data_dir: DataDir,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    progress: Progress | None = None,
+    milvus: MilvusServer | None = None,
 ) -> EvaluationReport:
     """Measure the served snapshot, every other trained preset and all baselines on the held-out images.
 
     The served preset answers from its snapshot; the others from an index built in memory over the same
-    catalogue. `quick` takes fewer queries and baseline settings. Raises BadInput without a test split and
+    catalogue. `quick` takes fewer queries and baseline settings; `milvus`
+    is needed where the snapshot is searched there. Raises BadInput without a test split and
     when the catalogue has changed since the last reindex, NothingToServe without a snapshot.
     """
     started = time.monotonic()
@@ -50,7 +57,7 @@ def evaluate(
     words = word_encoder(data.encoder)
     served = str(snapshot.manifest["model"]["preset"])
     trained = _trained_models(data_dir, snapshot, served, data)
-    presets = {served: QueryEngine.open(snapshot, words)}
+    presets = {served: QueryEngine.open(snapshot, words, milvus)}
     with progress.phase("embedding presets", len(trained)) as advance:
         for name, model in trained.items():
             if name not in presets:

@@ -1,0 +1,29 @@
+"""What is checked before vectors, queries or filters reach an index, whichever engine is behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.errors import BadInput
+
+
+def checked_vectors(vectors: Float32Array, dim: int | None) -> Float32Array:
+    """The same [n, dim], contiguous float32. Raises BadInput for another shape and for NaN or infinity."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]):
+        raise BadInput(f"Vectors of shape {list(vectors.shape)} where [n, {dim or 'dim'}] is needed")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not bool(finite.all()):
+        raise BadInput(f"Vector {int(np.argmin(finite))} holds a number that is not finite")
+    return vectors
+
+
+def sorted_rows(rows: Int64Array, size: int) -> Int64Array:
+    """The same rows, each once and rising. Raises ValueError for one outside [0, size)."""
+    rows = np.asarray(rows, dtype=np.int64)
+    if not bool(np.all(rows[1:] > rows[:-1])):
+        rows = np.unique(rows)
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < size:
+        raise ValueError(f"allowed rows must lie in [0, {size})")
+    return rows

@@ -1,0 +1,157 @@
+"""A catalogue whose vectors are searched in Milvus: from reindex to answers, and what stays behind there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnn.graph_index import milvus_collection
+from gnn.query import Query, QueryEngine
+from gnn.reindex import reindex
+from gnn.training import train
+from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput, CorruptFile
+from graph_store.milvus_index import MilvusIndex
+from graph_store.milvus_server import IndexUnreachable, MilvusServer
+from graph_store.snapshot import Snapshot
+from tests.api.conftest import serving
+from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    chosen = drawn_tags(72)
+    data_dir = write_catalogue(
+        tmp_path_factory.mktemp("built"), drawn_records(chosen), drawn_features(chosen)
+    )
+    train(data_dir, epochs=2)
+    return data_dir
+
+
+@pytest.fixture
+def data_dir(trained: DataDir, tmp_path: Path) -> DataDir:
+    shutil.copytree(trained.root, tmp_path / "data")
+    return DataDir(tmp_path / "data")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MilvusServer]:
+    server = MilvusServer(str(tmp_path / "milvus.db"), prefix="shop")
+    yield server
+    server.close()
+
+
+def collection_of(snapshot: Snapshot) -> str:
+    name = milvus_collection(snapshot)
+    assert name is not None
+    return name
+
+
+def test_answers_are_those_of_a_snapshot_that_is_searched_here(
+    data_dir: DataDir, server: MilvusServer
+) -> None:
+    here = QueryEngine.open(reindex(data_dir))
+    there = QueryEngine.open(reindex(data_dir, milvus=server), milvus=server)
+    for row in range(0, 72, 9):
+        for weight in (0.0, 0.5, 1.0):
+            expected = here.search(here.embed(Query(indexed_row=row)), weight, 10)
+            found = there.search(there.embed(Query(indexed_row=row)), weight, 10)
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            np.testing.assert_allclose(found.score, expected.score, atol=1e-6)
+
+
+def test_the_alias_moves_to_the_newest_snapshot(data_dir: DataDir, server: MilvusServer) -> None:
+    first = reindex(data_dir, milvus=server)
+    assert server.published() == collection_of(first)
+    second = reindex(data_dir, full=True, milvus=server)
+    assert server.published() == collection_of(second) != collection_of(first)
+
+
+def test_an_alias_that_a_killed_reindex_left_behind_is_moved_by_the_next(
+    data_dir: DataDir, server: MilvusServer
+) -> None:
+    first = reindex(data_dir, milvus=server)
+    second = reindex(data_dir, full=True, milvus=server)
+    server.publish(collection_of(first))  # as after a kill between the swap and the alias
+    assert reindex(data_dir, milvus=server).version == second.version
+    assert server.published() == collection_of(second)
+
+
+def test_collections_stay_for_kept_snapshots_only(data_dir: DataDir, server: MilvusServer) -> None:
+    made = [reindex(data_dir, full=True, keep=2, milvus=server) for _ in range(4)]
+    assert server.collections() == sorted(map(collection_of, made[-2:]))
+
+
+def test_collections_of_others_are_left_alone(data_dir: DataDir, server: MilvusServer) -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    other = MilvusServer(server.uri, prefix="museum")
+    vars(other)["client"] = server.client  # Milvus Lite's file is open once
+    theirs = MilvusIndex.build(other, vectors)
+    reindex(data_dir, milvus=server)
+    assert other.collections() == [theirs.collection]
+
+
+def test_a_reindex_back_to_faiss_needs_no_server(data_dir: DataDir, server: MilvusServer) -> None:
+    reindex(data_dir, milvus=server)
+    assert QueryEngine.open(reindex(data_dir)).num_images == 72
+
+
+def test_a_snapshot_in_milvus_says_that_it_needs_the_server(data_dir: DataDir, server: MilvusServer) -> None:
+    snapshot = reindex(data_dir, milvus=server)
+    with pytest.raises(BadInput, match=r"milvus_uri|searched in Milvus"):
+        QueryEngine.open(snapshot)
+
+
+def test_another_server_is_told_by_what_it_lacks(
+    data_dir: DataDir, server: MilvusServer, tmp_path: Path
+) -> None:
+    snapshot = reindex(data_dir, milvus=server)
+    other = MilvusServer(str(tmp_path / "other.db"))
+    with pytest.raises(IndexUnreachable, match=collection_of(snapshot)):
+        QueryEngine.open(snapshot, milvus=other)
+    other.close()
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    server = MilvusServer("http://127.0.0.1:9", timeout=0.5)
+    with pytest.raises(IndexUnreachable, match=r"http://127\.0\.0\.1:9"):
+        server.collections()
+
+
+def test_a_file_about_other_vectors_is_refused(server: MilvusServer, tmp_path: Path) -> None:
+    index = MilvusIndex.build(server, np.eye(3, dtype=np.float32))
+    index.save(tmp_path / "milvus.json")
+    with pytest.raises(CorruptFile, match=r"\[3, 3\]"):
+        MilvusIndex.open(tmp_path / "milvus.json", server, np.eye(4, dtype=np.float32))
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(MilvusServer("http://milvus:19530", token="root:secret"))
+
+
+@pytest.mark.parametrize("prefix", ["", "1shop", "my-shop", "shöp"])
+def test_a_prefix_that_milvus_does_not_take_is_refused(prefix: str) -> None:
+    with pytest.raises(BadInput, match="cannot begin"):
+        MilvusServer("http://milvus:19530", prefix=prefix)
+
+
+def test_the_service_answers_from_milvus_and_finds_what_came_since(
+    built_data_dir: DataDir, tmp_path: Path
+) -> None:
+    shutil.copytree(built_data_dir.root, tmp_path / "data")
+    uri = str(tmp_path / "milvus.db")
+    server = MilvusServer(uri)
+    reindex(DataDir(tmp_path / "data"), milvus=server)
+    server.close()
+    with serving(tmp_path / "data", milvus_uri=uri) as client:
+        asked = {"tags": ["red"], "limit": 5, "filter": {"must": [{"key": "tags", "match": "circle"}]}}
+        hits = client.post("/v1/search", json=asked).json()["hits"]
+        assert len(hits) == 5 and all("circle" in str(hit["tags"]) for hit in hits)
+        gone = hits[0]["id"]
+        assert client.delete(f"/v1/images/{gone}").is_success
+        left = [hit["id"] for hit in client.post("/v1/search", json=asked).json()["hits"]]
+        assert gone not in left and len(left) == 5
