@@ -23,11 +23,7 @@ RUN python -m venv /opt/imsage \
             --torch-backend="$TORCH_BACKEND" --requirements torch.txt; \
     fi \
     && VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache \
-<<<<<<< HEAD
-=======
-        ${TORCH_BACKEND:+--torch-backend="$TORCH_BACKEND"} \
         ${EXTRA:+--extra="$EXTRA"} \
->>>>>>> e73b1bb (Search in Milvus where a server is set: a collection for each snapshot, an alias that moves, one suite for all engines)
         --constraint requirements.lock --requirements pyproject.toml
 COPY app app
 COPY gnn gnn
