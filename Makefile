@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test lint bench bench-quality lock audit clean
+.PHONY: help install demo demo-built test lint bench bench-load bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -42,7 +42,10 @@ lint: $(STAMP) ## Lint, check the format and the types
 bench: demo-built ## Measure how fast: encoding, sampling, searching
 	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images
 	$(BIN)/python benchmarks/sampler_throughput.py
-	$(BIN)/python benchmarks/latency_by_id.py
+	$(BIN)/python -m benchmarks.latency_by_id
+
+bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checked, beside FAISS, Chroma and LanceDB
+	$(BIN)/python -m benchmarks.load --data build/bench/load --rivals build/bench/rivals
 
 # IMSAGE_TEST_DATA may name a folder of data sets, each a folder with a tags.jsonl; they are measured too.
 bench-quality: demo-built ## Measure how good, on the demo's drawings and on the sets below IMSAGE_TEST_DATA

@@ -1,8 +1,8 @@
 """How soon the page's results follow the dial, in headless Chromium: from input event to painted grid.
 
-    python benchmarks/dial_latency.py --data DIR [--drags 6] [--json FILE]
+    python -m benchmarks.dial_latency --data DIR [--drags 6] [--json FILE]
 
-The data directory is one that `python benchmarks/latency_by_id.py --data DIR` has generated (100,000
+The data directory is one that `python -m benchmarks.latency_by_id --data DIR` has generated (100,000
 images). The question is a picture by its id, 48 results; a real mouse drags the dial from end to end.
 
 * An input is followed when the first grid is painted whose answer was asked for at that input or after it.
@@ -19,13 +19,7 @@ import argparse
 import io
 import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +27,8 @@ import httpx
 import numpy as np
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.serving import serving
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = [
@@ -71,34 +67,6 @@ addEventListener('DOMContentLoaded', () => {
   }).observe(document.getElementById('grid'), {childList: true});
 });
 """
-
-
-@contextmanager
-def serving(data: Path) -> Iterator[str]:
-    """`imsage serve` on the data directory; yields its address once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "app", "serve", "--data", str(data), "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            until = time.monotonic() + 300
-            while not _is_ready(url):
-                if process.poll() is not None or time.monotonic() > until:
-                    sys.exit("The server did not start.")
-                time.sleep(0.2)
-            yield url
-        finally:
-            process.terminate()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def stand_in() -> bytes:

@@ -1,6 +1,6 @@
 """How long a search takes over HTTP at 100,000 images, beside what could not be faster.
 
-    python benchmarks/latency_by_id.py [--images 100000] [--data DIR] [--rounds 2000] [--json FILE]
+    python -m benchmarks.latency_by_id [--images 100000] [--data DIR] [--rounds 2000] [--json FILE]
 
 Three things take turns in one run, over loopback with keep-alive, so that whatever else the machine does
 falls on all of them:
@@ -24,14 +24,11 @@ import http.client
 import io
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,92 +41,15 @@ from fastapi import FastAPI, Request
 from PIL import Image
 from starlette.responses import Response
 
-from app.ingest.store import ENCODER_KEY
-from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER, image_encoder
+from benchmarks.generated import generate
+from benchmarks.serving import free_port, listening
 from gnn.query import Query, QueryEngine
-from gnn.reindex import reindex
-from gnn.training import train
 from graph_store.arrays import Float32Array
-from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.faiss_api import faiss
-from graph_store.features import FeatureFile
-from graph_store.progress import SilentProgress
-from graph_store.records import ImageRecord, Tag
 from graph_store.snapshot import Snapshot
 
-CLUSTERS, TAGS, TRAINED, CHUNK, LIMIT = 500, 400, 3000, 5000, 20
-
-
-def generate(data_dir: DataDir, images: int) -> None:
-    """A catalogue of `images` pictures in clusters, whose tags follow the clusters, and its snapshot.
-
-    The model is trained on the first few thousand; the rest is indexed with it, as new pictures are.
-    """
-    rng = np.random.default_rng(0)
-    spec = image_encoder(DEFAULT_IMAGE_ENCODER).spec
-    centres = rng.standard_normal((CLUSTERS, spec.dim), dtype=np.float32)
-    likely = rng.integers(0, TAGS, (CLUSTERS, 6))
-    data_dir.create()
-    features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim, create=True)
-    with Catalog.open(data_dir.catalog_path, create=True) as catalog:
-        catalog.set_meta(ENCODER_KEY, spec.to_dict())
-
-        def add(first: int, count: int) -> None:
-            cluster = rng.integers(0, CLUSTERS, count)
-            vectors = centres[cluster] + 0.8 * rng.standard_normal((count, spec.dim), dtype=np.float32)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            features.write(first, vectors)
-            records = []
-            for i in range(count):
-                chosen = rng.choice(likely[cluster[i]], 3, replace=False)
-                tags = tuple(Tag(f"tag {number}") for number in dict.fromkeys(chosen.tolist()))
-                attributes = {"year": 2000 + int(rng.integers(25)), "licence": "cc-by"}
-                number = first + i
-                records.append(
-                    ImageRecord(f"folder/{number:07d}.jpg", tags=tags, attributes=attributes, row=number)
-                )
-            catalog.upsert(records)
-
-        few = min(TRAINED, images)
-        add(0, few)
-        train(data_dir, epochs=1, progress=SilentProgress())
-        for first in range(few, images, CHUNK):
-            add(first, min(CHUNK, images - first))
-    reindex(data_dir, progress=SilentProgress())
-
-
-@contextmanager
-def running(
-    command: list[str], port: int, environment: dict[str, str]
-) -> Iterator[http.client.HTTPConnection]:
-    """A server process that listens, and a connection to it."""
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 300
-        while True:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                connection.request("GET", "/readyz")
-                if connection.getresponse().read() and process.poll() is None:
-                    break
-            except OSError:
-                connection.close()
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{command} did not start")
-            time.sleep(0.2)
-        yield connection
-        connection.close()
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+LIMIT = 20
 
 
 def serve_from_memory(answer: Path, port: int) -> None:
@@ -197,7 +117,9 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
     environment = {"IMSAGE_DATA": str(data_dir.root), "IMSAGE_PORT": str(ports[0])}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        service = stack.enter_context(running([sys.executable, "-m", "app", "serve"], ports[0], environment))
+        stack.enter_context(listening([sys.executable, "-m", "app", "serve"], ports[0], environment))
+        service = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=60)
+        stack.callback(service.close)
 
         def question(row: int) -> bytes:
             return json.dumps({"image": {"id": engine.image_ids[row]}, "limit": LIMIT}).encode()
@@ -205,13 +127,16 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
         (folder / "answer.json").write_bytes(ask(service, question(0))[1])
         baseline = [
             sys.executable,
-            __file__,
+            "-m",
+            "benchmarks.latency_by_id",
             "--memory",
             str(folder / "answer.json"),
             "--port",
             str(ports[1]),
         ]
-        memory = stack.enter_context(running(baseline, ports[1], {}))
+        stack.enter_context(listening(baseline, ports[1]))
+        memory = http.client.HTTPConnection("127.0.0.1", ports[1], timeout=60)
+        stack.callback(memory.close)
         service.close()  # it has idled while the other server started; the next request opens it again
         times: dict[str, list[float]] = {"service": [], "memory": [], "memory_bytes": [], "faiss": []}
         stages: dict[str, list[float]] = {}

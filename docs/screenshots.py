@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import argparse
 import io
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.serving import serving
+
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-START_SECONDS = 120
 MOST_BYTES = 400_000
 WINDOW = {"width": 1280, "height": 860}
 
@@ -49,33 +44,6 @@ SHOTS = (
     Shot("graph", "/?image=red-apple&tag=fruit&v=0.6&view=graph", ".node.tag"),
     Shot("phone", "/?image=lion&tag=cat&v=0.9", "#grid .pick", dark=True, phone=True),
 )
-
-
-@contextmanager
-def serving(data: Path) -> Iterator[str]:
-    """`imsage serve` on the data directory; yields its address once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "app", "serve", "--data", str(data), "--port", str(port)]
-    with subprocess.Popen(command) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + START_SECONDS
-            while not _is_ready(url):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit("The server did not start.")
-                time.sleep(0.2)
-            yield url
-        finally:
-            process.terminate()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def take(browser: Browser, url: str, shot: Shot, target: Path) -> None:

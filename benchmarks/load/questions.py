@@ -1,0 +1,56 @@
+"""What the clients ask: pictures by their ids, with filters of which some are rare and some are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LIMIT = 20
+YEARS = 12
+"""So many of the 25 years a wide filter lets through: about half of the pictures."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One question: a picture, years that it may be of (first, end), and a tag that results must have."""
+
+    image_id: str
+    years: tuple[int, int]
+    tag: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        """As the service is asked."""
+        first, end = self.years
+        must: list[dict[str, Any]] = [{"key": "year", "range": {"gte": first, "lt": end}}]
+        if self.tag is not None:
+            must.append({"key": "tags", "match": self.tag})
+        return json.dumps({"image": {"id": self.image_id}, "limit": LIMIT, "filter": {"must": must}}).encode()
+
+    def admits(self, attributes: dict[str, Any], tags: Sequence[str]) -> bool:
+        """Whether a picture with these may be found."""
+        first, end = self.years
+        return first <= attributes["year"] < end and (self.tag is None or self.tag in tags)
+
+
+def wide(ids: Sequence[str], count: int) -> list[Asking]:
+    """At most `count` questions that about half of the pictures may answer."""
+    rng = np.random.default_rng(3)
+    rows = rng.permutation(len(ids))[:count]
+    firsts = 2000 + rng.integers(0, 26 - YEARS, len(rows))
+    return [
+        Asking(ids[row], (first, first + YEARS))
+        for row, first in zip(rows.tolist(), firsts.tolist(), strict=True)
+    ]
+
+
+def mixed(ids: Sequence[str], tags: Sequence[str], count: int) -> list[Asking]:
+    """Every other question also demands one of a few tags, which about one picture in 270 then has."""
+    return [
+        Asking(one.image_id, one.years, tags[number % 4]) if number % 2 else one
+        for number, one in enumerate(wide(ids, count))
+    ]
