@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.api.application import create_app
 from app.cli import run
 from app.cli.errors import FAILURE
+from app.settings import Settings
 from graph_store.data_dir import DataDir
+from imsage import Client
+from tests.api.listening import listening
 from tests.shapes import all_shapes, is_test
 
 INDEXED = next(shape for shape in all_shapes() if not is_test(shape.id) and shape.size == "large")
@@ -112,3 +116,24 @@ def test_the_sheet_has_a_row_for_each_query_and_a_column_for_each_stop(
     with Image.open(one) as narrow, Image.open(many) as wide:
         assert wide.width > 2 * narrow.width
         assert wide.height > 1.5 * narrow.height
+
+
+def test_what_was_stored_or_removed_since_the_reindex_is_known(
+    built_copy: DataDir, shapes_source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(picture(shapes_source, INDEXED.id))
+    assert search(built_copy, "--image-id", INDEXED.id, "-k", "1") == 0
+    gone = rows(capsys.readouterr().out)[0][0]
+    with listening(create_app(Settings(data=built_copy.root))) as address, Client(address) as client:
+        client.upsert([{"id": "copy", "image": copy, "tags": [*INDEXED.tags, "news"]}])
+        client.delete([gone])
+        served = client.search(image=INDEXED.id, limit=5)
+
+    assert search(built_copy, "--image-id", INDEXED.id, "-k", "5") == 0
+    found = rows(capsys.readouterr().out)
+    assert [image_id for image_id, *_ in found] == [hit.id for hit in served.hits]
+    assert found[0][0] == "copy" and gone not in [image_id for image_id, *_ in found]
+
+    assert search(built_copy, "--image-id", "copy", "-k", "1") == 0
+    assert rows(capsys.readouterr().out)[0][0] == INDEXED.id
+    assert search(built_copy, "--image-id", gone) == FAILURE

@@ -1,0 +1,35 @@
+"""A text encoder that is loaded when the first words come, for whoever may not need it at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
+from gnn.encoders.registry import text_encoder
+from graph_store.arrays import Float32Array
+
+
+class LazyTextEncoder:
+    """The text encoder that `spec` records. Any thread may call."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._spec = spec
+        self._encoder: TextEncoder | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What was recorded."""
+        return self._spec
+
+    def encode_text(self, texts: Sequence[str]) -> Float32Array:
+        """n texts → [n, dim] float32, unit norm. Raises EncoderMismatch when the encoder that is installed is
+        another, and what loading it raises.
+        """
+        with self._loading:
+            if self._encoder is None:
+                encoder = text_encoder(self._spec.name)
+                check_same_encoder(self._spec, encoder.spec)
+                self._encoder = encoder
+        return self._encoder.encode_text(texts)
