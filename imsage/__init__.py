@@ -37,7 +37,7 @@ from imsage.answers import (
 from imsage.async_client import AsyncClient
 from imsage.client import Client
 from imsage.errors import ImsageError, Wrong
-from imsage.questions import Condition, Filter, Picture, Pictures, Question, Range, Url
+from imsage.questions import Condition, Filter, Picture, Pictures, Question, Range, ServerPath, Url
 from imsage.write_calls import NewImage
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Range",
     "Readiness",
     "Removed",
+    "ServerPath",
     "SpokenTag",
     "Stored",
     "Tag",

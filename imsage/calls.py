@@ -90,22 +90,22 @@ def complete(prefix: str, limit: int) -> Call[tuple[CountedTag, ...]]:
 
 def image(image_id: str) -> Call[Image]:
     """What the catalogue knows of a picture."""
-    return Call("GET", _image_path(image_id), answer_as(Image))
+    return Call("GET", image_path(image_id), answer_as(Image))
 
 
 def neighbors(image_id: str) -> Call[Neighbors]:
     """The edges of a picture in the graph."""
-    return Call("GET", _image_path(image_id, "/neighbors"), answer_as(Neighbors))
+    return Call("GET", image_path(image_id, "/neighbors"), answer_as(Neighbors))
 
 
 def thumbnail(image_id: str) -> Call[File]:
     """A small copy of a picture."""
-    return Call("GET", _image_path(image_id, "/thumbnail"), _file)
+    return Call("GET", image_path(image_id, "/thumbnail"), _file)
 
 
 def file(image_id: str) -> Call[File]:
     """The original of a picture."""
-    return Call("GET", _image_path(image_id, "/file"), _file)
+    return Call("GET", image_path(image_id, "/file"), _file)
 
 
 def index() -> Call[Index]:
@@ -127,5 +127,6 @@ def _file(response: httpx.Response) -> File:
     return File(response.content, response.headers.get("content-type", "application/octet-stream"))
 
 
-def _image_path(image_id: str, part: str = "") -> str:
+def image_path(image_id: str, part: str = "") -> str:
+    """Where a picture is, or a part of it."""
     return f"/v1/images/{quote(image_id, safe='')}{part}"

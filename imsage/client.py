@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -34,7 +34,7 @@ from imsage.connection import (
     pause_or_raise,
 )
 from imsage.errors import error_of, unreachable
-from imsage.questions import Options, Picture, Question
+from imsage.questions import Options, Picture, Question, Tags
 from imsage.retrying import Retries
 from imsage.write_calls import NewImage
 
@@ -130,6 +130,14 @@ class Client:
     def upsert(self, images: Sequence[NewImage]) -> Stored:
         """Store pictures, found at once; each by itself, and what was there under its id is replaced."""
         return self._send(write_calls.upsert(images))
+
+    def update(
+        self, image_id: str, *, tags: Tags | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> Image:
+        """Give a picture other tags (all of them, from now on) and merge `attributes` into its own; None
+        removes one. The picture itself stays.
+        """
+        return self._send(write_calls.update(image_id, tags, attributes))
 
     def delete(self, ids: Sequence[str]) -> Removed:
         """Remove pictures, found no more at once."""

@@ -20,6 +20,15 @@ class Url:
     address: str
 
 
+@dataclass(frozen=True)
+class ServerPath:
+    """A picture file on the server, by its path below the folder that the server's settings name. Only for
+    storing.
+    """
+
+    path: str
+
+
 Picture: TypeAlias = str | bytes | PathLike[str] | Url
 """A picture: the id of one in the catalogue (str), a file of yours (Path), its bytes, or a Url."""
 

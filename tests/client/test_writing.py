@@ -9,9 +9,9 @@ import pytest
 from app.api.application import create_app
 from app.settings import Settings
 from graph_store.data_dir import DataDir
-from imsage import Client, ImsageError
+from imsage import AsyncClient, Client, ImsageError, ServerPath
 from tests.api.listening import listening
-from tests.client.test_calls import HELD_OUT
+from tests.client.test_calls import HELD_OUT, INDEXED
 
 
 def test_a_picture_is_stored_found_and_removed(built_copy: DataDir, shapes_source: Path) -> None:
@@ -43,3 +43,42 @@ def test_a_picture_is_stored_found_and_removed(built_copy: DataDir, shapes_sourc
             client.image("new/one")
         with pytest.raises(TypeError, match="new"):
             client.delete("new")
+
+
+def test_tags_and_attributes_are_changed_and_the_rest_stays(built_copy: DataDir) -> None:
+    with listening(create_app(Settings(data=built_copy.root))) as address, Client(address) as client:
+        before = client.image(INDEXED.id)
+        changed = client.update(INDEXED.id, tags={"news": 0.5}, attributes={"year": 2024})
+
+        assert [(tag.name, tag.weight) for tag in changed.tags] == [("news", 0.5)]
+        assert changed.attributes == {**before.attributes, "year": 2024}
+        assert client.update(INDEXED.id, attributes={"year": None}).attributes == before.attributes
+        assert client.image(INDEXED.id).tags == changed.tags
+        found = client.search(tags=["red"], filter={"must": [{"key": "tags", "match": "news"}]})
+        assert [hit.id for hit in found.hits] == [INDEXED.id]
+
+
+@pytest.mark.asyncio
+async def test_the_asynchronous_client_stores_changes_and_removes(
+    built_copy: DataDir, shapes_source: Path
+) -> None:
+    settings = Settings(data=built_copy.root, upsert_folder=shapes_source.parent)
+    with listening(create_app(settings)) as address:
+        async with AsyncClient(address) as client:
+            picture = ServerPath(f"images/{HELD_OUT.id}.png")
+            stored = await client.upsert([{"id": "there", "image": picture, "tags": ["red"]}])
+            changed = await client.update("there", attributes={"seen": True})
+            mean = await client.search(image=["there", (INDEXED.id, 0.5)], tags=["red"], limit=3)
+            removed = await client.delete(["there"])
+
+    assert stored.created == 1 and removed.deleted == 1
+    assert changed.attributes == {"seen": True} and [tag.name for tag in changed.tags] == ["red"]
+    assert len(mean.hits) == 3
+
+
+def test_a_path_that_the_server_may_not_read_is_that_images_problem(client: Client) -> None:
+    stored = client.upsert([{"id": "there", "image": ServerPath("images/x.png")}])
+
+    assert stored.failed == 1
+    problem = stored.results[0].problem
+    assert problem is not None and problem.status == 403
