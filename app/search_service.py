@@ -30,6 +30,7 @@ from app.catalogue_reader import CatalogueReader
 from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
 from app.live.keeper import DeltaKeeper
+from app.live.notice import ChangeNotice, notice_path
 from app.picture_finder import PictureFinder
 from app.query_words import QueryWords
 from app.ranking import Page, Ranking, rank
@@ -71,13 +72,21 @@ class SearchService:
         )
         self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
+        # Apart from those of searches, which shall not wait behind a disk, a lock or a whole snapshot. One of
+        # each: writes take turns anyway.
+        self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._revising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="revise")
+        self._opening = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
         self._watcher: asyncio.Task[None] | None = None
+        self._notice = ChangeNotice(notice_path(settings.data_dir))
+        # No number of a change: the first question looks.
+        self._known_change = -1
 
     # -- life
 
     async def start(self) -> None:
         """Open what CURRENT names, make its encoder ready, and begin to watch for newer snapshots."""
-        await self.run(self.states.refresh)
+        await self._in(self._opening, self.states.refresh)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
@@ -90,32 +99,66 @@ class SearchService:
             # Its traceback would hold the snapshot that it looked at.
             self._watcher = None
         self._words.close()
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._writing, self._revising, self._opening):
+            threads.shutdown(cancel_futures=True)
         # After the threads, one of which may just have loaded an encoder.
         await self.pictures.close()
         self.catalogue.close()
         self.states.close()
+        self._notice.close()
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await self._in(self._threads, work)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """The result of `work`, which changes the catalogue."""
+        return await self._in(self._writing, work)
+
+    @staticmethod
+    async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+    async def latest(self) -> ServingState:
+        """The state to answer from: it knows every change that was answered before, whichever process of this
+        machine made it. Raises NothingToServe.
+        """
+        await self.keep_up()
+        return self.states.current
+
+    async def keep_up(self) -> None:
+        """Take in what was written to the catalogue, where something was announced."""
+        if self._notice.number != self._known_change:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Take in what was written to the catalogue, announced or not."""
+        # Read first: what is written while the catalogue is read has a later number.
+        number = self._notice.number
+        await self._in(self._revising, self.states.revise)
+        self._known_change = number
+
+    async def announce(self) -> None:
+        """Take in a change of this process, then tell the other processes, all before it is answered."""
+        await self.catch_up()
+        self._notice.announce()
 
     async def _watch(self) -> None:
         await self._warm()
         while True:
             await asyncio.sleep(self._settings.snapshot_poll_seconds)
             if self.states.changed():
-                await self.run(self.states.refresh)
+                await self._in(self._opening, self.states.refresh)
                 await self._warm()
             else:
-                await self.run(self.states.revise)
+                await self.catch_up()
 
     async def _warm(self) -> None:
         state = self.states.serving
         if state is None:
             return
         try:
-            await self.run(lambda: self.pictures.encoding.load(state.encoder_spec))
+            await self._in(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
         except ImsageError:
             # Searching by id goes on; a query with a new picture is told the reason.
             return
@@ -135,7 +178,7 @@ class SearchService:
     async def search_batch(self, batch: BatchRequest) -> bytes:
         """The JSON of all answers, from one snapshot. Raises QueryOfBatch for the first query that fails."""
         start = time.perf_counter()
-        state = self.states.current
+        state = await self.latest()
         answers = await asyncio.gather(
             *(self._answer(query, query.image, None, start, state) for query in batch.queries),
             return_exceptions=True,
@@ -158,7 +201,7 @@ class SearchService:
     ) -> bytes:
         stages: dict[str, float] = {}
         if state is None:
-            state = self.states.current
+            state = await self.latest()
         after = None
         question = ""
         if options.cursor is not None:
@@ -209,7 +252,7 @@ class SearchService:
         current = self.states.current
         if current.version == version:
             return current
-        pinned = await self.run(lambda: self.states.pinned(version))
+        pinned = await self._in(self._opening, lambda: self.states.pinned(version))
         if pinned is None:
             raise CursorGone(
                 f"The snapshot {version} that the cursor is pinned to is gone",
@@ -274,7 +317,7 @@ class SearchService:
         """The JSON of the likeliest tags of a picture, the likeliest first, scores in [0, 1]."""
         start = time.perf_counter()
         stages: dict[str, float] = {}
-        state = self.states.current
+        state = await self.latest()
         picture = await self.pictures.find(state, request.image, stages)
         features = (
             picture.features if picture.row is None else state.engine.image_features(picture.row)[np.newaxis]

@@ -155,6 +155,8 @@ class ServingStates:
         # No signature is equal to this, so the first look is a change.
         self._seen: object = object()
         self._old: OrderedDict[str, ServingState] = OrderedDict()
+        # Opening a snapshot takes seconds; what is served is revised meanwhile.
+        self._opening = threading.Lock()
         self._lock = threading.Lock()
 
     @property
@@ -185,7 +187,7 @@ class ServingStates:
         """Serve what CURRENT names; when that is damaged, go on with what is served, or else with the last
         good one.
         """
-        with self._lock:
+        with self._opening:
             self._seen = self._signature()
             try:
                 self._move_to(Snapshot.open(self.data_dir))
@@ -208,7 +210,7 @@ class ServingStates:
 
     def close(self) -> None:
         """Let go of all snapshots."""
-        with self._lock:
+        with self._opening, self._lock:
             self._state = None
             self._problem = "the service has stopped"
             self._old.clear()
@@ -220,16 +222,16 @@ class ServingStates:
         state = self._state
         if state is not None and state.version == version:
             return state
-        with self._lock:
-            if version in self._old:
-                self._keep(self.revised(self._old[version]))
-                return self._old[version]
+        with self._opening:
+            known = self._old.get(version)
             try:
-                opened = self._open(Snapshot.open(self.data_dir, version))
+                opened = self._open(Snapshot.open(self.data_dir, version)) if known is None else known
             except ImsageError:
                 return None
-            self._keep(opened)
-            return opened
+            with self._lock:
+                revised = self.revised(opened)
+                self._keep(revised)
+            return revised
 
     def _signature(self) -> object:
         try:
@@ -250,13 +252,17 @@ class ServingStates:
         before = self._state
         if before is not None and before.version == snapshot.version:
             return
-        self._state = self._open(snapshot)
-        if before is not None:
-            self._keep(before)
+        opened = self._open(snapshot)
+        with self._lock:
+            # What was written while it was opened is known to the state before, so it must be to this one.
+            before, self._state = self._state, self.revised(opened)
+            state = self._state
+            if before is not None:
+                self._keep(before)
         structlog.get_logger().info(
             "snapshot_served",
             version=snapshot.version,
-            images=self._state.engine.num_images,
+            images=state.engine.num_images,
             before=before.version if before else None,
         )
 

@@ -27,6 +27,10 @@ _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-M
 # Whatever a picture file turns out to hold, a browser that opens it by itself shall run none of it.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
 
+# An id can be given another picture at any time: a browser shows what it has, and asks if that still holds.
+# By the ETag, which is made of the bytes, asking costs no picture.
+_PICTURE_CACHE = "private, max-age=60, stale-while-revalidate=86400"
+
 _PART_OR_CALL = re.compile(rb"/v1/images/(.+/(file|thumbnail|neighbors)|delete)$")
 
 
@@ -35,6 +39,7 @@ def image_routes(service: SearchService) -> APIRouter:
     router = APIRouter(prefix="/v1/images", tags=["images"])
 
     async def describe(image_id: str) -> Response:
+        await service.keep_up()
         record = await service.run(lambda: service.catalogue.record(image_id))
         return image_answer(service, record)
 
@@ -74,7 +79,7 @@ def image_routes(service: SearchService) -> APIRouter:
         """The pictures and tags that the graph joins it to. Only pictures of the index have edges."""
         if _belongs_to_id(request, b"/neighbors"):
             return await describe(f"{image_id}/neighbors")
-        state = service.states.current
+        state = await service.latest()
         row = state.engine.row_of(image_id)
         if row is None:
             await service.run(lambda: service.catalogue.record(image_id))
@@ -130,7 +135,7 @@ def _belongs_to_id(request: Request, ending: bytes) -> bool:
 def _picture(request: Request, found: PictureFile) -> Response:
     headers = {
         "ETag": found.etag,
-        "Cache-Control": "private, max-age=3600",
+        "Cache-Control": _PICTURE_CACHE,
         "Content-Security-Policy": _PICTURE_POLICY,
     }
     asked = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]

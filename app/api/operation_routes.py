@@ -34,7 +34,7 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
     )
     async def index() -> Response:
         """The snapshot, its model, encoders, counts and parameters."""
-        state = service.states.current
+        state = await service.latest()
         manifest: dict[str, Any] = state.snapshot.manifest
         body = {
             "index_version": state.version,

@@ -105,7 +105,8 @@ def tag_routes(service: SearchService) -> APIRouter:
     )
     async def complete_tag(query: Annotated[TagsQuery, Query()]) -> Response:
         """Tags of which some word begins as was typed, with how many pictures carry them."""
-        found = service.states.current.completion.find(query.prefix, query.limit)
+        state = await service.latest()
+        found = state.completion.find(query.prefix, query.limit)
         return Response(
             orjson.dumps({"tags": [{"name": name, "count": count} for name, count in found]}), media_type=JSON
         )

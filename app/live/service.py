@@ -49,9 +49,9 @@ class LiveCatalogue:
         read = await self._pictures.read(images, spec)
         were_read = time.perf_counter()
         usable = [picture for picture in read if not isinstance(picture, ImsageError)]
-        stored = await service.run(lambda: self._writer.store(usable, spec))
+        stored = await service.write(lambda: self._writer.store(usable, spec))
         were_stored = time.perf_counter()
-        await service.run(service.states.revise)
+        await service.announce()
         ended = time.perf_counter()
         return Upserted(
             tuple(
@@ -68,8 +68,8 @@ class LiveCatalogue:
 
     async def delete(self, ids: Sequence[str]) -> frozenset[str]:
         """Remove images; returns those that were there. Raises DataDirBusy, Unwritable."""
-        deleted = await self._service.run(lambda: self._writer.delete(ids))
-        await self._service.run(self._service.states.revise)
+        deleted = await self._service.write(lambda: self._writer.delete(ids))
+        await self._service.announce()
         return deleted
 
     async def describe(self, image_id: str, request: DescribeRequest) -> ImageRecord:
@@ -79,6 +79,6 @@ class LiveCatalogue:
         def attributes(before: dict[str, Any]) -> dict[str, Any]:
             return before if request.attributes is None else merged(before, request.attributes)
 
-        record = await self._service.run(lambda: self._writer.describe(image_id, tags, attributes))
-        await self._service.run(self._service.states.revise)
+        record = await self._service.write(lambda: self._writer.describe(image_id, tags, attributes))
+        await self._service.announce()
         return record

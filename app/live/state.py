@@ -95,6 +95,9 @@ class LiveFilters:
         self._base = base
         self._rows = delta.pictures.rows
         self._removed = delta.pictures.removed
+        # By row, up to the last that is removed.
+        self._holds = np.ones(int(self._removed[-1]) + 1 if len(self._removed) else 0, dtype=np.bool_)
+        self._holds[self._removed] = False
         images = delta.images
         carriers: dict[str, list[int]] = {}
         for place, image in enumerate(images):
@@ -116,8 +119,11 @@ class LiveFilters:
     def allowed(self, row_filter: RowFilter, name: str) -> Int64Array:
         """The rows that pass, sorted, [n] int64. `name` stands for the filter (its JSON)."""
         of_base = self._base.allowed(row_filter, name)
-        if len(self._removed):
-            of_base = np.setdiff1d(of_base, self._removed, assume_unique=True)
+        if len(self._holds):
+            # Rows are sorted, so those behind the last removed one stay as they are.
+            within = int(np.searchsorted(of_base, len(self._holds)))
+            first = of_base[:within]
+            of_base = np.concatenate([first[self._holds[first]], of_base[within:]])
         rows = np.concatenate([of_base, self._rows[self._beside.allowed(row_filter, name)]])
         rows.flags.writeable = False
         with self._lock:
