@@ -1,4 +1,5 @@
 /** The HTTP calls that the page makes. Every failure is a Problem, with the words to show. */
+import { filterOf } from "./conditions.js";
 import { askForKey, currentKey, withKey } from "./key.js";
 
 /** Results in one answer, unless more are asked for. */
@@ -85,10 +86,20 @@ export function postJson(path, body, signal) {
   });
 }
 
-/** What `query` (see state.js) is in the API's words, without an uploaded picture. */
-function searchBody(query, { limit = PAGE, cursor = null, explain = false }) {
+/** Results whose features agree as much as this are one picture saved twice. */
+const NEAR_COPY = 0.97;
+
+/** What `query` (see state.js) is in the API's words, without an uploaded picture that stands alone. */
+async function searchBody(query, { limit = PAGE, cursor = null, explain = false }) {
   const body = { visual_weight: query.visualWeight, limit };
-  if (query.image?.id !== undefined) body.image = { id: query.image.id };
+  if (query.also.length) {
+    const first = query.image ? [await named(query.image)] : [];
+    body.image = [...first, ...query.also.map(({ id, negated }) => ({ id, weight: negated ? -1 : 1 }))];
+  } else if (query.image?.id !== undefined) body.image = { id: query.image.id };
+  const filter = filterOf(query);
+  if (filter) body.filter = filter;
+  if (query.variety) body.diversity = query.variety;
+  if (query.fold) body.collapse = NEAR_COPY;
   if (query.tags.length) {
     body.tags = query.tags.map(({ name, negated }) => ({ name, weight: negated ? -1 : 1 }));
   }
@@ -102,9 +113,9 @@ function searchBody(query, { limit = PAGE, cursor = null, explain = false }) {
  * Hits for a query; an uploaded picture travels as the bytes that picture.js made small.
  * `page`: {limit, cursor, explain}, each with a default.
  */
-export function search(query, page = {}, signal = undefined) {
-  const body = searchBody(query, page);
-  if (!query.image?.bytes) return postJson("/v1/search", body, signal);
+export async function search(query, page = {}, signal = undefined) {
+  const body = await searchBody(query, page);
+  if (!query.image?.bytes || body.image) return postJson("/v1/search", body, signal);
   const form = new FormData();
   form.append("image", query.image.bytes, query.image.name || "picture");
   form.append("query", JSON.stringify(body));
@@ -112,8 +123,15 @@ export function search(query, page = {}, signal = undefined) {
 }
 
 export async function predictTags(image, limit, signal) {
-  const asked = image.id === undefined ? { data: await base64(image.bytes) } : { id: image.id };
-  return (await postJson("/v1/tags/predict", { image: asked, limit }, signal)).tags;
+  return (await postJson("/v1/tags/predict", { image: await named(image), limit }, signal)).tags;
+}
+
+const written = new WeakMap(); // the dial asks with the same picture many times
+
+async function named({ id, bytes }) {
+  if (id !== undefined) return { id };
+  if (!written.has(bytes)) written.set(bytes, await base64(bytes));
+  return { data: written.get(bytes) };
 }
 
 export async function tagsStartingWith(prefix, limit, signal) {

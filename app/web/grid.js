@@ -13,7 +13,7 @@ export class Grid {
   #listeners;
   #glides = [];
 
-  /** `list`: the ul; `listeners`: {pick(hit), why(hit)}. */
+  /** `list`: the ul; `listeners`: {pick(hit), why(hit), lean(hit, negated)}. */
   constructor(list, listeners) {
     this.#list = list;
     this.#listeners = listeners;
@@ -81,8 +81,17 @@ export class Grid {
     const scores = element("span", { class: "scores" }, bar, score);
     const words = element("span", { class: "card-tags" });
     const why = element("button", { type: "button", class: "why-button", tabindex: "-1" }, "Why?");
-    const node = element("li", { class: "card" }, pick, scores, element("span", { class: "card-foot" }, words, why));
-    const card = { node, pick, bar, score, words, why, hit: null };
+    const lean = (sign, negated) => element("button", {
+      type: "button",
+      tabindex: "-1",
+      title: negated ? "Unlike this" : "Like this, too",
+      onclick: () => this.#listeners.lean(card.hit, negated),
+    }, sign);
+    const like = lean("+", false);
+    const unlike = lean("−", true);
+    const node = element("li", { class: "card" }, pick, element("span", { class: "leans" }, like, unlike), scores,
+      element("span", { class: "card-foot" }, words, why));
+    const card = { node, pick, bar, score, words, why, like, unlike, hit: null };
     picture.addEventListener("error", () => {
       picture.hidden = true;
       pick.append(element("span", { class: "no-picture" }, id));
@@ -100,9 +109,12 @@ export class Grid {
       `Result ${rank + 1}: ${called}. Score ${decimal(hit.score)}. Search with this picture`);
     card.pick.title = hit.id;
     card.why.setAttribute("aria-label", `Why result ${rank + 1}`);
+    card.like.setAttribute("aria-label", `Like result ${rank + 1}, too`);
+    card.unlike.setAttribute("aria-label", `Unlike result ${rank + 1}`);
     fillBar(card.bar, hit.visual, hit.conceptual, full);
     card.score.textContent = decimal(hit.score);
-    const words = tags.join(", ");
+    const copies = hit.near_copies?.length ?? 0;
+    const words = `${copies ? `+${copies} alike · ` : ""}${tags.join(", ")}`;
     if (card.words.textContent !== words) card.words.textContent = words;
   }
 

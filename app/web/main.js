@@ -8,10 +8,11 @@ import { Grid } from "./grid.js";
 import { listenForForgetting } from "./key.js";
 import { listenForPictures, prepare } from "./picture.js";
 import { ProblemPanel } from "./problem.js";
+import { Refine } from "./refine.js";
 import { Results } from "./results.js";
 import { SearchBox } from "./searchbox.js";
 import { drawStart } from "./start.js";
-import { inWords, isEmpty, NOTHING, Store } from "./state.js";
+import { from, inWords, isEmpty, leaning, NOTHING, Store } from "./state.js";
 import { Suggestions } from "./suggest.js";
 import { Why } from "./why.js";
 
@@ -20,7 +21,7 @@ const problems = new ProblemPanel(byId("problem"));
 let startDrawn = false;
 
 const fromPicture = (id) => {
-  store.ask({ image: { id } });
+  store.ask(from(id));
   window.scrollTo({ top: 0 });
 };
 const addTag = (name) => box.addTag(name);
@@ -30,11 +31,16 @@ const box = new SearchBox(store, {
 const dial = new Dial({
   row: byId("dial-row"), input: byId("dial"), concept: byId("concept-share"), visual: byId("visual-share"),
 }, (weight) => store.adjust({ visualWeight: weight }));
+const refine = new Refine(store, {
+  panel: byId("refine"), form: byId("where-form"), where: byId("where"), wrong: byId("where-wrong"),
+  variety: byId("variety"), share: byId("variety-share"), fold: byId("fold"),
+});
 const suggestions = new Suggestions({ row: byId("suggest"), title: byId("suggest-title"), list: byId("suggest-list") }, addTag);
 const why = new Why(byId("why"), { pick: fromPicture, tag: addTag });
 const grid = new Grid(byId("grid"), {
   pick: (hit) => fromPicture(hit.id),
   why: (hit) => void why.open(hit, store.query, results.pageOf(hit.id)),
+  lean: (hit, negated) => store.ask(leaning(store.query, hit.id, negated)),
 });
 const graph = new Graph(byId("graph"), { pick: fromPicture, tag: addTag });
 const results = new Results({
@@ -70,6 +76,7 @@ function show(query, { moved }) {
     return;
   }
   box.show(query);
+  refine.show(query);
   void suggestions.show(query);
   byId("share-label").textContent = "Copy link";
   for (const view of ["grid", "graph"]) byId(`view-${view}`).setAttribute("aria-pressed", String(query.view === view));

@@ -169,10 +169,12 @@ function frame() {
 }
 
 function nothing(query) {
+  const filtered = query.where.length > 0 || query.tags.some((tag) => tag.strict);
   const negated = query.tags.some((tag) => tag.negated);
   return [
     element("p", {}, element("b", {}, "No picture fits.")),
     element("p", { class: "quiet" },
-      negated ? "Let in one of the tags that are left out, or add a picture." : "Try other words, or start from a picture."),
+      filtered ? "No picture passes all the conditions: take one away."
+        : negated ? "Let in one of the tags that are left out, or add a picture." : "Try other words, or start from a picture."),
   ];
 }

@@ -1,8 +1,8 @@
 /** The search box: the query's picture, its tags and words as chips, and an entry with suggestions (ARIA combobox). */
 import { tagsStartingWith } from "./api.js";
 import { element, icon } from "./dom.js";
-import { NOTHING, withTag } from "./state.js";
-import { thumbnail } from "./thumbnail.js";
+import { pictureChips } from "./query_pictures.js";
+import { isEmpty, NOTHING, withTag } from "./state.js";
 
 const SHOWN = 8;
 /** More than are shown: the very tag that was typed may stand behind many more frequent ones. */
@@ -54,37 +54,32 @@ export class SearchBox {
 
   show(query) {
     const { slot, chips, clear, entry } = this.#parts;
-    slot.replaceChildren(...(query.image ? [this.#pictureChip(query.image)] : []));
+    slot.replaceChildren(...pictureChips(query, (change) => {
+      this.#store.ask(change);
+      entry.focus();
+    }));
     const focused = [...chips.children].findIndex((chip) => chip.contains(document.activeElement));
     const remove = document.activeElement?.classList.contains("chip-x");
     chips.replaceChildren(
       ...query.tags.map((tag) => this.#tagChip(tag)),
       ...(query.text ? [this.#wordsChip(query.text)] : []),
+      ...query.where.map((written) => this.#conditionChip(written)),
     );
-    clear.hidden = !query.image && !query.tags.length && !query.text;
+    clear.hidden = isEmpty(query) && !query.where.length;
     if (focused >= 0) this.#focusChip(Math.min(focused, chips.children.length - 1), remove);
     entry.placeholder = clear.hidden ? "Type a tag or a few words" : "Add a tag or words";
   }
 
-  #pictureChip(image) {
-    const onerror = () => picture.replaceWith(element("span", { class: "placeholder" }, icon("picture")));
-    const picture = image.id === undefined
-      ? element("img", { src: image.preview, alt: `Your picture ${image.name}`, draggable: "false", onerror })
-      : thumbnail(image.id, { alt: `Picture ${image.id}`, onerror });
-    const remove = element("button", {
-      type: "button",
-      class: "chip-x",
-      "aria-label": "Remove the picture from the query",
-      onclick: () => {
-        this.#store.ask({ image: null });
-        this.#parts.entry.focus();
-      },
-    }, icon("close"));
-    return element("span", { class: "query-picture" }, picture, remove);
-  }
-
-  #tagChip({ name, negated }) {
+  #tagChip({ name, negated, strict }) {
     const { tags } = this.#store.query;
+    const only = element("button", {
+      type: "button",
+      class: "chip-strict",
+      "aria-pressed": String(strict),
+      "aria-label": negated ? `Never show ${name}` : `Show only ${name}`,
+      title: negated ? "Show no picture that has this tag" : "Show only pictures that have this tag",
+      onclick: () => this.#store.ask({ tags: withTag(tags, name, negated, !strict) }),
+    }, icon("only"));
     const turn = element("button", {
       type: "button",
       class: "chip-name",
@@ -99,7 +94,20 @@ export class SearchBox {
       "aria-label": `Remove ${name}`,
       onclick: () => this.#store.ask({ tags: tags.filter((tag) => tag.name !== name) }),
     }, icon("close"));
-    return element("li", { class: negated ? "chip negated" : "chip" }, turn, remove);
+    const kind = `chip${negated ? " negated" : ""}${strict ? " strict" : ""}`;
+    return element("li", { class: kind }, turn, only, remove);
+  }
+
+  #conditionChip(written) {
+    const { where } = this.#store.query;
+    const remove = element("button", {
+      type: "button",
+      class: "chip-x",
+      "aria-label": `Remove the condition ${written}`,
+      onclick: () => this.#store.ask({ where: where.filter((other) => other !== written) }),
+    }, icon("close"));
+    const name = element("span", { class: "chip-name", tabindex: "-1" }, icon("only"), element("span", { class: "word" }, written));
+    return element("li", { class: "chip condition" }, name, remove);
   }
 
   #wordsChip(text) {
