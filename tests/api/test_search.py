@@ -114,7 +114,7 @@ def test_what_is_not_base64_is_refused(client: TestClient) -> None:
 def test_addresses_are_not_fetched_unless_the_setting_says_so(
     client: TestClient, built_data_dir: Any
 ) -> None:
-    asked = {"image": {"url": "http://127.0.0.1:9/a.png"}}
+    asked = {"image": {"url": "http://127.0.0.1/a.png"}}
     body = problem(client.post("/v1/search", json=asked), 403, "setting-off")
     assert "url_fetch" in body["detail"]
     with serving(built_data_dir.root, url_fetch=True) as fetching:
