@@ -45,7 +45,8 @@ bench: demo-built ## Measure how fast: encoding, sampling, searching
 	$(BIN)/python -m benchmarks.latency_by_id
 
 bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checked, beside FAISS, Chroma and LanceDB
-	$(BIN)/python -m benchmarks.load --data build/bench/load --rivals build/bench/rivals
+	$(BIN)/python -m benchmarks.load --data build/bench/load
+	$(BIN)/python -m benchmarks.load.rivals --data build/bench/load --cache build/bench/rivals
 
 # IMSAGE_TEST_DATA may name a folder of data sets, each a folder with a tags.jsonl; they are measured too.
 bench-quality: demo-built ## Measure how good, on the demo's drawings and on the sets below IMSAGE_TEST_DATA

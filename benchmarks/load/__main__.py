@@ -1,6 +1,6 @@
 """Eight clients at once over 100,000 images, while pictures come and go and everything is indexed anew.
 
-    python -m benchmarks.load --data DIR [--seconds 60] [--clients 8] [--rivals DIR] [--json FILE]
+    python -m benchmarks.load --data DIR [--seconds 60] [--clients 8] [--json FILE]
 
 The data directory is one that `python -m benchmarks.latency_by_id --data DIR` has generated; it is made when
 it is not there. What is written goes to a copy beside it. Everything stays on the loopback.
@@ -9,7 +9,6 @@ it is not there. What is written goes to a copy beside it. Everything stays on t
 2. `busy`: the same searches, while a writer stores, searches and deletes pictures, four times a second at
    most, and a full reindex runs as a job. It lasts --seconds, and until the reindex is served.
    Every answer is checked (see `checks`).
-3. With --rivals, throughput at the same recall beside a bare FAISS, Chroma and LanceDB (see `rivals`).
 
 Ends with status 1 when an answer was wrong or the 99th percentile is more than twice the idle one.
 """
@@ -19,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -38,8 +36,8 @@ import numpy as np
 from benchmarks.generated import generate
 from benchmarks.load.checks import wrong_answers
 from benchmarks.load.clients import ask_until, figures_of
-from benchmarks.load.questions import mixed, wide
-from benchmarks.load.rivals import compare
+from benchmarks.load.machine import machine
+from benchmarks.load.questions import QUESTIONS, mixed
 from benchmarks.load.writer import Writer
 from benchmarks.serving import serving
 from graph_store.data_dir import DataDir
@@ -47,7 +45,6 @@ from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 from imsage import Client
 
-QUESTIONS = 4000
 WARM_SECONDS = 5.0
 LONGEST_SECONDS = 900.0
 AFTER_SWAP_SECONDS = 5.0
@@ -144,24 +141,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--rivals", type=Path, metavar="DIR", help="compare, and keep what that needs here")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     data_dir = DataDir(options.data)
     if not data_dir.current_path.exists():
         generate(data_dir, options.images)
     figures: dict[str, Any] = {
-        "machine": {"cores": os.cpu_count(), "processor": _processor(), "python": platform.python_version()},
+        "machine": machine(),
         "images": options.images,
         "clients": options.clients,
     }
-    if options.rivals is not None:
-        snapshot = Snapshot.open(data_dir, verify=False)
-        questions = wide(RecordTable.open(snapshot.path("records")).ids, QUESTIONS)
-        with serving(data_dir.root) as url:
-            figures["throughput"] = compare(
-                url, snapshot, questions, options.rivals, options.clients, options.seconds / 2
-            )
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=options.data.resolve().parent))
         copy = working_copy(data_dir, Path(folder) / "data")
@@ -173,11 +162,6 @@ def main() -> None:
     load = figures["load"]
     if load["wrong"] or load["p99_ratio"] > 2:
         sys.exit(f"{load['wrong']} wrong answers; p99 is {load['p99_ratio']} x idle (to reach: at most 2)")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
 
 
 if __name__ == "__main__":

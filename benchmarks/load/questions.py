@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 LIMIT = 20
+QUESTIONS = 4000
 YEARS = 12
 """So many of the 25 years a wide filter lets through: about half of the pictures."""
 

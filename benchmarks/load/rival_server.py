@@ -125,8 +125,9 @@ def build_lancedb(folder: Path) -> None:
     table = lancedb.connect(folder / "lancedb").create_table(
         "images", pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite"
     )
-    table.create_index(metric="dot", index_type="IVF_HNSW_SQ", num_partitions=1, m=32, ef_construction=120)
-    table.create_scalar_index("year")
+    graph = lancedb.index.HnswSq(distance_type="dot", num_partitions=1, m=32, ef_construction=120)
+    table.create_index("vector", config=graph)
+    table.create_index("year", config=lancedb.index.BTree())
 
 
 def lancedb_search(folder: Path, width: int) -> Search:

@@ -1,38 +1,45 @@
 """Throughput beside what else could be used, at the same recall, in the same run.
 
+    python -m benchmarks.load.rivals --data DIR --cache DIR [--prepare] [--seconds 30] [--json FILE]
+
 The same questions go to imsage and to one FastAPI server each around FAISS (over the very index file of the
 snapshot), Chroma and LanceDB (over the same vectors): a picture by its id, years that results must be of,
 the 20 best with what is known of them. Chroma and LanceDB live in an environment of their own, made below the
 cache folder; what they build is kept there as well.
 
 Recall is the share of the true 20 best, found by comparing with all vectors. Each rival gets the narrowest
-search that finds as much as imsage does, so none is held to more.
+search that finds as much as imsage does, so none is held to more. With --prepare all is built, these widths
+are found and kept, and nothing is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 
-from benchmarks.load.clients import Asked, ask_until, figures_of
-from benchmarks.load.questions import LIMIT, Asking
-from benchmarks.serving import free_port, listening
+from benchmarks.load.clients import JSON, Asked, ask_until, figures_of
+from benchmarks.load.machine import machine
+from benchmarks.load.questions import LIMIT, QUESTIONS, Asking, wide
+from benchmarks.serving import free_port, listening, serving
 from gnn.query import Query, QueryEngine
+from graph_store.data_dir import DataDir
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
 PACKAGES = ("chromadb", "lancedb", "fastapi", "uvicorn[standard]", "numpy")
 SERVER = Path(__file__).with_name("rival_server.py")
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+RIVALS = ("faiss", "chroma", "lancedb")
 SLICES = 3
 """All take turns this often, so that whatever else the machine does falls on all of them."""
 _JUDGED = 500
@@ -40,12 +47,11 @@ _JUDGED = 500
 
 @dataclass(frozen=True)
 class Rival:
-    """One server: how it is asked, and with which search width it finds as much."""
+    """One server, and how it is asked."""
 
     name: str
     path: str
     bodies: Sequence[bytes]
-    width: int | None = None
 
 
 def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Path:
@@ -77,33 +83,42 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Pat
     return folder
 
 
+def tuned(url: str, folder: Path, questions: Sequence[Asking], cache: Path) -> dict[str, Any]:
+    """What imsage finds, and for each rival its width and what it finds with it. Remembered in the folder."""
+    known = folder / "tuned.json"
+    if not known.exists():
+        true = _true_ids(folder, questions[:_JUDGED])
+        recall = _recall(url, _imsage(questions), true)
+        found: dict[str, Any] = {"imsage": {"width": None, "recall": round(recall, 4)}}
+        for name in RIVALS:
+            found[name] = _narrowest(name, folder, cache, questions, true, recall)
+        known.write_text(json.dumps(found))
+    remembered: dict[str, Any] = json.loads(known.read_text())
+    return remembered
+
+
 def compare(
-    url: str, snapshot: Snapshot, questions: Sequence[Asking], cache: Path, clients: int, seconds: float
+    url: str, folder: Path, questions: Sequence[Asking], cache: Path, clients: int, seconds: float
 ) -> dict[str, Any]:
-    """The figures of each by name. url: where imsage serves that snapshot."""
-    folder = prepare(snapshot, questions, cache)
-    true = _true_ids(folder, questions[:_JUDGED])
-    imsage = Rival("imsage", "/v1/search", [one.body for one in questions])
-    recall = _recall(url, imsage, true)
-    found = {"imsage": recall}
+    """The figures of each by name. url: where imsage serves the snapshot that the folder was made of."""
+    found = tuned(url, folder, questions, cache)
     taken: dict[str, list[list[Asked]]] = {}
     with ExitStack() as stack:
-        servers = [(url, imsage)]
-        for name in ("faiss", "chroma", "lancedb"):
-            width, found[name] = _narrowest(name, folder, cache, questions, true, recall)
-            rival = Rival(name, "/search", _bodies(questions), width)
-            servers.append((stack.enter_context(_served(name, folder, cache, width)), rival))
+        servers = [(url, _imsage(questions))]
+        for name in RIVALS:
+            served = stack.enter_context(_served(name, folder, cache, found[name]["width"]))
+            servers.append((served, Rival(name, "/search", _bodies(questions))))
         for number in range(SLICES + 1):
             for address, rival in servers:
                 until = 2.0 if number == 0 else seconds / SLICES  # the first is for warming up
                 asked = ask_until(address, rival.path, rival.bodies, clients, _after(until))
                 if number:
                     taken.setdefault(rival.name, []).append(asked)
-    widths = {rival.name: rival.width for _, rival in servers}
-    return {
-        name: {"recall": round(found[name], 4), "width": widths[name], **_together(slices)}
-        for name, slices in taken.items()
-    }
+    return {name: {**found[name], **_together(slices)} for name, slices in taken.items()}
+
+
+def _imsage(questions: Sequence[Asking]) -> Rival:
+    return Rival("imsage", "/v1/search", [one.body for one in questions])
 
 
 def _after(seconds: float) -> Callable[[float], bool]:
@@ -138,12 +153,10 @@ def _true_ids(folder: Path, questions: Sequence[Asking]) -> list[set[str]]:
 
 
 def _recall(url: str, rival: Rival, true: Sequence[set[str]]) -> float:
-    import httpx
-
     shares = []
     with httpx.Client(timeout=120) as client:
         for body, best in zip(rival.bodies, true, strict=False):
-            answer = client.post(url + rival.path, content=body, headers={"content-type": "application/json"})
+            answer = client.post(url + rival.path, content=body, headers=JSON)
             answer.raise_for_status()
             shares.append(len({hit["id"] for hit in answer.json()["hits"]} & best) / len(best))
     return float(np.mean(shares))
@@ -151,30 +164,23 @@ def _recall(url: str, rival: Rival, true: Sequence[set[str]]) -> float:
 
 def _narrowest(
     name: str, folder: Path, cache: Path, questions: Sequence[Asking], true: Sequence[set[str]], recall: float
-) -> tuple[int, float]:
+) -> dict[str, Any]:
     """The first width that finds as much, and what it finds; the widest where none does."""
-    found = 0.0
     for width in WIDTHS:
         with _served(name, folder, cache, width) as url:
             found = _recall(url, Rival(name, "/search", _bodies(questions)), true)
         if found >= recall:
-            return width, found
-    return WIDTHS[-1], found
+            break
+    return {"width": width, "recall": round(found, 4)}
 
 
-def _served(name: str, folder: Path, cache: Path, width: int) -> Any:
+@contextmanager
+def _served(name: str, folder: Path, cache: Path, width: int) -> Iterator[str]:
     port = free_port()
     python = sys.executable if name == "faiss" else str(_environment(cache))
     command = [python, str(SERVER), name, str(folder), "--port", str(port), "--width", str(width)]
-
-    from contextlib import contextmanager
-
-    @contextmanager
-    def served() -> Any:
-        with listening(command, port, {"OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}):
-            yield f"http://127.0.0.1:{port}"
-
-    return served()
+    with listening(command, port, {"OMP_NUM_THREADS": "1"}):
+        yield f"http://127.0.0.1:{port}"
 
 
 def _environment(cache: Path) -> Path:
@@ -185,3 +191,31 @@ def _environment(cache: Path) -> Path:
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
         (cache / "venv" / ".installed").touch()
     return python
+
+
+def main() -> None:
+    """Read the command line, build what is missing, measure, print."""
+    parser = argparse.ArgumentParser(description="Throughput at the same recall.")
+    parser.add_argument("--data", type=Path, required=True, help="as `python -m benchmarks.load` has it")
+    parser.add_argument("--cache", type=Path, required=True, help="where what the rivals need is kept")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--prepare", action="store_true", help="build and tune, and measure nothing")
+    options = parser.parse_args()
+    snapshot = Snapshot.open(DataDir(options.data), verify=False)
+    questions = wide(RecordTable.open(snapshot.path("records")).ids, QUESTIONS)
+    folder = prepare(snapshot, questions, options.cache)
+    with serving(options.data) as url:
+        if options.prepare:
+            print(json.dumps(tuned(url, folder, questions, options.cache), indent=2))
+            return
+        found = compare(url, folder, questions, options.cache, options.clients, options.seconds)
+    text = json.dumps({"machine": machine(), "clients": options.clients, "throughput": found}, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

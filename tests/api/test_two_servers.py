@@ -55,6 +55,7 @@ def test_a_picture_that_one_removed_or_changed_is_so_for_the_other(two: tuple[Cl
 
 
 def test_a_notice_that_cannot_be_kept_costs_nobody_anything(built_copy: DataDir) -> None:
+    notice_path(built_copy).unlink(missing_ok=True)
     notice_path(built_copy).mkdir()
     with listening(create_app(Settings(data=built_copy.root))) as address, Client(address) as client:
         client.delete([INDEXED[0]])
