@@ -14,7 +14,8 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NotFound
 from graph_store.features import FeatureFile
-from graph_store.records import ImageRecord
+from graph_store.healing import refuse_damaged
+from graph_store.records import ImageRecord, Place
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -88,6 +89,8 @@ class CatalogueReader:
         """[1, dim] float32, unit norm: what ingestion stored. Raises NotFound."""
         record = self.record(image_id)
         stored = FeatureFile.open(self._data_dir.features_dir, spec.slug, spec.dim, create=False)
+        damaged = stored.damaged([record.row])
+        refuse_damaged(stored, [Place(image_id, row, record.sha256) for row in damaged])
         features = np.array(stored.view()[record.row : record.row + 1], dtype=np.float32)
         if len(features) == 0:
             raise NotFound(f"There are no features of image {image_id!r}", hint="Ingest it again.")

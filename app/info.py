@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -13,6 +12,7 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError
 from graph_store.snapshot import Snapshot
+from graph_store.snapshot_files import versions
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def describe(data_dir: DataDir) -> Summary:
         presets=tuple(sorted(path.parent.name for path in data_dir.models_dir.glob("*/model.safetensors"))),
         snapshot=manifest and {key: value for key, value in manifest.items() if key != "files"},
         snapshot_problem=problem,
-        snapshots_kept=tuple(sorted(path.name for path in _folders(data_dir.snapshots_dir))),
+        snapshots_kept=tuple(versions(data_dir)),
         bytes=sum(path.stat().st_size for path in data_dir.root.rglob("*") if path.is_file()),
     )
 
@@ -104,10 +104,3 @@ def _last_run(catalog: Catalog) -> str:
     """The name under which the last ingestion has stored what it skipped."""
     runs = catalog.meta("ingest_runs") or [{"run": ""}]
     return str(runs[-1]["run"])
-
-
-def _folders(parent: Path) -> list[Path]:
-    """The folders in `parent` that are finished: unfinished ones have names that begin with a dot."""
-    if not parent.is_dir():
-        return []
-    return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -110,7 +110,7 @@ def create_key(data_dir: DataDir, name: str, scope: str) -> str:
     key = _PREFIX + secrets.token_urlsafe(32)
     scopes: tuple[Scope, ...] = SCOPES if scope == "write" else ("read",)
     path = keys_path(data_dir)
-    with _one_writer(data_dir):
+    with one_writer(data_dir):
         known = read_keys(path)
         if any(other.name == name for other in known):
             raise BadInput(
@@ -124,7 +124,7 @@ def create_key(data_dir: DataDir, name: str, scope: str) -> str:
 def revoke_key(data_dir: DataDir, name: str) -> int:
     """Remove a key; returns how many are left. Raises NotFound."""
     path = keys_path(data_dir)
-    with _one_writer(data_dir):
+    with one_writer(data_dir):
         known = read_keys(path)
         left = [key for key in known if key.name != name]
         if len(left) == len(known):
@@ -134,7 +134,8 @@ def revoke_key(data_dir: DataDir, name: str) -> int:
 
 
 @contextmanager
-def _one_writer(data_dir: DataDir) -> Iterator[None]:
+def one_writer(data_dir: DataDir) -> Iterator[None]:
+    """Be the only one who writes keys, for the length of a `with` block. Waits. Raises Unwritable."""
     # Not the lock on the data directory: a key must be revocable while a long job holds that.
     path = keys_path(data_dir).with_suffix(".lock")
     with refusing_unwritable(path):

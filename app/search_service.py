@@ -66,9 +66,9 @@ class SearchService:
         self._observe = observe
         self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
         self.catalogue = CatalogueReader(settings.data_dir)
-        keeper = DeltaKeeper(settings.data_dir, self.catalogue)
+        self._keeper = DeltaKeeper(settings.data_dir, self.catalogue)
         self.states = ServingStates(
-            settings.data_dir, self._words.encoder, on_change, keeper.revised, settings.milvus
+            settings.data_dir, self._words.encoder, on_change, self._keeper.revised, settings.milvus
         )
         self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
@@ -81,6 +81,13 @@ class SearchService:
         self._notice = ChangeNotice(notice_path(settings.data_dir))
         # No number of a change: the first question looks.
         self._known_change = -1
+
+    @property
+    def problem(self) -> str:
+        """Why answers are not what they should be: the newest snapshot or the catalogue cannot be read.
+        Empty when all is well.
+        """
+        return self.states.problem or self._keeper.problem
 
     # -- life
 

@@ -180,7 +180,7 @@ class ServingStates:
         return self._problem
 
     def changed(self) -> bool:
-        """Whether CURRENT is another file than `refresh` last looked at. One stat call."""
+        """Whether CURRENT is another file than `refresh` last looked at. It reads a few bytes."""
         return self._signature() != self._seen
 
     def refresh(self) -> None:
@@ -234,11 +234,13 @@ class ServingStates:
             return revised
 
     def _signature(self) -> object:
+        path = self.data_dir.current_path
         try:
-            stat = self.data_dir.current_path.stat()
+            # What it names as well: after two swaps in one tick of the clock the rest may be as it was.
+            stat, named = path.stat(), path.read_bytes()
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+        return stat.st_mtime_ns, stat.st_ino, named
 
     def _fall_back(self) -> None:
         try:

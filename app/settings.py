@@ -163,6 +163,15 @@ class Settings(BaseSettings):
         description="Longest wait in milliseconds for other pictures to encode in one batch.",
     )
     batch_size: int = Field(16, ge=1, le=1024, description="Most pictures or texts in one encoder call.")
+    keep_snapshots: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description=(
+            "Snapshots that a reindex leaves on the disk, the newest. A cursor can be followed as long as "
+            "its snapshot is there or a server still holds it."
+        ),
+    )
     snapshot_poll_seconds: float = Field(
         0.5,
         gt=0,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing
 
-from safetensors import SafetensorError, safe_open
-
-from app.ingest.blobs import original_path, thumbnail_path
+from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
+from app.ingest.store import ENCODER_KEY
+from app.jobs.places import jobs_path
+from app.jobs.store import JobStore
+from app.keys import keys_path, read_keys
+from gnn.encoders.base import EncoderSpec
 from graph_store import verify as store
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
-from graph_store.errors import CorruptFile
+from graph_store.errors import CorruptFile, ImsageError
 from graph_store.progress import Progress
 
 
@@ -22,32 +25,58 @@ def verify_data_dir(data_dir: DataDir, progress: Progress) -> list[str]:
     One run names all problems. Raises NothingToServe when there is no catalogue at all.
     """
     with progress.phase("Catalogue, features, snapshots", 1) as advance:
-        problems = [f"{problem.path}: {problem.reason}" for problem in store.verify_data_dir(data_dir)]
+        found = store.verify_data_dir(data_dir, _features_in_use(data_dir))
+        problems = [f"{problem.path}: {problem.reason}" for problem in found]
         advance(1)
     with progress.phase("Models", 1) as advance:
         problems += _models(data_dir)
         advance(1)
+    problems += _other_files(data_dir)
     with progress.phase("Pictures", 1) as advance:
         problems += _pictures(data_dir)
         advance(1)
     return problems
 
 
-def _models(data_dir: DataDir) -> Iterator[str]:
-    for path in sorted(data_dir.models_dir.glob("*/*.safetensors")):
-        reason = _unreadable(path)
-        if reason is not None:
-            yield f"{path}: {reason}"
-
-
-def _unreadable(path: Path) -> str | None:
-    """Why the tensors of a file cannot be read. The format's own header says how long the file must be."""
+def _features_in_use(data_dir: DataDir) -> str | None:
+    """The slug of the feature file that the catalogue refers to; None where it does not say."""
     try:
-        with safe_open(path, framework="numpy") as tensors:
-            tensors.keys()
-    except (SafetensorError, OSError) as error:
-        return str(error)
-    return None
+        with Catalog.open(data_dir.catalog_path) as catalog:
+            encoder = catalog.meta(ENCODER_KEY)
+    except CorruptFile:
+        return None
+    return None if encoder is None else EncoderSpec.from_dict(encoder).slug
+
+
+def _models(data_dir: DataDir) -> Iterator[str]:
+    # PyTorch takes seconds to load, and there may be no model.
+    from gnn.checkpoint import load_checkpoint
+    from gnn.last_trained import trained_directory
+    from gnn.trained_model import CONFIG, MODEL, shown_config
+
+    for path in sorted(data_dir.models_dir.glob("*/*.safetensors")):
+        try:
+            meta = load_checkpoint(path).meta
+        except (CorruptFile, OSError) as error:
+            yield f"{path}: {error}"
+            continue
+        config = path.with_name(CONFIG)
+        if path.name == MODEL and (not config.is_file() or config.read_bytes() != shown_config(meta)):
+            yield f"{config}: it does not say what {MODEL} beside it says; train again"
+    if any(data_dir.models_dir.glob(f"*/{MODEL}")):
+        try:
+            trained_directory(data_dir, None)
+        except ImsageError as error:
+            yield str(error)
+
+
+def _other_files(data_dir: DataDir) -> Iterator[str]:
+    try:
+        read_keys(keys_path(data_dir))
+        with closing(JobStore(jobs_path(data_dir))) as jobs:
+            jobs.check()
+    except ImsageError as error:
+        yield str(error)
 
 
 def _pictures(data_dir: DataDir) -> Iterator[str]:
@@ -58,7 +87,8 @@ def _pictures(data_dir: DataDir) -> Iterator[str]:
         return  # the catalogue itself is among the problems already
     for sha256, image_id in ids.items():
         thumbnail, original = thumbnail_path(data_dir, sha256), original_path(data_dir, sha256)
-        if not thumbnail.is_file() or thumbnail.stat().st_size == 0:
-            yield f"{thumbnail}: the thumbnail of {image_id!r} is missing; ingest its source again"
+        if not is_whole_thumbnail(thumbnail):
+            what = "not whole" if thumbnail.exists() else "missing"
+            yield f"{thumbnail}: the thumbnail of {image_id!r} is {what}; ingest its source again"
         if original.is_file() and sha256_of_file(original) != sha256:
             yield f"{original}: the original of {image_id!r} was altered"

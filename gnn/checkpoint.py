@@ -1,11 +1,13 @@
 """One-file training checkpoints: tensors as safetensors, everything else as JSON in the same file's header.
 
 A single file means that a kill can never leave new weights beside an old step counter. Nothing is pickled,
-so a checkpoint from a stranger cannot run code.
+so a checkpoint from a stranger cannot run code. The header also holds a SHA-256 of everything else, since the
+format itself does not notice a flipped bit.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,11 @@ from torch import Tensor
 from graph_store.durable import write_bytes
 from graph_store.errors import CorruptFile
 
+_CHECKED, _UNCHECKED = "sha256+meta", "meta"
+"""The one key of a header: more than one would come in an order of their own in every file."""
+
+_HEX_DIGITS = 64
+
 
 class Checkpoint(NamedTuple):
     """``tensors`` by name, all on the CPU; ``meta`` is plain JSON."""
@@ -30,19 +37,36 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Replace ``path`` durably and in one step. A full disk or read-only directory raises Unwritable."""
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata={"meta": json.dumps(meta)}))
+    told = json.dumps(meta)
+    write_bytes(path, save(plain, metadata={_CHECKED: _digest(plain, told) + told}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote. A damaged file raises CorruptFile with its name."""
     try:
         with safe_open(path, framework="pt", device="cpu") as handle:
-            meta = json.loads((handle.metadata() or {})["meta"])
+            header = handle.metadata() or {}
             names = handle.keys()
             tensors = {name: handle.get_tensor(name) for name in names}
+        if _UNCHECKED in header:  # of an older imsage
+            meta = json.loads(header[_UNCHECKED])
+        else:
+            digest, told = header[_CHECKED][:_HEX_DIGITS], header[_CHECKED][_HEX_DIGITS:]
+            if digest != _digest(tensors, told):
+                raise ValueError("it has been altered: its SHA-256 is not the recorded one")
+            meta = json.loads(told)
     except (SafetensorError, KeyError, ValueError) as error:
         raise CorruptFile(f"{path.name} is not a readable checkpoint: {error}", path=path) from error
     return Checkpoint(tensors, meta)
+
+
+def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
+    digest = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

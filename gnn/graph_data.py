@@ -17,7 +17,8 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
-from graph_store.records import ImageRecord
+from graph_store.healing import heal_features, refuse_damaged
+from graph_store.records import ImageRecord, Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,9 @@ class GraphData:
 
 
 def load_graph_data(data_dir: DataDir) -> GraphData:
-    """Read the catalogue. Raises BadInput when there is nothing to index."""
+    """Read the catalogue. Raises BadInput when there is nothing to index, CorruptFile when features are
+    damaged of which no snapshot has a copy.
+    """
     with Catalog.open(data_dir.catalog_path) as catalog:
         # Before the records: what a server writes in between then counts as later, among them or not.
         revision = catalog.revision()
@@ -71,8 +74,9 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
         )
     spec = EncoderSpec.from_dict(recorded)
     table = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim)
-    rows = np.array([record.row for record in records], dtype=np.int64)
-    features = _rows_of(table.view(), rows)
+    places = [Place(record.id, record.row, record.sha256) for record in records]
+    refuse_damaged(table, heal_features(data_dir, table, places))
+    features = _rows_of(table.view(), np.array([place.row for place in places], dtype=np.int64))
     names = tuple(sorted({tag.name for record in records for tag in record.tags}))
     words = word_encoder(spec)
     return GraphData(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,7 @@ class TrainedModel:
             **(with_prefix("hash/", self.hashing.tensors()) if self.hashing else {}),
         }
         save_checkpoint(directory / MODEL, tensors, meta)
-        shown = {key: value for key, value in meta.items() if key != "tag_names"}
-        write_bytes(directory / CONFIG, json.dumps(shown, indent=2, sort_keys=True).encode())
+        write_bytes(directory / CONFIG, shown_config(meta))
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -93,6 +93,12 @@ class TrainedModel:
             "metrics": self.metrics,
             "hashing": self.hashing.meta() if self.hashing else None,
         }
+
+
+def shown_config(meta: Mapping[str, Any]) -> bytes:
+    """What `config.json` holds of a model's description."""
+    shown = {key: value for key, value in meta.items() if key != "tag_names"}
+    return json.dumps(shown, indent=2, sort_keys=True).encode()
 
 
 def load_trained_model(directory: Path) -> TrainedModel:

@@ -13,6 +13,7 @@ from gnn.agreement.believed import with_believed_tags
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.hashing.training import with_codes
 from gnn.kernel_training import train_kernel
+from gnn.last_trained import note_last
 from gnn.presets import Preset, preset_named
 from gnn.recipe_options import with_options
 from gnn.rise_training import train_rise
@@ -82,6 +83,7 @@ def train(
                 progress=progress or SilentProgress(),
             )
         trained.save(out_dir)
+        note_last(data_dir, recipe.name)
     best = trained.metrics.get("best", 0.0)
     return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
 

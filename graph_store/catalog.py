@@ -12,7 +12,7 @@ from typing import Any
 from graph_store import catalog_changes, catalog_rows, catalog_schema
 from graph_store.catalog_changes import Change, Changes
 from graph_store.errors import BadInput, NotFound
-from graph_store.records import ImageRecord, Skip, Split
+from graph_store.records import ImageRecord, Place, Skip, Split
 from graph_store.sqlite import Connections, translating_errors
 
 
@@ -56,8 +56,10 @@ class Catalog:
         self.close()
 
     def check(self) -> None:
-        """Read every page of the file, however large. Raises CorruptFile."""
-        catalog_schema.check_pages(self._connections)
+        """Read every page of the file, however large, and compare indexes with their tables. Raises
+        CorruptFile.
+        """
+        catalog_schema.check_pages(self._connections, whole=True)
 
     # -- images
     # ------------------------------------------------------------------------------------------------
@@ -176,6 +178,14 @@ class Catalog:
         """
         with self._connections.read() as connection:
             return int(connection.execute("SELECT value FROM counter WHERE name = 'next_row'").fetchone()[0])
+
+    def places(self, split: Split | None = None) -> list[Place]:
+        """Where what belongs to each image lies, of all or of one split, in the order of their feature
+        rows.
+        """
+        with self._connections.read() as connection:
+            query = "SELECT id, row, sha256 FROM image WHERE ? IS NULL OR split = ? ORDER BY row"
+            return [Place(*row) for row in connection.execute(query, (split, split))]
 
     def known_sources(self) -> dict[str, str]:
         """Fingerprint by id, of the images that have one: what a repeated ingestion compares with."""

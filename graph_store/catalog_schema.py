@@ -158,10 +158,13 @@ def _keep_copy(connections: Connections, version: int) -> None:
         fsync_dir(path.parent)
 
 
-def check_pages(connections: Connections) -> None:
-    """Read every page of the database. Raises CorruptFile with SQLite's first complaint."""
+def check_pages(connections: Connections, whole: bool = False) -> None:
+    """Read every page of the database, and with `whole` compare indexes with their tables, which takes
+    longer. Raises CorruptFile with SQLite's first complaint.
+    """
     with connections.read() as connection:
-        complaint = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        pragma = "integrity_check" if whole else "quick_check"
+        complaint = str(connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0])
     if complaint != "ok":
         raise damaged(connections.path, complaint.replace("\n", " "))
 

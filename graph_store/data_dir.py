@@ -10,7 +10,9 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import DataDirBusy
@@ -127,11 +129,39 @@ class DataDir:
         with self._held(self.write_lock_path, purpose, timeout):
             yield
 
+    @property
+    def untidy(self) -> bool:
+        """Whether a writer may have been cut short since `mark_tidy`, so that there may be left-overs. True
+        also while one is at work, and after the machine was started anew: a power cut leaves no note.
+        """
+        for path in (self.lock_path, self.write_lock_path):
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                if not _is_orderly(_noted(descriptor)):
+                    return True
+            finally:
+                os.close(descriptor)
+        return False
+
+    def mark_tidy(self, purpose: str) -> None:
+        """Write down that nothing is left over. For the holder of both locks. Raises Unwritable."""
+        for path in (self.lock_path, self.write_lock_path):
+            with refusing_unwritable(path):
+                descriptor = os.open(path, os.O_RDWR)
+                try:
+                    _note(descriptor, pid=os.getpid(), purpose=purpose, untidy=False)
+                finally:
+                    os.close(descriptor)
+
     @contextmanager
     def _held(self, path: Path, purpose: str, timeout: float) -> Iterator[None]:
         with refusing_unwritable(path):
             self.root.mkdir(parents=True, exist_ok=True)
-            held = _Held(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+            descriptor, new = _opened(path)
+            held = _Held(descriptor)
         _HELD.add(held)
         try:
             if not _locked(held.descriptor, timeout):
@@ -140,9 +170,13 @@ class DataDir:
                     hint="Wait for it to end, or stop it.",
                 )
             with refusing_unwritable(path):
-                os.ftruncate(held.descriptor, 0)
-                os.pwrite(held.descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
+                untidy = not new and not _is_orderly(_noted(held.descriptor))
+                _note(held.descriptor, pid=os.getpid(), purpose=purpose, untidy=untidy)
             yield
+            # Only after an orderly end: what a killed holder noted stays, and tells the next one.
+            with refusing_unwritable(path):
+                untidy = bool(_noted(held.descriptor).get("untidy", True))
+                _note(held.descriptor, **({"untidy": True} if untidy else {"boot": _boot()}))
         finally:
             held.close()
 
@@ -164,7 +198,41 @@ def _locked(descriptor: int, timeout: float) -> bool:
 def _holder(descriptor: int) -> str:
     """Who holds the lock, in words; its file may still be empty when the holder has only just taken it."""
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
+        holder = _noted(descriptor)
         return f"process {int(holder['pid'])} ({holder['purpose']})"
     except (ValueError, KeyError, TypeError):
         return "another process"
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """The lock file, open, and whether it is new."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
+    except FileExistsError:
+        return os.open(path, os.O_RDWR), False
+
+
+def _is_orderly(noted: dict[str, Any]) -> bool:
+    return noted == {"boot": _boot()}
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+def _noted(descriptor: int) -> dict[str, Any]:
+    """What stands in a lock file: who holds it, or how its last holder ended; nothing when that was lost."""
+    try:
+        return dict(json.loads(os.pread(descriptor, 4096, 0)))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _note(descriptor: int, **told: Any) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(told).encode(), 0)

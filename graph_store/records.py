@@ -39,6 +39,15 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where what belongs to an image lies: its feature row, and the files named after its original bytes."""
+
+    id: str
+    row: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class Skip:
     """One item that was seen and not stored, with the reason a person can act on.
 

@@ -1,8 +1,8 @@
 """Immutable, versioned, checksummed directories, one of which is current.
 
 A snapshot is written aside, checked, renamed into place and only then named in CURRENT, which is itself
-replaced by a rename. So a kill at any point leaves the old snapshot current or the new one. `manifest.json`
-lists every file with size and SHA-256; `manifest.sha256` holds the manifest's own.
+replaced by a rename (:mod:`graph_store.swap`). So a kill at any point leaves the old snapshot current or the
+new one. `manifest.json` lists every file with size and SHA-256; `manifest.sha256` holds the manifest's own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from graph_store.snapshot_files import (
     SCHEMA_VERSION,
     TEMPORARY,
     VERSION_PATTERN,
+    OtherSchema,
     check_files,
     current_version,
     faults,
@@ -36,6 +37,7 @@ from graph_store.snapshot_files import (
     seal,
     versions,
 )
+from graph_store.swap import finish_interrupted, make_current
 
 _SET_HERE = ("schema_version", "version", "created", "files")
 
@@ -121,7 +123,7 @@ class SnapshotWriter:
     def __enter__(self) -> SnapshotWriter:
         with refusing_unwritable(self._data_dir.snapshots_dir):
             self._data_dir.snapshots_dir.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(self._data_dir)
+            finish_interrupted(self._data_dir)
             self._number = _next_number(self._data_dir)
             self._directory = self._data_dir.snapshots_dir / f"{TEMPORARY}{self._number:06d}"
             self._directory.mkdir()
@@ -160,7 +162,7 @@ class SnapshotWriter:
 
         `manifest` says what it is: encoder, text_encoder, model, parameters, counts; the rest is filled in
         here. Raises Unwritable, or CorruptFile when what was read back is not what was written; then nothing
-        has changed.
+        has changed. An interruption at any point leaves the old snapshot current or, whole, the new one.
         """
         taken = [key for key in _SET_HERE if key in manifest]
         if taken:
@@ -187,22 +189,8 @@ class SnapshotWriter:
                 fsync_dir(directory)
             fsync_dir(self._directory)
             check_files(self._directory, sealed, hashes=True)
-            final = self._data_dir.snapshots_dir / sealed["version"]
-            self._directory.rename(final)
-            fsync_dir(self._data_dir.snapshots_dir)
-        try:
-            write_bytes(self._data_dir.current_path, f"{sealed['version']}\n".encode())
-        except BaseException:
-            shutil.rmtree(final, ignore_errors=True)
-            raise
-        return Snapshot(final, sealed)
-
-
-def remove_unfinished(data_dir: DataDir) -> None:
-    """Remove what writers left that were killed. To be called by the holder of the data directory's lock."""
-    with refusing_unwritable(data_dir.snapshots_dir):
-        for left_over in data_dir.snapshots_dir.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(left_over)
+        make_current(self._data_dir, self._directory, str(sealed["version"]))
+        return Snapshot(self._data_dir.snapshots_dir / sealed["version"], sealed)
 
 
 def last_good(data_dir: DataDir) -> Snapshot:
@@ -215,6 +203,25 @@ def last_good(data_dir: DataDir) -> Snapshot:
     raise NothingToServe(f"{data_dir.root} has no whole snapshot", hint="Run imsage reindex.")
 
 
+def remove_damaged(data_dir: DataDir) -> list[str]:
+    """Remove every snapshot of which a file is missing or is not as it was written, but never the current
+    one. Returns the versions removed. It reads all of them. For the holder of the data directory's lock.
+    """
+    current = current_version(data_dir)
+    doomed = []
+    for version in versions(data_dir):
+        if version == current:
+            continue
+        try:
+            Snapshot.open(data_dir, version)
+        except OtherSchema:
+            continue  # another imsage may want it
+        except CorruptFile:
+            doomed.append(version)
+    _remove(data_dir, doomed)
+    return doomed
+
+
 def prune(data_dir: DataDir, keep: int) -> list[str]:
     """Remove all but the newest `keep` snapshots; the current one always stays. Returns the versions
     removed.
@@ -225,6 +232,11 @@ def prune(data_dir: DataDir, keep: int) -> list[str]:
         return []  # while it is not known which one is current, none is spare
     present = versions(data_dir)
     doomed = [version for version in present[: max(0, len(present) - keep)] if version != current]
+    _remove(data_dir, doomed)
+    return doomed
+
+
+def _remove(data_dir: DataDir, doomed: list[str]) -> None:
     with refusing_unwritable(data_dir.snapshots_dir):
         for version in doomed:
             # Renamed first: a kill in the middle leaves a temporary directory, never half a snapshot.
@@ -233,7 +245,6 @@ def prune(data_dir: DataDir, keep: int) -> list[str]:
             shutil.rmtree(aside)
         if doomed:
             fsync_dir(data_dir.snapshots_dir)
-    return doomed
 
 
 def verify_all(data_dir: DataDir) -> list[Problem]:

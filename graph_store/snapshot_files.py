@@ -18,6 +18,10 @@ VERSION_PATTERN = re.compile(r"(\d{6,})-[0-9a-f]{8}")
 TEMPORARY = ".tmp-"
 
 
+class OtherSchema(CorruptFile):
+    """A snapshot that is whole, as far as can be told, and of a format that this imsage does not read."""
+
+
 def current_version(data_dir: DataDir) -> str | None:
     """What CURRENT names, None when there is no CURRENT. Raises CorruptFile when it names nothing that can
     be a version.
@@ -56,7 +60,7 @@ def manifest_of(directory: Path) -> dict[str, Any]:
     if manifest["version"] != directory.name:
         raise CorruptFile(f"The file {path} belongs to snapshot {manifest['version']}", path=path)
     if manifest["schema_version"] != SCHEMA_VERSION:
-        raise CorruptFile(
+        raise OtherSchema(
             f"The snapshot {directory} has schema version {manifest['schema_version']}, and this imsage "
             f"reads version {SCHEMA_VERSION}",
             path=path,

@@ -9,6 +9,7 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NothingToServe
 from graph_store.features import FeatureFile
+from graph_store.healing import refuse_damaged
 from graph_store.snapshot import Problem, verify_all
 
 
@@ -27,18 +28,20 @@ def _of_catalogue_and_features(data_dir: DataDir, features: str | None) -> Itera
     try:
         with Catalog.open(data_dir.catalog_path) as catalog:
             catalog.check()
-            needed = catalog.next_row()
+            needed, places = catalog.next_row(), catalog.places()
     except NothingToServe:
         raise
     except ImsageError as error:
         yield Problem(data_dir.catalog_path, str(error))
         return
+    by_row = {place.row: place for place in places}
     for description in sorted(data_dir.features_dir.glob("*.json")):
         try:
             dim = int(json.loads(description.read_bytes())["dim"])
-            FeatureFile.open(data_dir.features_dir, description.stem, dim).view(
-                needed if features in (None, description.stem) else None
-            )
+            file = FeatureFile.open(data_dir.features_dir, description.stem, dim)
+            if features in (None, description.stem):
+                file.view(needed)
+                refuse_damaged(file, [by_row[row] for row in file.damaged(list(by_row))])
         except ImsageError as error:
             yield Problem(getattr(error, "path", description), str(error))
         except (ValueError, KeyError, TypeError):

@@ -37,6 +37,7 @@ from app.live.service import LiveCatalogue
 from app.logs import configure_logs
 from app.search_service import SearchService
 from app.settings import Settings, load_settings
+from app.tidying import tidy_up_or_say
 
 WEB = Path(__file__).parent.parent / "web"
 
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(tidy_up_or_say, settings.data_dir)
         await service.start()
         await asyncio.to_thread(runner.start)
         watch.start()

@@ -49,7 +49,7 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
             "text_encoder": manifest.get("text_encoder"),
             "model": manifest.get("model") or {},
             "parameters": manifest.get("parameters") or {},
-            "degraded": service.states.problem or None,
+            "degraded": service.problem or None,
             "credits": await service.run(service.catalogue.credits),
         }
         return Response(orjson.dumps(body), media_type=JSON)
@@ -67,11 +67,12 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
         responses=problem_responses(503),
     )
     async def readyz() -> Response:
-        """200 with status degraded while the newest snapshot is damaged and an older one serves."""
+        """200 with status degraded while the newest snapshot is damaged and an older one serves, or while the
+        catalogue cannot be read."""
         state = service.states.current
         body: dict[str, str] = {"status": "ok", "index_version": state.version}
-        if service.states.problem:
-            body |= {"status": "degraded", "detail": service.states.problem}
+        if service.problem:
+            body |= {"status": "degraded", "detail": service.problem}
         return Response(orjson.dumps(body), media_type=JSON)
 
     @router.get(

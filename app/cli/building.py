@@ -73,8 +73,10 @@ def train(
     option: Options = None,
 ) -> None:
     """Train a model on the catalogue's graph."""
+    from app.tidying import tidy_up
     from gnn.training import train as train_model
 
+    tidy_up(data_dir(data))
     report = train_model(
         data_dir(data),
         preset,
@@ -110,15 +112,18 @@ def reindex(
     ] = False,
 ) -> None:
     """Embed the whole catalogue into a new snapshot and swap it in; a running server moves over by itself."""
+    from app.tidying import tidy_up
     from gnn.reindex import reindex as make_snapshot
 
     del engine  # only `local` gets here
     settings = settings_for(data)
+    tidy_up(settings.data_dir)
     tell_snapshot(
         make_snapshot(
             settings.data_dir,
             preset,
             full=full,
+            keep=settings.keep_snapshots,
             progress=terminal_progress(),
             milvus=settings.milvus,
         )
@@ -144,12 +149,12 @@ def build(
 
     Run again after an interruption, it goes on with the step that was interrupted.
     """
-    from graph_store.errors import BadInput
+    from graph_store.errors import BadInput, CorruptFile
 
     ingest(source, data, format, encoder, images, features, strict, keep_originals, device)
     try:
         train(data, preset, epochs, seed, True, device, option)
-    except BadInput:
-        # A checkpoint of other settings, or of the catalogue as it was, is nothing to go on from.
+    except (BadInput, CorruptFile):
+        # A checkpoint of other settings, of the catalogue as it was, or damaged is nothing to go on from.
         train(data, preset, epochs, seed, False, device, option)
     reindex(data, preset)

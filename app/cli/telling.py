@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -65,8 +66,12 @@ def job_table(jobs: Sequence[Job]) -> Table:
         table.add_column(name, overflow="fold")
     for job in jobs:
         state = "interrupted" if job.interrupted else job.state
-        table.add_row(job.id, job.kind, state, (job.started or "")[:19].replace("T", " "), _progress_of(job))
+        table.add_row(job.id, job.kind, state, _to_the_second(job.started), _progress_of(job))
     return table
+
+
+def _to_the_second(moment: str | None) -> str:
+    return "" if moment is None else datetime.fromisoformat(moment).isoformat(timespec="seconds")
 
 
 def _progress_of(job: Job) -> str:

@@ -20,6 +20,18 @@ def original_path(data_dir: DataDir, sha256: str) -> Path:
     return data_dir.blobs_dir / "originals" / sha256[:2] / sha256
 
 
+def is_whole_thumbnail(path: Path) -> bool:
+    """Whether a thumbnail is there and has the length that its own header says."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+        size = path.stat().st_size
+    except OSError:
+        return False
+    # https://developers.google.com/speed/webp/docs/riff_container: the length counts from its ninth byte.
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == size
+
+
 def write_blob(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step, so that a blob that is there is whole. Raises Unwritable.
 

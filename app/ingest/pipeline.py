@@ -23,6 +23,7 @@ from app.ingest.prepare import Prepared, fingerprint, prepare, same_file, skip_o
 from app.ingest.report import IngestReport
 from app.ingest.source import open_source
 from app.ingest.store import ImageStore, stacked
+from app.tidying import tidy_up
 from app.unpacking import UnpackingRoom
 from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER
 from graph_store.arrays import AnyArray, Float32Array
@@ -68,6 +69,7 @@ def ingest(
     """
     items = open_source(source, format=format, images_dir=images_dir)
     maker = feature_maker(encoder, features, device)
+    tidy_up(data_dir)
     data_dir.create()
     with data_dir.lock("ingest"), Catalog.open(data_dir.catalog_path, create=True) as catalog:
         runs = list(catalog.meta(_RUNS_KEY) or [])
@@ -83,6 +85,7 @@ def ingest(
             workers=max(1, workers or os.cpu_count() or 1),
         )
         report = work.all(items, progress or SilentProgress())
+        work.store.drop_replaced()
         counts = {"seen": report.seen, "stored": report.stored, "unchanged": report.unchanged}
         catalog.set_meta(_RUNS_KEY, [*runs, {"run": run, "source": str(source), **counts}])
     if report.seen == 0:
@@ -145,6 +148,8 @@ class _Run:
     def _tasks(self, items: ImageSource, advance: Callable[[int], None]) -> Iterator[_Task]:
         """What is left to do for each item that is not known to be unchanged."""
         known = self.catalog.known_sources()
+        places = {place.id: place for place in self.catalog.places()}
+        is_sound = self.store.checker()
         ids: set[str] = set()
         for item in items:
             self.seen += 1
@@ -154,7 +159,10 @@ class _Run:
                 yield partial(_known, skip_of(item, "the id was already used earlier in the source"))
             else:
                 ids.add(item.id)
-                task = self._task(item, known.get(item.id))
+                before, place = known.get(item.id), places.get(item.id)
+                if place is None or not is_sound(place):
+                    before = None  # what was lost is made anew, as if the source had changed
+                task = self._task(item, before)
                 if task is None:
                     self.unchanged += 1
                     advance(1)

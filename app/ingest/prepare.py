@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from app.images import MAX_BYTES, Decoded, decode, thumbnail_of
-from app.ingest.blobs import original_path, thumbnail_path, write_blob
+from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path, write_blob
 from app.ingest.items import SourceItem, checked_tags
 from app.ingest.keywords import embedded_keywords
 from app.picture_file import read_picture
@@ -105,7 +105,7 @@ def prepare(
         dropped = (*dropped, *unusable)
     sha256 = sha256_of_bytes(data)
     small = thumbnail_path(data_dir, sha256)
-    if not small.exists():
+    if not is_whole_thumbnail(small):
         write_blob(small, thumbnail_of(data, decoded))
     if keep_originals and not original_path(data_dir, sha256).exists():
         write_blob(original_path(data_dir, sha256), data)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
 from app.ingest.prepare import Prepared
 from gnn.encoders.base import EncoderSpec, check_same_encoder
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
+from graph_store.durable import refusing_unwritable
 from graph_store.features import FeatureFile
-from graph_store.records import ImageRecord, Skip
+from graph_store.records import ImageRecord, Place, Skip
 
 ENCODER_KEY = "image_encoder"
 
@@ -29,13 +31,12 @@ class ImageStore:
         self._catalog = catalog
         self._features = features
         self._run = run
+        self._replaced: set[str] = set()
         self.dim = features.dim
 
     @classmethod
     def open(cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str) -> ImageStore:
-        """Raises EncoderMismatch when the catalogue's images were encoded by another encoder, and CorruptFile
-        when features that the catalogue refers to are missing.
-        """
+        """Raises EncoderMismatch when the catalogue's images were encoded by another encoder."""
         known = catalog.meta(ENCODER_KEY)
         if known is not None and catalog.count() > 0:
             recorded = EncoderSpec.from_dict(known)
@@ -44,10 +45,24 @@ class ImageStore:
             spec = spec if spec.slug == recorded.slug else recorded
         catalog.begin_anew()
         features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim, create=True)
-        features.view(catalog.next_row())
+        features.extend(catalog.next_row())
         if known != spec.to_dict():
             catalog.set_meta(ENCODER_KEY, spec.to_dict())
         return cls(data_dir, catalog, features, run)
+
+    def checker(self) -> Callable[[Place], bool]:
+        """A function that says whether nothing was lost of an image since it was stored: its features are as
+        they were written, and its thumbnail is there.
+        """
+        row_is_sound = self._features.checker()
+
+        def is_sound(place: Place) -> bool:
+            pictured = place.sha256 is not None
+            return row_is_sound(place.row) and (
+                not pictured or is_whole_thumbnail(thumbnail_path(self._data_dir, str(place.sha256)))
+            )
+
+        return is_sound
 
     def add(self, prepared: Sequence[Prepared], vectors: Float32Array, skips: Sequence[Skip]) -> None:
         """Store images and skips. `vectors`: [m, dim] float32, unit norm, of the m images that bring an
@@ -64,9 +79,25 @@ class ImageStore:
                 for item in prepared
             ]
             if records:
+                self._replaced.update(
+                    before.sha256
+                    for before in self._catalog.find(record.id for record in records).values()
+                    if before.sha256 is not None
+                )
                 self._catalog.upsert(records)
         if skips:
             self._catalog.add_skips(self._run, skips)
+
+    def drop_replaced(self) -> None:
+        """Remove the files of pictures that no image has any more. At the end of a run: until then a picture
+        that is prepared may be one of them.
+        """
+        with self._data_dir.writing("ingest"), refusing_unwritable(self._data_dir.blobs_dir):
+            for sha256 in self._replaced:
+                if not self._catalog.keeps_blob(sha256):
+                    thumbnail_path(self._data_dir, sha256).unlink(missing_ok=True)
+                    original_path(self._data_dir, sha256).unlink(missing_ok=True)
+        self._replaced.clear()
 
 
 def stacked(vectors: Sequence[Float32Array], dim: int) -> Float32Array:

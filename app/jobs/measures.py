@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -32,10 +31,9 @@ class JobMeasures(Collector):
             for kind in KINDS:
                 for state in STATES:
                     jobs.add_metric([kind, state], counts.get((kind, state), 0))
-                last = self._store.last(kind, "succeeded")
-                if last is not None and last.started is not None and last.ended is not None:
-                    took = datetime.fromisoformat(last.ended) - datetime.fromisoformat(last.started)
-                    seconds.add_metric([kind], took.total_seconds())
+                took = self._store.seconds_of_last(kind)
+                if took is not None:
+                    seconds.add_metric([kind], took)
         except ImsageError:
             return []
         return [jobs, seconds]

@@ -25,8 +25,8 @@ from app.jobs.process import GRACE_SECONDS, stopped
 from app.jobs.slot import take_slot
 from app.jobs.store import JobStore
 from app.settings import Settings
-from graph_store.errors import DataDirBusy, ImsageError, NothingToServe
-from graph_store.snapshot import remove_unfinished
+from app.tidying import tidy_up
+from graph_store.errors import ImsageError, NothingToServe
 
 _SLOT_WAIT_SECONDS = 2.0
 _LOOK_SECONDS = 0.02
@@ -172,7 +172,7 @@ class JobRunner:
         for job in self.store.active():
             ended = stopped(self.store, job.id, "canceled" if job.cancel_requested else "interrupted")
             structlog.get_logger().warning("job_ended", job=job.id, state=ended.state, interrupted=True)
-            self._tidy()
+            self._tidy(always=True)
 
     def _start(self, job: Job, descriptor: int) -> None:
         try:
@@ -237,16 +237,11 @@ class JobRunner:
         with self._guard:
             del self._processes[process]
 
-    def _tidy(self) -> None:
+    def _tidy(self, always: bool = False) -> None:
         """Remove what a job that was ended at once has left half-written. To be called by the holder of the
         slot, so that it is in no job's way.
         """
-        data_dir = self._settings.data_dir
-        try:
-            with data_dir.lock("tidy up"):
-                remove_unfinished(data_dir)
-        except DataDirBusy:
-            return  # whoever writes now removes it first
+        tidy_up(self._settings.data_dir, always)
 
 
 def job_threads(setting: int) -> int:

@@ -39,9 +39,13 @@ class Schedule:
             return False
         if self.delta_share > 0 and 0 < self.delta_share * age.indexed <= age.changed:
             return True
-        # A reindex that found nothing new has left the old snapshot in its place.
-        latest = age.created if last is None else max(age.created, datetime.fromisoformat(last.created))
-        return self.every > timedelta() and now - latest >= self.every
+        if self.every <= timedelta():
+            return False
+        # A reindex that found nothing new has left the old snapshot in its place. What is stamped with a time
+        # that has not come was made before the clock was set back: how long ago, nobody knows.
+        made = [age.created, *([] if last is None else [datetime.fromisoformat(last.created)])]
+        known = [moment for moment in made if moment <= now]
+        return not known or now - max(known) >= self.every
 
 
 def schedule_of(settings: Settings) -> Schedule:
@@ -52,4 +56,4 @@ def schedule_of(settings: Settings) -> Schedule:
 def _failed_lately(last: Job, now: datetime) -> bool:
     if last.state == "succeeded" or last.ended is None:
         return False
-    return now - datetime.fromisoformat(last.ended) < RETRY_AFTER
+    return timedelta() <= now - datetime.fromisoformat(last.ended) < RETRY_AFTER

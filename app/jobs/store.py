@@ -17,7 +17,7 @@ from app.jobs.errors import JobEnded
 from app.jobs.job import ACTIVE, Job, JobProgress, Kind, Order, State, utc_now
 from app.jobs.schema import COLUMNS, check, job_of, make_if_new, make_tables
 from graph_store.errors import CorruptFile, NotFound
-from graph_store.sqlite import Connections, translating_errors
+from graph_store.sqlite import Connections, damaged, translating_errors
 
 KEPT = 1000
 """Jobs that the history holds; older ones are forgotten when a new one comes."""
@@ -87,11 +87,30 @@ class JobStore:
             ).fetchone()
         return [(str(name), float(seconds)) for name, seconds in json.loads(row[0])] if row else []
 
+    def seconds_of_last(self, kind: Kind) -> float | None:
+        """How long the newest job of that kind took that succeeded, by a clock that only goes on; None when
+        there was none.
+        """
+        with self._read() as connection:
+            row = connection.execute(
+                "SELECT phases FROM job WHERE kind = ? AND state = 'succeeded' ORDER BY number DESC LIMIT 1",
+                (kind,),
+            ).fetchone()
+        return sum(float(seconds) for _, seconds in json.loads(row[0])) if row else None
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Number of jobs by (kind, state)."""
         with self._read() as connection:
             rows = connection.execute("SELECT kind, state, count(*) FROM job GROUP BY kind, state")
             return {(kind, state): count for kind, state, count in rows.fetchall()}
+
+    def check(self) -> None:
+        """Read every page of the file. Raises CorruptFile."""
+        with self._read() as connection:
+            complaint = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        if complaint != "ok":
+            with _about(self._path):
+                raise damaged(self._path, complaint)
 
     # -- writing
 

@@ -25,6 +25,7 @@ def _reindex(parameters: Mapping[str, Any], settings: Settings, progress: Progre
         settings.data_dir,
         parameters["preset"],
         full=parameters["full"],
+        keep=settings.keep_snapshots,
         progress=progress,
         milvus=settings.milvus,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from app.catalogue_reader import CatalogueReader
@@ -11,9 +13,29 @@ from app.serving_state import ServingState
 from gnn.encoders.base import EncoderSpec, check_same_encoder
 from gnn.reindex import catalogue_revision
 from graph_store.catalog import Catalog
+from graph_store.catalog_changes import Changes
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError
 from graph_store.features import FeatureFile
+from graph_store.records import Place
+
+
+def _sound(changes: Changes, file: FeatureFile) -> Changes:
+    """The same changes; a picture whose features were damaged on the disk is not found until it is stored
+    again, and costs the others nothing.
+    """
+    places = [
+        Place(image_id, change.record.row, change.record.sha256)
+        for image_id, change in changes.by_id.items()
+        if change.record is not None
+    ]
+    damaged = set(file.damaged([place.row for place in places]))
+    lost = [place.id for place in places if place.row in damaged]
+    if not lost:
+        return changes
+    structlog.get_logger().error("features_damaged", path=str(file.path), images=lost[:20], count=len(lost))
+    by_id = {**changes.by_id} | {image_id: replace(changes.by_id[image_id], record=None) for image_id in lost}
+    return replace(changes, by_id=by_id)
 
 
 class DeltaKeeper:
@@ -26,6 +48,11 @@ class DeltaKeeper:
         self._data_dir = data_dir
         self._catalogue = catalogue
         self._complaint = ""
+
+    @property
+    def problem(self) -> str:
+        """Why searches may not know what was written lately; empty when all is well."""
+        return self._complaint
 
     def revised(self, state: ServingState) -> ServingState:
         """The state of the same snapshot that knows every change; `state` itself when it does already."""
@@ -54,6 +81,6 @@ class DeltaKeeper:
         check_same_encoder(base.encoder_spec, recorded)
         changes = catalog.changes(delta.revision)
         # Opened after the changes were read, so that the features of all of them are there.
-        features = FeatureFile.open(self._data_dir.features_dir, recorded.slug, recorded.dim).view()
-        revised = delta.after(base.engine, changes, features)
+        file = FeatureFile.open(self._data_dir.features_dir, recorded.slug, recorded.dim)
+        revised = delta.after(base.engine, _sound(changes, file), file.view())
         return base if revised.is_empty else LiveState.of(base, revised)

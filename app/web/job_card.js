@@ -107,7 +107,7 @@ function outcomeOf({ error, result }) {
 }
 
 function whenOf({ created, started, ended, trigger, resumed_from: before }) {
-  const took = started && ended ? `took ${duration((Date.parse(ended) - Date.parse(started)) / 1000)}` : "";
+  const took = started && ended ? `took ${duration(Math.max(0, Date.parse(ended) - Date.parse(started)) / 1000)}` : "";
   return [
     new Date(started ?? created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
     took,

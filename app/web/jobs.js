@@ -63,13 +63,18 @@ function take(job, onTop) {
   // One runs at a time: while it does, another would be refused.
   const running = [...known.values()].some((other) => !hasEnded(other));
   for (const name of ["reindex", "train"]) byId(name).disabled = running;
-  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => (a.created < b.created ? 1 : -1))[0];
+  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
   byId("hint").textContent = newest?.kind === "train" ? "The newest model is not served yet: reindex." : "";
   if (before && before.state !== job.state) {
     byId("spoken").textContent = `${titleOf(job)}: ${stateOf(job)}`;
     if (job.state === "succeeded") void about();
   }
   if (!hasEnded(job) && !followed.has(job.id)) void follow(job.id);
+}
+
+/** Jobs are numbered in order, whatever the clock said. */
+function numberOf({ id }) {
+  return Number.parseInt(id, 10);
 }
 
 async function follow(id) {

@@ -96,6 +96,31 @@ def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
         assert gone["errors"][0]["pointer"] == "/cursor"
 
 
+def test_what_is_served_answers_everything_also_when_its_files_are_gone(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    questions: list[dict[str, Any]] = [
+        {"image": {"id": indexed[0].id}, "explain": True},
+        {"image": {"id": indexed[0].id}, "tags": ["red"], "visual_weight": 0.2},
+        {"text": "a round thing"},
+        {"tags": ["red"], "filter": {"must": [{"key": "shape_group", "match": "round"}]}, "diversity": 0.5},
+        {"tags": ["red"], "collapse": 0.9},
+    ]
+
+    def answers(client: TestClient) -> list[Any]:
+        found = [client.post("/v1/search", json=question) for question in questions]
+        found.append(client.post("/v1/tags/predict", json={"image": {"id": indexed[1].id}}))
+        found.append(client.get(f"/v1/images/{indexed[2].id}/neighbors"))
+        assert {answer.status_code for answer in found} == {200}, [answer.text for answer in found]
+        return [{key: value for key, value in answer.json().items() if key != "took_ms"} for answer in found]
+
+    with serving(built_copy.root) as client:
+        expected = answers(client)
+    with serving(built_copy.root) as client:
+        shutil.rmtree(built_copy.snapshots_dir)
+        assert answers(client) == expected
+
+
 def test_a_damaged_new_snapshot_is_refused_by_name_and_the_old_one_serves(
     built_copy: DataDir, indexed: list[Shape]
 ) -> None:

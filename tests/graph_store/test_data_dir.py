@@ -69,7 +69,33 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     process, _ = start(HOLDER, tmp_path)
     finish(process)
     with DataDir(tmp_path).lock("train"):
-        assert json.loads(DataDir(tmp_path).lock_path.read_text()) == {"pid": os.getpid(), "purpose": "train"}
+        held = json.loads(DataDir(tmp_path).lock_path.read_text())
+    assert (held["pid"], held["purpose"]) == (os.getpid(), "train")
+
+
+def test_a_killed_writer_is_remembered_until_somebody_has_tidied_up(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    assert not data_dir.untidy
+    with data_dir.lock("train"), data_dir.writing("train"):
+        assert data_dir.untidy  # somebody is at work
+    assert not data_dir.untidy
+
+    finish(start(HOLDER, tmp_path)[0])
+    assert data_dir.untidy
+    with data_dir.lock("train"):
+        pass  # an orderly end of another writer says nothing of what the killed one left
+    assert data_dir.untidy
+
+    with data_dir.lock("tidy up"), data_dir.writing("tidy up"):
+        data_dir.mark_tidy("tidy up")
+    assert not data_dir.untidy
+
+
+def test_a_writer_that_failed_is_remembered_too(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    with pytest.raises(RuntimeError), data_dir.writing("serve"):
+        raise RuntimeError("in the middle")
+    assert data_dir.untidy
 
 
 def is_free_within(seconds: float, data_dir: DataDir) -> bool:

@@ -72,10 +72,86 @@ def test_missing_short_or_undescribed_features_are_refused_by_name(tmp_path: Pat
         features.view(2)
     features.path.unlink()
     with pytest.raises(CorruptFile, match=r"lite0-ab12\.f32 is missing"):
-        open_features(tmp_path)
-    (tmp_path / "lite0-ab12.json").write_text("{")
-    with pytest.raises(CorruptFile, match=r"lite0-ab12\.json"):
-        open_features(tmp_path)
+        FeatureFile.open(tmp_path, "lite0-ab12", 4)
+    for told in (
+        "{",
+        "[]",
+        '{"dim": 4, "dtype": "float64"}',
+        '{"dim": 4, "dtype": "float32", "chacksums": ""}',
+    ):
+        (tmp_path / "lite0-ab12.json").write_text(told)
+        with pytest.raises(CorruptFile, match=r"lite0-ab12\.json"):
+            FeatureFile.open(tmp_path, "lite0-ab12", 4)
+
+
+def flip(path: Path, byte: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def test_any_flipped_bit_of_a_row_is_found(tmp_path: Path) -> None:
+    features = open_features(tmp_path)
+    features.write(0, np.random.default_rng(0).normal(size=(3, 4)))
+    assert features.damaged(range(3)) == []
+    for place in range(3 * 16 * 8):
+        flip(features.path, place // 8, place % 8)
+        assert features.damaged(range(3)) == [place // 128]
+        flip(features.path, place // 8, place % 8)
+    flip(tmp_path / "lite0-ab12.crc32", 5)
+    assert features.damaged([0, 2]) == [] and features.damaged(range(3)) == [1]
+
+
+def test_a_row_is_restored_by_what_was_written_and_by_nothing_else(tmp_path: Path) -> None:
+    features = open_features(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    features.write(0, rows)
+    features.path.write_bytes(features.path.read_bytes()[:30])
+    assert features.damaged(range(5)) == [1, 2, 3, 4]
+    assert not features.restore(3, rows[2]) and not features.restore(9, rows[2])
+    assert features.restore(3, rows[3])
+    assert features.damaged(range(5)) == [1, 2, 4]
+    np.testing.assert_array_equal(features.view()[3], rows[3])
+
+
+def test_rows_that_were_lost_count_as_damaged_when_others_follow(tmp_path: Path) -> None:
+    features = open_features(tmp_path)
+    features.write(0, np.zeros((5, 4)))
+    features.path.write_bytes(b"")
+    again = open_features(tmp_path)
+    again.extend(5)
+    again.write(5, np.ones((1, 4)))
+    # Zeros are what was written, so nothing but the end of the file was lost.
+    assert again.damaged(range(6)) == []
+    for lost in ("f32", "crc32"):
+        (tmp_path / f"lite0-ab12.{lost}").unlink()
+    again = open_features(tmp_path)
+    again.extend(6)
+    again.write(6, np.ones((1, 4)))
+    assert again.damaged(range(7)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_features_without_checksums_are_taken_as_sound_until_the_first_write(tmp_path: Path) -> None:
+    open_features(tmp_path).write(0, np.zeros((3, 4)))
+    (tmp_path / "lite0-ab12.crc32").unlink()
+    (tmp_path / "lite0-ab12.json").write_text('{"dim": 4, "dtype": "float32"}')
+    older = FeatureFile.open(tmp_path, "lite0-ab12", 4)
+    assert older.damaged(range(3)) == []
+    assert older.damaged([3]) == [3]
+    older.write(3, np.ones((1, 4)))
+    flip(older.path, 0)
+    assert FeatureFile.open(tmp_path, "lite0-ab12", 4).damaged(range(4)) == [0]
+
+
+def test_what_no_image_refers_to_is_cut_off(tmp_path: Path) -> None:
+    features = open_features(tmp_path)
+    features.write(0, np.ones((5, 4)))
+    with features.path.open("ab") as file:
+        file.write(b"half a row")
+    features.cut(2)
+    assert (features.path.stat().st_size, features.damaged(range(3))) == (32, [2])
+    features.write(2, np.zeros((1, 4)))
+    assert features.damaged(range(3)) == []
 
 
 def test_a_slug_cannot_leave_the_directory(tmp_path: Path) -> None:

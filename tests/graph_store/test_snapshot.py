@@ -3,7 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, NotFound, NothingToServe, Unwritable
 from graph_store.graph import Graph
 from graph_store.snapshot import Snapshot, SnapshotWriter, last_good, prune, verify_all
+from graph_store.snapshot_files import versions
 
 MANIFEST = {
     "encoder": {"name": "efficientnet_lite0", "dim": 4},
@@ -232,6 +235,8 @@ from pathlib import Path
 import numpy as np
 from graph_store.data_dir import DataDir
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune, verify_all
+from graph_store.snapshot_files import current_version, versions
+from graph_store.swap import finish_interrupted
 
 data_dir = DataDir(Path(sys.argv[1]))
 
@@ -277,6 +282,13 @@ for step in range(1, 100):
         assert snapshot.json("tags") == [f"tag {value}"]
         assert value in (expected, expected + 1)
         assert verify_all(data_dir) == []
+        finish_interrupted(data_dir)
+        names = {path.name for path in data_dir.root.iterdir()} | set(os.listdir(data_dir.snapshots_dir))
+        assert not {name for name in names if name.startswith((".tmp", ".CURRENT.next"))}, names
+        # A whole snapshot that was about to be current has become it.
+        assert versions(data_dir)[-1] == current_version(data_dir)
+        value = int(Snapshot.open(data_dir).array("embeddings")[0, 0])
+        assert value in (expected, expected + 1)
         seen.append(value - expected)
         expected = value
     if done:
@@ -298,3 +310,49 @@ def test_a_kill_at_any_step_leaves_the_old_snapshot_or_the_new_one(data_dir: Dat
     outcome = json.loads(done.stdout)
     assert outcome["steps"] > 10 and outcome["moved"] > 2 and outcome["stayed"] > 10
     assert [path.name for path in data_dir.snapshots_dir.iterdir()] == [Snapshot.open(data_dir).version]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
+def test_an_interruption_at_any_step_of_a_swap_leaves_no_name_without_its_snapshot(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    write(data_dir, 0)
+    outcomes = []
+    for step in range(1, 100):
+        before = value_of(Snapshot.open(data_dir))
+        with monkeypatch.context() as patched:
+            interrupt_at(patched, step, after)
+            try:
+                write(data_dir, before + 1)
+            except KeyboardInterrupt:
+                outcomes.append(value_of(Snapshot.open(data_dir)) - before)
+            else:
+                break
+        assert verify_all(data_dir) == []
+        assert versions(data_dir)[-1] == Snapshot.open(data_dir).version
+        left = [*data_dir.snapshots_dir.iterdir(), *data_dir.root.iterdir()]
+        assert not [path for path in left if path.name.startswith(".")]
+    assert outcomes.count(0) > 10
+    # CURRENT is replaced last, and only then fsynced.
+    assert outcomes[-3:] == ([0, 1, 1] if after else [0, 0, 1])
+
+
+def interrupt_at(patched: pytest.MonkeyPatch, step: int, after: bool) -> None:
+    """Ctrl-C at the so-manyeth fsync, rename or replacement, before or after it is done."""
+    seen = 0
+
+    def interrupted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
+            nonlocal seen
+            seen += 1
+            if seen == step and not after:
+                raise KeyboardInterrupt
+            result = call(*args)
+            if seen == step:
+                raise KeyboardInterrupt
+            return result
+
+        return wrapped
+
+    for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "replace")):
+        patched.setattr(owner, name, interrupted(getattr(owner, name)))

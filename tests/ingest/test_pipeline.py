@@ -16,12 +16,14 @@ from app.ingest.blobs import original_path, thumbnail_path
 from app.ingest.pipeline import ingest
 from app.ingest.report import IngestReport
 from app.ingest.store import ENCODER_KEY
+from app.verify import verify_data_dir
 from gnn.encoders.base import EncoderSpec
 from gnn.encoders.registry import image_encoder
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, DataDirBusy, EncoderMismatch, UnknownName
 from graph_store.features import FeatureFile
+from graph_store.progress import SilentProgress
 from tests.ingest.conftest import Draw, drawn, records, tags_of, with_features, write_rows
 
 
@@ -354,3 +356,46 @@ def test_attributes_too_deep_to_store_are_a_named_skip(
     (skip,) = ingest(source, data_dir).skipped
 
     assert skip.item == "deep" and "attributes" in skip.reason
+
+
+@pytest.mark.parametrize("lost", ["thumbnail", "half a thumbnail", "features", "the end of the features"])
+def test_what_was_lost_of_an_unchanged_picture_is_made_anew(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, lost: str
+) -> None:
+    rows = [{"image": draw(f"{seed}.png", seed=seed).name, "tags": ["a"]} for seed in range(4)]
+    source = write_rows(tmp_path / "tags.jsonl", rows)
+    ingest(source, data_dir)
+    expected = stored_features(data_dir)
+    (features,) = data_dir.features_dir.glob("*.f32")
+    thumbnail = thumbnail_path(data_dir, records(data_dir)["3.png"].sha256 or "")
+    data = features.read_bytes()
+    if lost == "thumbnail":
+        thumbnail.unlink()
+    elif lost == "half a thumbnail":
+        thumbnail.write_bytes(thumbnail.read_bytes()[:40])
+    else:
+        features.write_bytes(data[:-2000] if lost != "features" else data[:-1] + bytes([data[-1] ^ 1]))
+
+    report = ingest(source, data_dir)
+
+    assert (report.stored, report.unchanged) == (1, 3)
+    assert verify_data_dir(data_dir, SilentProgress()) == []
+    assert ingest(source, data_dir).unchanged == 4
+    found = stored_features(data_dir)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_picture_that_replaced_another_leaves_no_file_of_it(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(3)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    ingest(source, data_dir, keep_originals=True)
+    # The first two change places, so that neither is gone; the third is another picture now.
+    draw("0.png", seed=1), draw("1.png", seed=0), draw("2.png", seed=7)
+
+    assert ingest(source, data_dir, keep_originals=True, batch_size=1).stored == 3
+
+    expected = {record.sha256 for record in records(data_dir).values()}
+    blobs = [path for path in data_dir.blobs_dir.rglob("*") if path.is_file()]
+    assert {path.name.partition(".")[0] for path in blobs} == expected and len(blobs) == 6

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from graph_store.data_dir import DataDir
 from graph_store.snapshot import Snapshot
-from graph_store.snapshot_files import TEMPORARY
+from graph_store.snapshot_files import TEMPORARY, versions
 from graph_store.verify import verify_data_dir
 from tests.api.conftest import problem, serving
 from tests.api.test_snapshot_swap import wait_until
@@ -23,7 +23,7 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 
 def test_a_reindex_runs_is_followed_to_its_end_and_is_served(built_copy: DataDir) -> None:
-    with serving(built_copy.root) as client:
+    with serving(built_copy.root, keep_snapshots=1) as client:
         before = client.get("/v1/index").json()["index_version"]
         job = submitted(client, {"kind": "reindex", "full": True})
         assert job["state"] == "enqueued" and job["parameters"] == {"full": True, "preset": None}
@@ -40,7 +40,7 @@ def test_a_reindex_runs_is_followed_to_its_end_and_is_served(built_copy: DataDir
     assert told[0]["id"] == job["id"] and told[-1]["state"] == "succeeded"
     assert told[-1]["progress"]["phase"] == "write" and told[-1]["progress"]["done"] == 8
     assert told[-1]["result"]["counts"]["images"] > 50 and told[-1]["error"] is None
-    assert after != before
+    assert after != before and versions(built_copy) == [after]
     assert again.status_code == 204
     assert 'imsage_jobs{kind="reindex",state="succeeded"} 1.0' in metrics
     assert 'imsage_job_seconds{kind="reindex"}' in metrics

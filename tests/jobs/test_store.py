@@ -142,6 +142,7 @@ def test_metrics_count_jobs_and_time_the_last(path: Path) -> None:
     store = JobStore(path, clock=lambda: datetime(2026, 1, 1, 0, 0, next(seconds), tzinfo=UTC))
     job = store.add(REINDEX)
     store.claim(job.id)
+    store.report(job.id, JobProgress("embed", 1, 1), [("start", 2.0), ("embed", 40.0)])
     store.finish(job.id, "succeeded")
 
     jobs, took = JobMeasures(store).collect()
