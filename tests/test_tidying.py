@@ -23,7 +23,7 @@ NOBODY = "ab" * 32
 
 
 def files(data_dir: DataDir) -> set[str]:
-    """Every file by its place, but for those that every service makes and what SQLite keeps beside its own."""
+    """Every file by its place, but for those of every service and what SQLite keeps beside its own."""
     return {
         path.relative_to(data_dir.root).as_posix()
         for path in data_dir.root.rglob("*")
