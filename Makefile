@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test lint bench bench-load bench-quality lock audit clean
+.PHONY: help install demo demo-built test chaos lint bench bench-load bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,6 +33,10 @@ test: lint ## Lint, check types and run the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser
 	# By themselves: while Playwright lives in a process, no other test there can run an event loop of its own.
 	$(BIN)/python -m pytest -n $(WORKERS) tests/browser
+
+chaos: $(STAMP) ## Kill it 200 times and swap snapshots under readers; half an hour, figures in docs/reliability.md
+	$(BIN)/python -m tests.chaos.kill_anywhere --kills 200
+	$(BIN)/python -m tests.chaos.swap_under_load --swaps 20
 
 lint: $(STAMP) ## Lint, check the format and the types
 	$(BIN)/ruff check .
