@@ -11,9 +11,10 @@ from torch import Tensor
 from gnn.embedding import Layers, blocks, image_states, run_layers
 from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
-from gnn.kernel_solve import solve
+from gnn.kernel_solve import MOST_LEVERAGE, left_out, leverages, solve
 from gnn.model.edge_weights import message_graph
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig, rooted, unit
+from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.kernels import rooted, unit
 from gnn.model.tag_sets import (
     JaccardView,
     TagBasis,
@@ -22,6 +23,7 @@ from gnn.model.tag_sets import (
     indicator_rows,
     tag_basis,
 )
+from gnn.naming_fit import NamingData, fit_namer
 from gnn.presets import Preset
 from gnn.projection import Projection, principal_projection
 from gnn.tensors import to_tensor
@@ -53,7 +55,8 @@ class Ground:
     """What does not depend on the candidate: the graph, the two layers, and the targets.
 
     ``inputs``: readout inputs at unit weights, [solved, width of z]; ``targets``: [solved, rank +
-    tag_width]; ``solved``: the tagged images, or a part of them, that the readout is solved on.
+    tag_width]; ``states``: h^2 of the same images, [solved, image_dim(2)]; ``solved``: the tagged images, or
+    a part of them, that the readout is solved on.
     """
 
     skeleton: KernelSage
@@ -62,6 +65,7 @@ class Ground:
     messages: Graph
     inputs: Tensor
     targets: Tensor
+    states: Tensor
     solved: Int64Array
 
 
@@ -86,9 +90,8 @@ def lay_ground(
     blocks = [sets]
     if view is not None:
         blocks.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
-    return Ground(
-        skeleton, space, graph, messages, skeleton.readout_inputs(final), torch.cat(blocks, dim=1), solved
-    )
+    inputs = skeleton.readout_inputs(final)
+    return Ground(skeleton, space, graph, messages, inputs, torch.cat(blocks, dim=1), final, solved)
 
 
 def fit_kernel(
@@ -102,7 +105,7 @@ def fit_kernel(
 ) -> Fitted:
     """One solve with the given numbers."""
     ground = lay_ground(features, tags_of_image, tag_text, preset, seed)
-    return Fitted(solved_model(ground, candidate, seed), ground.space)
+    return Fitted(naming_model(ground, candidate, seed), ground.space)
 
 
 def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:
@@ -124,6 +127,41 @@ def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
     state.update(landmarks=solution.landmarks, values=solution.values, bias=solution.bias)
     model.load_state_dict(state)
     return model.eval()
+
+
+def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:
+    """The same, which can also name tags and leave an indexed image out of what is said of it."""
+    plain = solved_model(ground, candidate, seed)
+    inputs = ground.inputs * plain.input_weights()
+    landmarks = plain.get_buffer("landmarks")
+    leverage = leverages(inputs, landmarks, candidate.length, candidate.ridge)
+    exact = len(landmarks) == len(inputs)
+    state = dict(plain.state_dict())
+    config = replace(plain.config, leaves_out=exact)
+    if exact:
+        kept = leverage.clamp(0, MOST_LEVERAGE)
+        state["own"] = candidate.ridge * kept / (1 - kept)
+    if not config.size_width and len(inputs):
+        namer = fit_namer(_naming_data(ground, plain, inputs, leverage), seed)
+        config = replace(config, naming_hidden=len(namer.get_buffer("inner_bias")))
+        state.update({f"namer.{name}": tensor for name, tensor in namer.state_dict().items()})
+    model = KernelSage(config)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _naming_data(ground: Ground, model: KernelSage, inputs: Tensor, leverage: Tensor) -> NamingData:
+    rank = model.config.jaccard_rank
+    with torch.inference_mode():
+        predicted = torch.cat([model.predict(part)[:, rank:] for part in torch.split(inputs, 4096)])
+    truth = ground.targets[:, rank:]
+    return NamingData(
+        looks=ground.states[:, : model.config.width],
+        axes=model.get_buffer("axes"),
+        votes=model.votes(ground.states),
+        expected=left_out(truth, predicted.clone(), leverage),
+        truth=(truth > 0).float(),
+    )
 
 
 def _jaccard_view(

@@ -20,7 +20,8 @@ from gnn.curves import plot_curves
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of, next_candidate
 from gnn.kernel_fit import Fitted, fit_kernel
-from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, Settled, hold_out_views, measure, settle
+from gnn.kernel_settling import Settled, settle
+from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import CURVES, HISTORY
@@ -167,5 +168,7 @@ def _with_numbers(fitted: Fitted, settled: Settled) -> Fitted:
         trust_jaccard=settled.trust_jaccard,
         trust_tags=settled.trust_tags,
         naming_vote=settled.naming_vote,
+        naming_share=settled.naming_share,
+        named_view=settled.named_view,
     )
     return fitted

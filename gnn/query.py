@@ -151,16 +151,53 @@ class QueryEngine:
         likeliest first.
         """
         scores = self._trained.calibration(self.tag_scores(np.atleast_2d(features)))
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
-        return [
-            [(self.tag_names[tag], float(scores[i, tag])) for tag in best] for i, best in enumerate(order)
-        ]
+        return [self._likeliest(each, limit) for each in scores]
+
+    def predict_tags_of(self, row: int, limit: int, *, missing: bool = False) -> list[tuple[str, float]]:
+        """The same for an indexed image, which does not speak for itself: neither is it its own neighbour nor
+        do its tags count that the model has learnt from. missing: only tags that it does not carry.
+        """
+        probability = self._trained.calibration(self.tag_scores_of(np.array([row])))[0]
+        if missing:
+            probability[self.tags_of(row)] = -1.0
+        return [(name, chance) for name, chance in self._likeliest(probability, limit) if chance >= 0]
+
+    def _likeliest(self, probability: Float32Array, limit: int) -> list[tuple[str, float]]:
+        """Tags with their chances, best first. probability: [num_tags]."""
+        best = np.argsort(-probability, kind="stable")[:limit]
+        return [(self.tag_names[tag], float(probability[tag])) for tag in best]
+
+    def completion(self, rows: Int64Array) -> Float32Array:
+        """[len(rows), num_tags]: the calibrated chance of every tag for indexed images, as
+        `predict_tags_of` gives it.
+        """
+        return self._trained.calibration(self.tag_scores_of(rows))
+
+    def similar_of(self, row: int) -> tuple[Int64Array, Float32Array]:
+        """The images that an indexed image is joined to, with their cosines."""
+        return self._images.similar(row)
 
     def tag_scores(self, features: Float32Array) -> Float32Array:
         """[n, num_tags] for new pictures attached by `similar` edges only; not calibrated."""
         weights = self._trained.preset.weights
         similar = weigh(self._neighbours(features), weights.similar, weights.similar_temperature)
         return self._readout.tag_scores(self._attach(features, similar, Csr.empty(len(features))))
+
+    def tag_scores_of(self, rows: Int64Array) -> Float32Array:
+        """[len(rows), num_tags] for indexed images, attached by their stored `similar` edges; not
+        calibrated.
+        """
+        weights = self._trained.preset.weights
+        found = [self.similar_of(row) for row in rows.tolist()]
+        similar = Csr.from_rows(
+            [len(others) for others, _ in found],
+            np.concatenate([others for others, _ in found]),
+            np.concatenate([cosines for _, cosines in found]),
+        )
+        features = np.stack([self._images.features(row) for row in rows.tolist()])
+        weighed = weigh(similar, weights.similar, weights.similar_temperature)
+        states = self._attach(features, weighed, Csr.empty(len(rows)))
+        return self._readout.tag_scores(states, indexed=True)
 
     def tag_affinity(self, vectors: QueryVectors, tags: Int64Array) -> Float32Array:
         """[len(tags)]: what each tag alone would add to the conceptual score of an image that carries it."""

@@ -43,8 +43,10 @@ class Readout(Protocol):
     def tag_vectors(self) -> Float32Array:
         """[num_tags, dim]: what a tag adds to a conceptual vector; a negative tag takes it away."""
 
-    def tag_scores(self, states: list[Tensor]) -> Float32Array:
-        """[n, tags of the graph]: the more, the likelier; not calibrated."""
+    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
+        """[n, tags of the graph]: the more, the likelier; not calibrated. indexed: these are images that the
+        model may have learnt from, which are not to speak for themselves.
+        """
 
 
 class KernelReadout:
@@ -85,8 +87,9 @@ class KernelReadout:
     def tag_vectors(self) -> Float32Array:
         return self._tag_vectors
 
-    def tag_scores(self, states: list[Tensor]) -> Float32Array:
-        scores: Float32Array = (self._model.expected_sets(states[-1]) @ self._tag_directions.T).numpy()
+    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
+        expected = self._model.expected_sets(states[-1], apart=indexed)
+        scores: Float32Array = (expected @ self._tag_directions.T).numpy()
         return scores
 
 
@@ -120,7 +123,8 @@ class SageReadout:
     def tag_vectors(self) -> Float32Array:
         return self._tags * np.float32(0.5)
 
-    def tag_scores(self, states: list[Tensor]) -> Float32Array:
+    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
+        del indexed  # few weights for all images: hardly any of them is one image's own
         scores: Float32Array = self._model.embed_images(states).numpy() @ self._tags.T
         return scores
 

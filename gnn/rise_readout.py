@@ -42,7 +42,8 @@ class RiseReadout:
         """Tags are classes: what points their way is about them."""
         return self._tags
 
-    def tag_scores(self, states: list[Tensor]) -> Float32Array:
+    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
         """Cosine of each image with each tag."""
+        del indexed  # the same weights speak for all images
         scores: Float32Array = self._model.meaning(states).numpy() @ self._tags[:, self._width :].T
         return scores

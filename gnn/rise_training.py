@@ -10,7 +10,7 @@ import torch
 from gnn.agreement.agree import agree
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
-from gnn.model.kernel_sage import rooted
+from gnn.model.kernels import rooted
 from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
 from gnn.presets import Preset

@@ -16,9 +16,13 @@ posterior mean of a Gaussian process on graph features. V keeps the leading axes
 many tags. z never holds the image's own tags, so an image with tags and one without are treated alike, and a
 query is embedded by the very function that embedded the index.
 
+Tags are named, and where validation says so the prediction's tag view is made, by :mod:`gnn.model.tag_namer`
+on u, vote and f(z). Vocabularies that are compressed have none and are named by f(z) and the vote.
+
 The embedding is three blocks: visual unit(u), and two conceptual ones (Jaccard view, tag view). With tags
 they are those of the tags plus `missing` times the prediction (tags are rarely complete); without, the
-prediction, scaled by `trust`.
+prediction, scaled by `trust`. A landmark image has taught f its own tags, so what f says of it holds them and
+denies the others; its own part is taken out before its tags are completed.
 """
 
 from __future__ import annotations
@@ -31,7 +35,12 @@ import torch
 from torch import Tensor
 
 from gnn.model.base import GraphModel
+from gnn.model.kernels import matern_kernel, rooted, shortened, squared_lengths, unit
+from gnn.model.tag_namer import TagNamer
 from gnn.model.tag_sets import indicator, jaccard_features
+
+_SAME = 1 - 1e-4
+"""A kernel above this means the landmark itself: 0.014 lengths away at most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,9 @@ class KernelSageConfig:
     ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: landmark images.
     ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``missing``; ``trust_jaccard``,
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
-    prediction when tags are named.
+    prediction when tags are named; ``naming_hidden``: hidden units of the namer (0 = none), ``naming_share``:
+    its perceptron's share, ``named_view``: whether the prediction's tag view is the namer's;
+    ``leaves_out``: whether landmarks know their own part.
     """
 
     feature_dim: int
@@ -65,6 +76,10 @@ class KernelSageConfig:
     trust_jaccard: float = 1.0
     trust_tags: float = 1.0
     naming_vote: float = 0.3
+    naming_hidden: int = 0
+    naming_share: float = 0.5
+    named_view: bool = False
+    leaves_out: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; ``KernelSageConfig(**d)`` is the inverse."""
@@ -97,8 +112,13 @@ class KernelSage(GraphModel):
             "values": (config.num_landmarks, outputs),
             "bias": (outputs,),
         }
+        if config.leaves_out:
+            shapes["own"] = (config.num_landmarks,)
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
+        self.namer = (
+            TagNamer(config.width, config.tag_width, config.naming_hidden) if config.naming_hidden else None
+        )
         self._lengths: tuple[Tensor, int, Tensor] | None = None
 
     def image_dim(self, layer: int) -> int:
@@ -180,6 +200,21 @@ class KernelSage(GraphModel):
         result: Tensor = self.get_buffer("bias") + self.kernel(inputs) @ self.get_buffer("values")
         return result
 
+    def predict_apart(self, inputs: Tensor) -> Tensor:
+        """f(z) for indexed images: one that is a landmark itself does not speak for itself.
+
+        With h its leverage, A its values and λ the ridge this is f(z) - λh/(1 - h)·A, what
+        :func:`gnn.kernel_solve.left_out` says; the factor is kept in `own`.
+        """
+        kernel = self.kernel(inputs)
+        values = self.get_buffer("values")
+        result: Tensor = self.get_buffer("bias") + kernel @ values
+        if self.config.leaves_out and len(values):
+            nearest, landmark = kernel.max(dim=1)
+            own = self.get_buffer("own")[landmark] * (nearest > _SAME)
+            result -= own.unsqueeze(1) * values[landmark]
+        return result
+
     def kernel(self, inputs: Tensor) -> Tensor:
         """k(z, z_l): [n, num_landmarks]."""
         return matern_kernel(
@@ -195,10 +230,24 @@ class KernelSage(GraphModel):
             self._lengths = known
         return known[2]
 
-    def expected_sets(self, state: Tensor) -> Tensor:
-        """What tags are named by, [n, tag_width] from h^2: the prediction and some of the vote."""
-        predicted = self.predict(self.readout_inputs(state))[:, self.config.jaccard_rank :]
-        return predicted + self.config.naming_vote * self.votes(state)
+    def expected_sets(self, state: Tensor, *, apart: bool = False) -> Tensor:
+        """What tags are named by, [n, tag_width] from h^2: the namer's probabilities, or the prediction and
+        some of the vote. apart: indexed images, which are not to speak for themselves.
+        """
+        inputs = self.readout_inputs(state)
+        predicted = (self.predict_apart(inputs) if apart else self.predict(inputs))[
+            :, self.config.jaccard_rank :
+        ]
+        if self.namer is None:
+            return predicted + self.config.naming_vote * self.votes(state)
+        return self.named(state, predicted)
+
+    def named(self, state: Tensor, predicted: Tensor) -> Tensor:
+        """The namer's probabilities [n, tag_width]. predicted: the tag view of f(z)."""
+        assert self.namer is not None
+        looks = state[:, : self.config.width]
+        named: Tensor = self.namer(looks, self.votes(state), predicted, self.config.naming_share)
+        return named
 
     def predicted_tags(self, state: Tensor) -> Tensor:
         """[n, num_tags]: how much each tag is expected, about 0 to 1; not calibrated."""
@@ -214,19 +263,23 @@ class KernelSage(GraphModel):
         own = state[:, self.tags_start : self.tags_start + tags]
         has_tags = (own * own).sum(dim=1, keepdim=True) > 1e-12
         has_similar = state[:, self.tags_start - 1 : self.tags_start]
-        predicted = self.predict(self.readout_inputs(state))
-        rank = config.jaccard_rank
-        expected = torch.cat(
-            [
-                config.trust_jaccard * unit(predicted[:, :rank]),
-                config.trust_tags * unit(self._plausible(predicted[:, rank:])),
-            ],
-            dim=1,
+        inputs = self.readout_inputs(state)
+        any_tags = bool(has_tags.any())
+        expected = self.expected_blocks(
+            state, self.predict_apart(inputs) if any_tags else self.predict(inputs)
         )
-        if not has_tags.any():  # a picture as a query: spare it the landmark sets
+        if not any_tags:  # a picture as a query: spare it the landmark sets
             return torch.cat([visual, expected], dim=1)
         told = self.embed_sets(own) + config.missing * has_similar * expected
         return torch.cat([visual, torch.where(has_tags, told, expected)], dim=1)
+
+    def expected_blocks(self, state: Tensor, predicted: Tensor) -> Tensor:
+        """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]."""
+        config = self.config
+        tags = predicted[:, config.jaccard_rank :]
+        view = shortened(self.named(state, tags)) if config.named_view else unit(self._plausible(tags))
+        jaccard = unit(predicted[:, : config.jaccard_rank])
+        return torch.cat([config.trust_jaccard * jaccard, config.trust_tags * view], dim=1)
 
     def embed_sets(self, sets: Tensor) -> Tensor:
         """The two conceptual blocks of indicators [n, tag_width] → [n, jaccard_rank + tag_width]."""
@@ -245,35 +298,3 @@ class KernelSage(GraphModel):
     def _plausible(self, expected: Tensor) -> Tensor:
         """Coordinates of single tags cannot be negative; compressed ones can."""
         return expected if self.config.size_width else expected.clamp_min(0)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Rows of length one, zero rows as they are: [n, d] → [n, d]. A quarter of the time that
-    ``functional.normalize`` takes for one query.
-    """
-    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / lengths.clamp_min_(1e-12)
-
-
-def squared_lengths(vectors: Tensor) -> Tensor:
-    """[n, d] → [n]."""
-    return (vectors * vectors).sum(dim=1)
-
-
-def matern_kernel(left: Tensor, right: Tensor, length: float, lengths: Tensor | None = None) -> Tensor:
-    """(1 + r) exp(-r) with r = ‖l - r‖ / length: [n, d], [m, d] → [n, m], distances by one matrix product.
-
-    Rasmussen & Williams 2006, Eq. 4.17 (smoothness 3/2, its √3 taken into the length). Its tails are heavier
-    than a Gaussian's, so far landmarks still speak. lengths: [m] squared, those of `right` if known.
-    """
-    lengths = squared_lengths(right) if lengths is None else lengths
-    squares = squared_lengths(left)[:, None] + lengths[None, :] - 2 * left @ right.T
-    scaled = squares.clamp_min_(0).sqrt_().div_(length)
-    return torch.exp(-scaled).mul_(scaled.add_(1))
-
-
-def rooted(x: Tensor) -> Tensor:
-    """sign(x)·√|x|, which evens out the few large activations of pooled features (Hellinger mapping,
-    Perronnin et al. 2010).
-    """
-    return x.sign() * x.abs().sqrt()

@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from gnn.model.base import GraphModel
 from gnn.model.dropout import FastDropout
-from gnn.model.kernel_sage import rooted
+from gnn.model.kernels import rooted
 from graph_store.errors import BadInput
 
 _FAINTEST = 1e-12

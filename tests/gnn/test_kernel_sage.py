@@ -98,7 +98,8 @@ def test_an_untagged_image_is_placed_where_its_prediction_points(
     (untagged,) = np.flatnonzero(index.graph.tags_of_image.degrees() == 0)[:1]
     state = states.images[-1][untagged : untagged + 1]
     embedding = model.embed_images([state])[0]
-    expected = model.predict(model.readout_inputs(state))[0, model.config.jaccard_rank :].clamp_min(0)
+    predicted = model.predict(model.readout_inputs(state))
+    expected = model.expected_blocks(state, predicted)[0, model.config.jaccard_rank :]
     tag_view = embedding[-model.config.tag_width :]
     assert torch.nn.functional.cosine_similarity(tag_view, expected, dim=0) > 1 - TOLERANCE
     assert float(tag_view.norm()) == pytest.approx(model.config.trust_tags, abs=1e-4)
@@ -281,10 +282,13 @@ def test_a_model_of_a_vocabulary_too_large_to_keep_apart_still_finds_tags(tmp_pa
         assert np.isin(hits.rows, carriers).mean() > 0.7
 
 
-def test_tags_are_named_by_the_prediction_and_a_share_of_the_vote(
+def test_without_a_namer_tags_are_named_by_the_prediction_and_a_share_of_the_vote(
     model: KernelSage, states: NodeStates
 ) -> None:
     state = states.images[-1]
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("namer.")}
+    model = KernelSage(replace(model.config, naming_hidden=0, named_view=False))
+    model.load_state_dict(kept)
     with torch.no_grad():
         predicted = model.predict(model.readout_inputs(state))[:, model.config.jaccard_rank :]
         expected = predicted + model.config.naming_vote * model.votes(state)

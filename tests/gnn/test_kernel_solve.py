@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gnn.kernel_solve import solve
-from gnn.model.kernel_sage import matern_kernel
+from gnn.kernel_solve import left_out, leverages, solve
+from gnn.model.kernels import matern_kernel
 
 LENGTH, RIDGE = 1.3, 0.2
 
@@ -122,3 +122,23 @@ def test_a_heavier_ridge_stays_nearer_to_the_mean() -> None:
         away.append(float((read(inputs, s.landmarks, s.values, s.bias) - s.bias).norm()))
     assert away == sorted(away, reverse=True)
     assert math.isfinite(away[0])
+
+
+@pytest.mark.parametrize("landmarks", [20, 8])
+def test_what_is_left_out_is_what_a_solve_without_it_predicts(landmarks: int) -> None:
+    inputs, targets = drawn(20, 4), drawn(20, 3, 1)
+    targets -= targets.mean(dim=0)
+    chosen = inputs if landmarks == len(inputs) else inputs[:landmarks]
+    leverage = leverages(inputs, chosen, LENGTH, RIDGE)
+    solution = solve(inputs, targets, chosen, LENGTH, RIDGE)
+    predicted = read(inputs, chosen, solution.values, solution.bias)
+    image = 15
+    others = torch.arange(20) != image
+    alone = solve(
+        inputs[others], targets[others], chosen if landmarks == 8 else inputs[others], LENGTH, RIDGE
+    )
+    # The bias, a mean over the others, is the one thing that the closed form leaves as it was.
+    expected = read(inputs[[image]], alone.landmarks, alone.values, alone.bias)
+    found = left_out(targets, predicted, leverage)[[image]]
+    torch.testing.assert_close(found, expected, atol=0.15, rtol=0)
+    assert ((leverage > 0) & (leverage < 1)).all()

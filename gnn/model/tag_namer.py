@@ -1,0 +1,55 @@
+"""The part of the default model that names tags: probabilities out of looks, vote and prediction.
+
+Two readings of an image, averaged as logits:
+
+* a perceptron on what the image looks like and its neighbours' vote, trained by cross-entropy. Squared error,
+  which the kernel readout is solved by, hardly sees whether a rare tag has a chance of 1 % or 4 %;
+* the readout's own expectation s and the vote, each tag with a slope of its own: b_t + a_t·s_t + c_t·vote_t.
+  So a tag whose expectation is mostly noise is heard less.
+
+    p = σ( share · W₂ relu(W₁ [u, vote] + b₁) + (1 - share) · (b + a ∘ s + c ∘ vote) )
+
+Several perceptrons of one hidden layer, averaged as logits, are one wide perceptron, and standardising the
+inputs is folded into W₁; so naming costs two small matrix products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class TagNamer(nn.Module):
+    """p of this module's docstring. All parameters are buffers, set by :mod:`gnn.naming_fit`."""
+
+    def __init__(self, width: int, tags: int, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("inner", torch.zeros(width + tags, hidden))
+        self.register_buffer("inner_bias", torch.zeros(hidden))
+        self.register_buffer("outer", torch.zeros(hidden, tags))
+        self.register_buffer("outer_bias", torch.zeros(tags))
+        self.register_buffer("slopes", torch.zeros(2, tags))
+        self.register_buffer("slopes_bias", torch.zeros(tags))
+
+    def forward(self, looks: Tensor, votes: Tensor, expected: Tensor, share: float) -> Tensor:
+        """looks u: [n, width]; votes, expected s: [n, tags] → [n, tags] in (0, 1)."""
+        logits = torch.zeros_like(votes)
+        if share > 0:
+            logits += share * self.perceptron(looks, votes)
+        if share < 1:
+            logits += (1 - share) * self.calibrated(votes, expected)
+        return torch.sigmoid(logits)
+
+    def perceptron(self, looks: Tensor, votes: Tensor) -> Tensor:
+        """Logits [n, tags]."""
+        inner = self.get_buffer("inner")
+        width = looks.shape[1]
+        hidden = torch.addmm(self.get_buffer("inner_bias"), looks, inner[:width]) + votes @ inner[width:]
+        logits: Tensor = torch.addmm(self.get_buffer("outer_bias"), hidden.relu_(), self.get_buffer("outer"))
+        return logits
+
+    def calibrated(self, votes: Tensor, expected: Tensor) -> Tensor:
+        """Logits [n, tags]."""
+        slopes = self.get_buffer("slopes")
+        logits: Tensor = self.get_buffer("slopes_bias") + slopes[0] * expected + slopes[1] * votes
+        return logits

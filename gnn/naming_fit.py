@@ -1,0 +1,116 @@
+"""Fitting the part of the default model that names tags (:mod:`gnn.model.tag_namer`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gnn.evaluation.mlp import MlpConfig, MlpInputs, train_network
+from gnn.evaluation.relevance import TagTable
+from gnn.model.tag_namer import TagNamer
+
+HIDDEN = 512
+NETWORKS = 2
+FEWEST_STEPS = 600
+MOST_EPOCHS = 40
+USUAL_EPOCHS = 15
+FEWEST_EPOCHS = 5
+MOST_VISITS = 300_000
+MOST_CALIBRATED = 6000
+_PULL = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class NamingData:
+    """What a namer learns from, a row an image: `looks` [n, width], their `axes` [feature_dim, width] in the
+    space of the rooted features, `votes` [n, tags], and `expected` [n, tags], which must not have learnt from
+    the image itself; `truth`: [n, tags] 0/1.
+    """
+
+    looks: Tensor
+    axes: Tensor
+    votes: Tensor
+    expected: Tensor
+    truth: Tensor
+
+
+def fit_namer(data: NamingData, seed: int = 0) -> TagNamer:
+    """Both readings; the same seed gives the same namer."""
+    features = (data.looks @ data.axes.T).numpy()
+    votes = data.votes.numpy()
+    scaler = MlpInputs.fit(features, votes)
+    inputs = scaler(features, votes)
+    tags = TagTable.from_dense(data.truth.numpy() > 0)
+    config = MlpConfig(hidden=HIDDEN, weight_decay=1.0, epochs=epochs_for(len(features)))
+    networks = [train_network(inputs, tags, config, seed=seed + number) for number in range(NETWORKS)]
+    namer = TagNamer(data.looks.shape[1], data.votes.shape[1], HIDDEN * NETWORKS)
+    state = folded(networks, scaler, data.axes)
+    state["slopes"], state["slopes_bias"] = fit_slopes(data, seed)
+    namer.load_state_dict(state)
+    return namer.eval()
+
+
+def epochs_for(images: int) -> int:
+    """The usual number; more for a small catalogue, which has few steps an epoch, fewer for a large one."""
+    steps = max(images // MlpConfig().batch, 1)
+    wanted = max(USUAL_EPOCHS, -(-FEWEST_STEPS // steps))
+    affordable = max(MOST_VISITS // max(images, 1), FEWEST_EPOCHS)
+    return min(wanted, MOST_EPOCHS, affordable)
+
+
+def folded(networks: Sequence[nn.Sequential], scaler: MlpInputs, axes: Tensor) -> dict[str, Tensor]:
+    """One wide perceptron on [u, vote] that says the mean of what these say on their standardised inputs."""
+    first = [layer for network in networks for layer in network if isinstance(layer, nn.Linear)][0::2]
+    last = [layer for network in networks for layer in network if isinstance(layer, nn.Linear)][1::2]
+    inner = torch.cat([layer.weight.detach() for layer in first]).T
+    outer = torch.cat([layer.weight.detach() for layer in last], dim=1).T / len(networks)
+    mean = torch.from_numpy(np.concatenate([scaler.feature_mean, scaler.vote_mean]))
+    scale = torch.from_numpy(np.concatenate([scaler.feature_scale, scaler.vote_scale]))
+    scaled = inner / scale[:, None]
+    features = len(axes)
+    return {
+        "inner": torch.cat([axes.T @ scaled[:features], scaled[features:]]),
+        "inner_bias": torch.cat([layer.bias.detach() for layer in first]) - mean @ scaled,
+        "outer": outer.contiguous(),
+        "outer_bias": torch.stack([layer.bias.detach() for layer in last]).mean(dim=0),
+    }
+
+
+def fit_slopes(data: NamingData, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """([2, tags], [tags]): logistic regression of each tag on its expectation and its vote, every tag pulled
+    towards the slopes that all share: a rare tag has too few carriers for slopes of its own.
+    """
+    rows = np.random.default_rng(seed).permutation(len(data.truth))[:MOST_CALIBRATED]
+    chosen = torch.from_numpy(np.sort(rows))
+    inputs = torch.stack([data.expected[chosen], data.votes[chosen]])
+    mean, scale = inputs.mean(dim=(1, 2), keepdim=True), inputs.std(dim=(1, 2), keepdim=True) + 1e-6
+    inputs, truth = (inputs - mean) / scale, data.truth[chosen]
+    tags = truth.shape[1]
+    common = torch.zeros(3, 1, requires_grad=True)
+    own = torch.zeros(3, tags, requires_grad=True)
+    strength = torch.tensor([0.1 * _PULL, _PULL, _PULL])[:, None]
+
+    def logits() -> Tensor:
+        bias, first, second = common + own
+        said: Tensor = bias + first * inputs[0] + second * inputs[1]
+        return said
+
+    descent = torch.optim.LBFGS([common, own], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        descent.zero_grad()
+        wrong = functional.binary_cross_entropy_with_logits(logits(), truth, reduction="sum")
+        value = wrong + (strength * own.square()).sum()
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        return value
+
+    descent.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    with torch.no_grad():
+        bias, first, second = common + own
+        slopes = torch.stack([first, second]) / scale[:, 0]
+        return slopes, bias - (slopes * mean[:, 0]).sum(dim=0)

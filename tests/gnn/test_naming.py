@@ -1,0 +1,114 @@
+"""The part of the default model that names tags, and leaving an indexed image out of what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gnn.evaluation.mlp import MlpConfig, MlpInputs, build_network
+from gnn.graph_data import GraphData
+from gnn.kernel_candidates import Candidate
+from gnn.kernel_fit import Ground, lay_ground, naming_model, solved_model
+from gnn.model.kernel_sage import KernelSage
+from gnn.model.tag_namer import TagNamer
+from gnn.naming_fit import HIDDEN, NETWORKS, NamingData, epochs_for, fit_slopes, folded
+from gnn.presets import DEFAULT
+from gnn.query import QueryEngine
+from gnn.reindex import build_index
+from tests.gnn.worlds import drawn_data, trained
+
+WIDTH, TAGS = 5, 4
+
+
+def drawn(rows: int, columns: int, seed: int) -> Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+
+
+def test_folded_networks_say_the_mean_of_what_they_say_on_standardised_inputs() -> None:
+    axes = torch.linalg.qr(drawn(9, WIDTH, 0)).Q
+    looks, votes = drawn(20, WIDTH, 1), drawn(20, TAGS, 2).abs()
+    features = (looks @ axes.T).numpy()
+    scaler = MlpInputs.fit(features, votes.numpy())
+    inputs = scaler(features, votes.numpy())
+    networks = [build_network(inputs.shape[1], TAGS, MlpConfig(hidden=6)).eval() for _ in range(2)]
+    namer = TagNamer(WIDTH, TAGS, 12)
+    namer.load_state_dict({**namer.state_dict(), **folded(networks, scaler, axes)})
+    with torch.no_grad():
+        expected = torch.stack([network(inputs) for network in networks]).mean(dim=0)
+    torch.testing.assert_close(namer.perceptron(looks, votes), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_tag_whose_expectation_is_noise_is_heard_less_than_one_whose_is_not() -> None:
+    truth = (drawn(800, 2, 3) > 0.5).float()
+    expected = torch.stack([truth[:, 0] + 0.3 * drawn(800, 1, 4)[:, 0], drawn(800, 1, 5)[:, 0]], dim=1)
+    data = NamingData(drawn(800, WIDTH, 6), torch.eye(WIDTH), torch.zeros(800, 2), expected, truth)
+    slopes, _ = fit_slopes(data)
+    assert slopes[0, 0] > 5 * slopes[0, 1].abs()
+
+
+@pytest.mark.parametrize(("images", "least", "most"), [(100, 40, 40), (5000, 15, 16), (200_000, 5, 5)])
+def test_small_catalogues_get_more_epochs_and_large_ones_fewer(images: int, least: int, most: int) -> None:
+    assert least <= epochs_for(images) <= most
+
+
+@pytest.fixture(scope="module")
+def data() -> GraphData:
+    return drawn_data()
+
+
+@pytest.fixture(scope="module")
+def ground(data: GraphData) -> Ground:
+    return lay_ground(np.asarray(data.features), data.tags_of_image, data.tag_text, DEFAULT, 0)
+
+
+@pytest.fixture(scope="module")
+def naming(ground: Ground) -> KernelSage:
+    return naming_model(ground, Candidate())
+
+
+def test_an_indexed_image_is_told_of_as_if_it_had_never_been_learnt_from(
+    ground: Ground, naming: KernelSage
+) -> None:
+    image = 7
+    others = torch.arange(len(ground.inputs)) != image
+    without = replace(ground, inputs=ground.inputs[others], targets=ground.targets[others])
+    asked = ground.inputs[[image]] * naming.input_weights()
+    expected = solved_model(without, Candidate()).predict(asked)
+    torch.testing.assert_close(naming.predict_apart(asked), expected, atol=0.02, rtol=0)
+    assert not torch.allclose(naming.predict(asked), expected, atol=0.1)
+
+
+def test_a_new_picture_is_told_of_by_all_landmarks(ground: Ground, naming: KernelSage) -> None:
+    new = drawn(3, ground.inputs.shape[1], 8)
+    assert torch.equal(naming.predict_apart(new), naming.predict(new))
+
+
+def test_a_tagged_vocabulary_small_enough_has_a_namer_of_all_networks(naming: KernelSage) -> None:
+    assert naming.config.naming_hidden == HIDDEN * NETWORKS
+
+
+def test_a_tag_that_was_taken_from_an_indexed_image_is_named_again(data: GraphData, tmp_path: Path) -> None:
+    carries = data.tags_of_image.degrees() >= 2
+    engine = QueryEngine(build_index(trained(data, tmp_path), data))
+    rows = np.flatnonzero(carries)
+    true = [set(data.tags_of_image.row(row)[0].tolist()) for row in rows]
+    best = np.argsort(-engine.completion(rows), axis=1)
+    found = [
+        len(set(named[: len(own)].tolist()) & own) / len(own) for named, own in zip(best, true, strict=True)
+    ]
+    assert np.mean(found) > 0.7
+
+
+def test_missing_tags_are_those_that_an_image_does_not_carry(data: GraphData, tmp_path: Path) -> None:
+    engine = QueryEngine(build_index(trained(data, tmp_path), data))
+    row = int(np.flatnonzero(data.tags_of_image.degrees() == 2)[0])
+    own = {engine.tag_names[tag] for tag in engine.tags_of(row)}
+    missing = engine.predict_tags_of(row, 100, missing=True)
+    every = engine.predict_tags_of(row, 100)
+    assert {name for name, _ in every} - {name for name, _ in missing} == own
+    assert [pair for pair in every if pair[0] not in own] == missing
