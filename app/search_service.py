@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
 import orjson
 
 from app.api.filter_schemas import Filter
@@ -326,13 +325,17 @@ class SearchService:
         stages: dict[str, float] = {}
         state = await self.latest()
         picture = await self.pictures.find(state, request.image, stages)
-        features = (
-            picture.features if picture.row is None else state.engine.image_features(picture.row)[np.newaxis]
-        )
-        if features is None:
+        engine, row, features = state.engine, picture.row, picture.features
+        if row is not None:
+            indexed = row
+            tags = await self.run(
+                lambda: engine.predict_tags_of(indexed, request.limit, missing=request.missing)
+            )
+        elif features is not None:
+            known = features
+            tags = await self.run(lambda: engine.predict_tags(known, request.limit)[0])
+        else:
             raise InvalidRequest.at("/image", "there are no features of this picture")
-        known = features
-        tags = await self.run(lambda: state.engine.predict_tags(known, request.limit)[0])
         stages["total"] = time.perf_counter() - start
         self._observe(stages)
         return orjson.dumps(

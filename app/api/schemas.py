@@ -233,3 +233,6 @@ class PredictRequest(Strict):
 
     image: ImageRef
     limit: Whole = Field(10, ge=1, le=MAX_LIMIT, description="Most tags in the answer.")
+    missing: bool = Field(
+        False, description="Only tags that an indexed picture does not carry: those that it probably lacks."
+    )

@@ -308,6 +308,20 @@ def test_tags_are_predicted_for_pictures_of_the_catalogue(
         assert len(response.json()["tags"]) == 3
 
 
+def test_missing_tags_of_an_indexed_picture_are_none_of_its_own(
+    client: TestClient, indexed: list[Shape]
+) -> None:
+    asked = {"image": {"id": indexed[0].id}, "limit": 100}
+    every, missing = (
+        {
+            tag["name"]
+            for tag in client.post("/v1/tags/predict", json={**asked, "missing": only}).json()["tags"]
+        }
+        for only in (False, True)
+    )
+    assert every - missing == set(indexed[0].tags)
+
+
 def test_tags_are_completed_with_counts(client: TestClient) -> None:
     found = client.get("/v1/tags", params={"prefix": "RE"}).json()["tags"]
     assert found[0]["name"] == "red" and found[0]["count"] > 10
