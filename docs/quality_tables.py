@@ -1,14 +1,35 @@
-"""The tables of docs/quality.md, from what `imsage evaluate --json FILE` wrote.
+"""The tables of docs/quality.md, from what was measured.
 
-python -m docs.quality_tables FILE
+    python -m docs.quality_tables FILE      every part of what `imsage evaluate --json FILE` wrote
+
+A page may hold marks, `<!-- measured: NAME -->` and `<!-- end -->`; what stands between them is made from the
+outcomes of `make bench-quality` (:mod:`benchmarks.quality`). Names: `about`, a part of the evaluation of the
+first seed, `seeds`, `ablations`, `wrong`, `robustness`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
+
+MARKS = re.compile(r"(<!-- measured: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+HEADLINES = (
+    ("untagged", "nDCG@5"),
+    ("untagged", "ratio@5"),
+    ("untagged", "nDCG@10"),
+    ("tagged", "nDCG@10"),
+    ("incomplete", "ratio to hard filter"),
+    ("completion", "R@5"),
+    ("tags", "R@5"),
+    ("tags", "F1"),
+    ("tags", "ECE"),
+    ("unwanted", "left"),
+    ("unwanted", "rest kept"),
+    ("synonyms", "recall@10"),
+)
 
 
 def table(part: dict[str, Any]) -> str:
@@ -29,6 +50,91 @@ def cell(figure: dict[str, Any] | None) -> str:
     if figure.get("low") is None:
         return f"{figure['value']:g}" if figure["value"] >= 2 else f"{figure['value']:.3f}"
     return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
+
+
+def renewed(page: str, outcomes: Path) -> str:
+    """The page with what stands between its marks made anew; a mark of what was not measured says so."""
+
+    def made(found: re.Match[str]) -> str:
+        return f"{found[1]}{section(found[2], outcomes)}\n{found[3]}"
+
+    return MARKS.sub(made, page)
+
+
+def section(name: str, outcomes: Path) -> str:
+    """What belongs between the marks of that name."""
+    if name == "about":
+        return _about(outcomes)
+    if name == "seeds":
+        return _seeds(outcomes)
+    if name == "robustness":
+        return _robustness(outcomes)
+    path = outcomes / f"{name}.json"
+    if path.exists():
+        return str(_read(path)["table"])
+    first = outcomes / "photos-0.json"
+    if first.exists():
+        for part in _read(first)["parts"]:
+            if part["name"] == name and part.get("rows"):
+                return table(part)
+    return "Not measured."
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _about(outcomes: Path) -> str:
+    """What the figures were measured on."""
+    about, report = _read(outcomes / "about.json"), _read(outcomes / "photos-0.json")
+    counts = report["about"]
+    trained = {
+        path.stem.removeprefix("train-").removesuffix("-0"): _read(path)
+        for path in sorted(outcomes.glob("train-*-0.json"))
+    }
+    threads = max((each["threads"] for each in trained.values()), default=0)
+    seconds = ", ".join(f"`{name}` {each['seconds']:.0f}" for name, each in trained.items())
+    return (
+        f"Measured at commit {about['commit']}{', quickly' if about['quick'] else ''}: "
+        f"{counts['indexed_images']:,} images indexed, {counts['held_out_images']:,} held out, "
+        f"{counts['tags']} tags, {counts['image_encoder']} features, seed {report['seed']}. "
+        f"Seconds of training, {threads} thread{'s' if threads != 1 else ''}: {seconds}."
+    )
+
+
+def _seeds(outcomes: Path) -> str:
+    """Mean and half the range over the seeds, default and the best baseline of each seed."""
+    reports = [_read(path) for path in sorted(outcomes.glob("photos-*.json"))]
+    lines = ["| figure | default | best baseline |", "|---|---|---|"]
+    for part, figure in HEADLINES:
+        ours, theirs = [], []
+        for report in reports:
+            rows = [row for each in report["parts"] if each["name"] == part for row in each.get("rows", ())]
+            values = [(row, row["figures"].get(figure, {}).get("value")) for row in rows]
+            ours += [value for row, value in values if row["system"] == "default" and value is not None]
+            others = [value for row, value in values if row["kind"] == "baseline" and value is not None]
+            if others:
+                theirs.append(min(others) if figure in ("ECE", "left") else max(others))
+        if ours:
+            lines.append(f"| {part}: {figure} | {_spread(ours)} | {_spread(theirs) if theirs else '-'} |")
+    return f"{len(reports)} seeds.\n\n" + "\n".join(lines) if len(reports) != 1 else "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    middle = sum(values) / len(values)
+    return f"{middle:.3f} ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else f"{middle:.3f}"
+
+
+def _robustness(outcomes: Path) -> str:
+    rows = [row for path in sorted(outcomes.glob("robustness-*.json")) for row in _read(path)["rows"]]
+    if not rows:
+        return "Not measured."
+    head = (
+        "| catalogue | default | best baseline | ratio | which | R@5 | of the best | F1 | of the best |\n"
+        "|---|---|---|---|---|---|---|---|---|"
+    )
+    return "\n".join([head, *rows])
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gnn.agreement.believed import with_believed_tags
@@ -62,26 +61,16 @@ def train(
         if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
             data = with_believed_tags(data, recipe)
         out_dir = data_dir.models_dir / recipe.name
-        trained, steps = _TRAINERS[recipe.model](
+        trained, steps = _learnt(
             data,
             recipe,
             out_dir,
-            epochs=epochs or recipe.epochs,
-            seed=seed,
+            epochs or recipe.epochs,
+            seed,
             resume=resume,
             device=device,
             progress=progress or SilentProgress(),
         )
-        if recipe.hashed:
-            trained = with_codes(
-                trained,
-                data,
-                partial(_learnt_aside, recipe, seed),
-                out_dir,
-                seed=seed,
-                resume=resume,
-                progress=progress or SilentProgress(),
-            )
         trained.save(out_dir)
         note_last(data_dir, recipe.name)
     best = trained.metrics.get("best", 0.0)
@@ -91,15 +80,45 @@ def train(
 _TRAINERS = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}
 
 
-def _learnt_aside(recipe: Preset, seed: int, part: GraphData) -> TrainedModel:
-    """A model of a part of the catalogue, its numbers not searched for; it leaves no files."""
+def _learnt(
+    data: GraphData,
+    recipe: Preset,
+    out_dir: Path,
+    epochs: int,
+    seed: int,
+    *,
+    resume: bool,
+    device: str,
+    progress: Progress,
+) -> tuple[TrainedModel, int]:
+    """The model with its codes, where it has some, and the epochs that were run."""
+    trained, steps = _TRAINERS[recipe.model](
+        data, recipe, out_dir, epochs=epochs, seed=seed, resume=resume, device=device, progress=progress
+    )
+    if recipe.hashed:
+        trained = with_codes(
+            trained,
+            data,
+            lambda part: learnt_aside(replace(recipe, hashed=False), part, epochs=1, seed=seed),
+            out_dir,
+            seed=seed,
+            resume=resume,
+            progress=progress,
+        )
+    return trained, steps
+
+
+def learnt_aside(recipe: Preset, data: GraphData, *, epochs: int, seed: int) -> TrainedModel:
+    """A model of other data than the catalogue's, a part of it for instance; it leaves no files. With one
+    epoch a kernel model takes its numbers as they are.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        trained, _ = train_kernel(
-            part,
+        trained, _ = _learnt(
+            data,
             recipe,
             Path(folder),
-            epochs=1,
-            seed=seed,
+            epochs,
+            seed,
             resume=False,
             device="cpu",
             progress=SilentProgress(),

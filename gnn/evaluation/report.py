@@ -86,7 +86,18 @@ def part_table(part: Part) -> Table:
     return table
 
 
-LESS_IS_BETTER = frozenset({"ECE", "unacceptable", "acceptable"})
+LESS_IS_BETTER = frozenset(
+    {
+        "ECE",
+        "ECE of the five",
+        "unacceptable",
+        "acceptable",
+        "… refused",
+        "left",
+        "with the other's",
+        "the same results",
+    }
+)
 
 
 def _best(part: Part, figure: str) -> float:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gnn.encoders.base import TextEncoder
-from gnn.evaluation.baselines import SearchBaseline, TagSpace, hard_filter_scores
+from gnn.evaluation.baselines import SearchBaseline, TagPredictor, TagSpace, hard_filter_scores
 from gnn.evaluation.grids import QUICK_GRIDS, Grids
 from gnn.evaluation.metrics import top_k
-from gnn.evaluation.protocol import grades, incomplete, labels, slider, tagged, tags, untagged
+from gnn.evaluation.protocol import completion, grades, incomplete, labels, slider, tagged, tags, untagged
 from gnn.evaluation.questions import Questions
+from gnn.evaluation.refined_run import disambiguated, refused
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
 from gnn.evaluation.systems import (
@@ -29,10 +30,25 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.progress import Progress
 
-ORDER = ("untagged", "tagged", "incomplete", "slider", "tags", "labels", "grades", "synonyms", "captions")
+ORDER = (
+    "untagged",
+    "tagged",
+    "incomplete",
+    "completion",
+    "slider",
+    "tags",
+    "unwanted",
+    "contexts",
+    "labels",
+    "grades",
+    "synonyms",
+    "captions",
+)
 
-HiddenEngine = Callable[[str, Csr], Engine]
-"""(preset, the visible image-tag edges) -> the preset's engine over a graph that has only those."""
+HiddenEngine = Callable[[str, Csr], Engine | None]
+"""(preset, the visible image-tag edges) -> the preset's engine, learnt from a graph that has only those and
+over it; None for a preset that is left out.
+"""
 
 
 @dataclass
@@ -63,13 +79,17 @@ class Evaluation:
         )
 
     def parts(self) -> tuple[Part, ...]:
-        """All seven; the last has two halves, synonyms and captions."""
+        """All of ORDER."""
         steps: tuple[Callable[[], tuple[Part, ...]], ...] = (
             lambda: self._ranked(),
             lambda: (self._tagged(),),
-            lambda: (self._incomplete(),),
+            lambda: self._incomplete(),
             lambda: (self._slider(),),
             lambda: (self._tags(),),
+            lambda: (
+                refused(self.questions, self.presets, self.baselines, self.systems, self.seed, self.quick),
+                disambiguated(self.questions, self.presets, self.systems, self.seed, self.quick),
+            ),
             lambda: words(
                 self.questions, self.presets, self.text_encoder, self.systems, self.seed, self.quick
             ),
@@ -140,7 +160,27 @@ class Evaluation:
             results[name] = preset.rows(vectors, DEFAULT_VISUAL_WEIGHT, 10)
         return tagged.tagged(results, q.query_tags, q.index_tags, self.systems, seed=self.seed)
 
-    def _incomplete(self) -> Part:
+    def _incomplete(self) -> tuple[Part, Part]:
+        """Part 3 with its two sides: finding images whose tag is hidden, and naming the hidden tags."""
+        q = self.questions
+        edges = incomplete.hide_edges(self.tags_of_image, seed=self.seed)
+        visible = TagTable.from_csr(edges, q.num_known_tags)
+        predictors = {
+            name: fit(q.index_features, visible)
+            for name, fit in self.baselines.fits.items()
+            if name in (WHITENED_VOTE, MLP)
+        }
+        engines: dict[str, Engine] = {}
+        hidden = self.hidden or (lambda name, edges: None)
+        for name in self.presets:
+            engine = hidden(name, edges)
+            if engine is not None:
+                engines[name] = engine
+        return self._found(visible, predictors, engines), self._completed(visible, predictors, engines)
+
+    def _found(
+        self, visible: TagTable, predictors: Mapping[str, TagPredictor], engines: Mapping[str, Engine]
+    ) -> Part:
         q = self.questions
         asked = incomplete.tag_queries(
             q.known_query_tags, q.known_index_tags, limit=400 if self.quick else 2000, seed=self.seed
@@ -148,22 +188,40 @@ class Evaluation:
         if not len(asked.tags):
             reason = "no held-out image has a tag that 10 to 200 indexed images carry"
             return Part("incomplete", incomplete.TITLE, not_applicable=reason)
-        edges = incomplete.hide_edges(self.tags_of_image, seed=self.seed)
-        visible = TagTable.from_csr(edges, q.num_known_tags)
-        results = self._incomplete_baselines(asked, visible)
+        results = self._incomplete_baselines(asked, visible, predictors)
         depth = int(asked.total.max())
         one_tag = TagTable.from_pairs(
             np.arange(len(asked.tags), dtype=np.int64), asked.tags, len(asked.tags), q.num_known_tags
         )
-        for name in self.presets if self.hidden is not None else ():
-            assert self.hidden is not None
-            system = EngineSystem(self.hidden(name, edges))
+        for name, engine in engines.items():
+            system = EngineSystem(engine)
             vectors = system.image_queries(q.query_features[asked.images], one_tag)
             results[name] = system.rows(vectors, DEFAULT_VISUAL_WEIGHT, depth)
             results[conceptual(name)] = system.rows(vectors, 0.0, depth)
         return incomplete.incomplete(results, asked, q.known_index_tags, self.systems, seed=self.seed)
 
-    def _incomplete_baselines(self, asked: incomplete.TagQueries, visible: TagTable) -> dict[str, Int64Array]:
+    def _completed(
+        self, visible: TagTable, predictors: Mapping[str, TagPredictor], engines: Mapping[str, Engine]
+    ) -> Part:
+        q = self.questions
+        rows = completion.drawn_images(len(q.index_features), 500 if self.quick else 2000, self.seed)
+        scores = {name: each.predict_indexed(q.index_features)[rows] for name, each in predictors.items()}
+        scores |= {name: engine.completion(rows) for name, engine in engines.items()}
+        if not scores:
+            reason = "hardly any indexed image has a tag"
+            return Part("completion", completion.TITLE, not_applicable=reason)
+        return completion.completion(
+            scores,
+            visible.rows(rows),
+            q.known_index_tags.rows(rows),
+            self.systems,
+            calibrated=frozenset(engines) | ({MLP} & scores.keys()),
+            seed=self.seed,
+        )
+
+    def _incomplete_baselines(
+        self, asked: incomplete.TagQueries, visible: TagTable, predictors: Mapping[str, TagPredictor]
+    ) -> dict[str, Int64Array]:
         """Hard filter, plain likeness, tag space, and completing the index with a tag predictor."""
         q, depth = self.questions, int(asked.total.max())
         features = q.query_features[asked.images]
@@ -179,10 +237,7 @@ class Evaluation:
             incomplete.HARD_FILTER: kept,
             RAW: top_k(likeness, depth),
         }
-        for name, fit in self.baselines.fits.items():
-            if name not in (WHITENED_VOTE, MLP):
-                continue
-            predictor = fit(q.index_features, visible)
+        for name, predictor in predictors.items():
             probable = predictor.predict_indexed(q.index_features)
             results[f"{name}, completing tags"] = completed_rows(
                 visible, probable, likeness, asked.tags, depth

@@ -46,6 +46,9 @@ class Engine(Protocol):
     def predict_tags(self, features: Float32Array, limit: int) -> list[list[tuple[str, float]]]:
         """Tags with calibrated probabilities, best first."""
 
+    def completion(self, rows: Int64Array) -> Float32Array:
+        """[len(rows), num_tags]: the same for indexed images, which do not speak for themselves."""
+
 
 @dataclass(frozen=True, eq=False)
 class EngineSystem:
@@ -66,6 +69,16 @@ class EngineSystem:
             query = Query(images=row[None, :], image_weights=(1.0,), tags=tuple(QueryTag(n) for n in names))
             queries.append(replace(query, attach=attach) if names else query)
         return self._embed(queries)
+
+    def refusing_queries(self, features: Float32Array, tags: Int64Array) -> list[QueryVectors | None]:
+        """One picture each, without one of the things that it shows. tags: [n] columns."""
+        names = [self.engine.tag_names[tag] for tag in tags]
+        return self._embed(
+            [
+                Query(images=row[None, :], tags=(QueryTag(name, -1.0),))
+                for row, name in zip(features, names, strict=True)
+            ]
+        )
 
     def text_queries(self, texts: Sequence[str]) -> list[QueryVectors | None]:
         """One free text each."""

@@ -8,6 +8,8 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from gnn.evaluation.baselines import unit_rows
+from gnn.evaluation.protocol.completion import completion
+from gnn.evaluation.protocol.contexts import context_queries, contexts, filtered_rows
 from gnn.evaluation.protocol.graded import mean_cosine
 from gnn.evaluation.protocol.grades import grade, grades
 from gnn.evaluation.protocol.incomplete import HARD_FILTER, hide_edges, incomplete, tag_queries
@@ -15,6 +17,7 @@ from gnn.evaluation.protocol.slider import STOPS, slider
 from gnn.evaluation.protocol.tagged import tagged
 from gnn.evaluation.protocol.tags import tags
 from gnn.evaluation.protocol.untagged import untagged
+from gnn.evaluation.protocol.unwanted import UnwantedQueries, unwanted, unwanted_queries
 from gnn.evaluation.protocol.words import captions, carrying_share, synonyms
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
@@ -172,3 +175,53 @@ def test_captions_look_for_their_own_image_or_for_its_tags() -> None:
     )
     assert figure(part, "good", "recall@10") == 0.5
     assert figure(part, "good", "nDCG@10, held out") == 1.0
+
+
+def test_completion_asks_only_for_tags_that_are_not_visible() -> None:
+    visible, true = table("a", "b"), table("ab", "b")
+    sure = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+    part = completion(
+        {"good": sure, "bad": 1 - sure}, visible, true, SYSTEMS, calibrated=frozenset({"good", "bad"})
+    )
+    assert figure(part, "good", "R@5") == 1.0
+    assert figure(part, "good", "ECE") == figure(part, "good", "ECE of the five") == 0.0
+    assert figure(part, "bad", "ECE") > 0.5
+    assert part.rows[0].figures["R@5"].count == 1  # the second image lacks nothing
+
+
+def test_an_unwanted_tag_is_one_of_several_that_an_image_shows() -> None:
+    asked = unwanted_queries(table("a", "ab", "cd"), table("ab", "a", "c"), fewest=1)
+    assert asked.images.tolist() == [1, 2]
+    assert asked.tags[0] in (0, 1) and asked.tags[1] == 2
+
+
+def test_a_refused_tag_is_pushed_out_and_the_rest_is_kept() -> None:
+    index, queries = table("ab", "ab", "b", "c"), table("ab")
+    asked = UnwantedQueries(np.array([0]), np.array([0]))
+    rows = {"good": (np.array([[0, 1]]), np.array([[2, 0]])), "bad": (np.array([[0, 1]]), np.array([[3, 0]]))}
+    part = unwanted(rows, asked, queries, index, SYSTEMS)
+    assert figure(part, "good", "share with the tag") == 1.0
+    assert figure(part, "good", "left") == 0.5
+    assert figure(part, "good", "rest kept") == pytest.approx(1.0)
+    assert figure(part, "bad", "rest kept") < 0.6
+
+
+def test_contexts_of_a_tag_are_those_that_are_hardly_met_together() -> None:
+    index = table("ab", "ab", "ac", "ac", "abd", "d")
+    asked = context_queries(table("b", "c", "ab"), index, together=2)
+    assert asked.tags.tolist() == [0]
+    assert asked.contexts.tolist() == [[1, 2]]
+    assert asked.images.tolist() == [[0, 1]]
+    found = np.array([[[0, 1], [2, 3]]])
+    same = np.array([[[0, 2], [0, 2]]])
+    part = contexts({"good": found, "bad": same}, asked, index, SYSTEMS)
+    assert figure(part, "good", "with the tag") == figure(part, "good", "with the picture's context") == 1.0
+    assert figure(part, "good", "with the other's") == figure(part, "good", "the same results") == 0.0
+    assert figure(part, "bad", "with the other's") == 0.5
+    assert figure(part, "bad", "the same results") == pytest.approx(0.2)
+
+
+def test_filtering_puts_carriers_first_whatever_they_look_like() -> None:
+    raw = np.array([[0.9, 0.1, 0.5]], dtype=np.float32)
+    carries = np.array([[0, 1, 1]], dtype=np.float32)
+    assert filtered_rows(raw, carries, 3).tolist() == [[2, 1, 0]]
