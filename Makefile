@@ -52,13 +52,13 @@ bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checke
 	$(BIN)/python -m benchmarks.load --data build/bench/load
 	$(BIN)/python -m benchmarks.load.rivals --data build/bench/load --cache build/bench/rivals
 
-# IMSAGE_TEST_DATA may name a folder of data sets, each a folder with a tags.jsonl; they are measured too.
-bench-quality: demo-built ## Measure how good, on the demo's drawings and on the sets below IMSAGE_TEST_DATA
-	$(BIN)/imsage evaluate --data $(DATA)
-	for source in $(wildcard $(IMSAGE_TEST_DATA)/*/tags.jsonl); do \
-		data=build/bench/$$(basename $$(dirname $$source)); \
-		$(BIN)/imsage build $$source --data $$data && $(BIN)/imsage evaluate --data $$data || exit 1; \
-	done
+# PHOTOS names a tags.jsonl of photos with a test split; by default that of coco6k below IMSAGE_TEST_DATA.
+PHOTOS ?= $(IMSAGE_TEST_DATA)/coco6k/tags.jsonl
+QUICK ?=
+SEEDS ?= 3
+bench-quality: demo-built ## Measure how good, and renew docs/quality.md; QUICK=--quick takes minutes and renews nothing
+	$(BIN)/python -m benchmarks.quality --photos $(PHOTOS) --drawings $(DATA) --seeds $(SEEDS) $(QUICK) \
+		--out build/quality$(QUICK) $(if $(QUICK),,--page docs/quality.md)
 
 demo-built: $(STAMP)
 	$(BIN)/imsage demo --data $(DATA) --no-serve

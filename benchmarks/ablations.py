@@ -1,7 +1,7 @@
 """What each option of the seed systems is worth: the tables "Ablations" and "Wrong edges" of docs/quality.md.
 
-    python benchmarks/ablations.py --data D [--images 4000] [--epochs 24] [--seeds 3]
-    python benchmarks/ablations.py --data D --wrong 0.3
+    python -m benchmarks.ablations --data D [--images 4000] [--epochs 24] [--seeds 3]
+    python -m benchmarks.ablations --data D --wrong 0.3
 
 Works on the training split alone: a seed draws its own fifth of the images as untagged queries and indexes
 at most --images of the others. The second form makes that share of the `has` edges wrong, trains preset
@@ -12,14 +12,15 @@ well, to see what the neighbours' vote over them is worth.
 from __future__ import annotations
 
 import argparse
-import tempfile
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
+from benchmarks.folds import Fold, engine_of, fold_of, spoilt
 from gnn.agreement.agree import agree
 from gnn.agreement.believed import with_believed_tags
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, recall_at_k, top_k
@@ -29,17 +30,11 @@ from gnn.evaluation.relevance import TagTable, jaccard_gains
 from gnn.evaluation.systems import EngineSystem
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData, load_graph_data
-from gnn.kernel_training import train_kernel
 from gnn.presets import DEFAULT, GRAPH_RISE, Preset
-from gnn.query import QueryEngine
 from gnn.recipe_options import with_options
-from gnn.reindex import build_index
-from gnn.rise_training import train_rise
-from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.graph import Graph
-from graph_store.progress import SilentProgress
 
 VARIANTS: Mapping[str, Mapping[str, str]] = {
     "graph-rise": {},
@@ -51,71 +46,16 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "without related edges": {"related": "0"},
     "with two rounds of agreement": {"agreement": "2"},
 }
-TRAINERS = {"kernel": train_kernel, "rise": train_rise}
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """Indexed images, and images held out as queries with the tags they truly carry."""
-
-    index: GraphData
-    queries: Float32Array
-    truth: TagTable
-    known: TagTable
-
-
-def fold_of(data: GraphData, seed: int, images: int) -> Fold:
-    """A fifth of the images, at most 800, as queries; at most `images` of the others as the index."""
-    order = np.random.default_rng(seed).permutation(len(data.features))
-    held = np.sort(order[: min(len(order) // 5, 800)])
-    kept = np.sort(order[len(held) :][:images])
-    tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
-    index = replace(
-        data,
-        records=[data.records[row] for row in kept],
-        features=np.asarray(data.features[kept]),
-        tags_of_image=rows_of(data.tags_of_image, kept),
-    )
-    return Fold(index, np.asarray(data.features[held]), tags.rows(held), tags.rows(kept))
-
-
-def rows_of(csr: Csr, rows: Int64Array) -> Csr:
-    """Those rows, renumbered."""
-    parts = [csr.row(int(row)) for row in rows]
-    return Csr.from_rows(
-        [len(found) for found, _ in parts],
-        np.concatenate([found for found, _ in parts]),
-        np.concatenate([weights for _, weights in parts]),
-    )
 
 
 def measured(fold: Fold, data: GraphData, preset: Preset, epochs: int, seed: int) -> tuple[float, float]:
     """nDCG@5 and kNN label accuracy of the untagged queries, in an index trained and built on `data`."""
     learnt = with_believed_tags(data, preset) if preset.agreement and preset.model == "kernel" else data
-    with tempfile.TemporaryDirectory() as folder:
-        trained, _ = TRAINERS[preset.model](
-            learnt,
-            preset,
-            Path(folder),
-            epochs=epochs,
-            seed=seed,
-            resume=False,
-            device="cpu",
-            progress=SilentProgress(),
-        )
-    system = EngineSystem(QueryEngine(build_index(trained, data)))
+    system = EngineSystem(engine_of(learnt, data, preset, epochs, seed))
     rows = system.rows(system.image_queries(fold.queries), 0.5, 5)
     gains = jaccard_gains(fold.truth, fold.known)
     ndcg = ndcg_at_k(take_gains(gains, rows), ideal_gains(gains, 5), 5)
     return float(np.nanmean(ndcg)), float(np.nanmean(knn_accuracy(rows, fold.truth, fold.known)))
-
-
-def spoilt(csr: Csr, share: float, others: Int64Array, columns: int, rng: np.random.Generator) -> Csr:
-    """A share of the edges leads to one of `others` instead, at the weight that it had."""
-    ends = np.where(rng.random(csr.num_edges) < share, rng.choice(others, csr.num_edges), csr.indices)
-    rows = csr.edge_rows()
-    once = np.unique(rows * columns + ends, return_index=True)[1]
-    return Csr.from_edges(rows[once], ends[once], csr.weights[once], csr.num_rows)
 
 
 def voted_recall(graph: Graph, truth: TagTable) -> float:
@@ -170,25 +110,31 @@ def main() -> None:
     asked.add_argument("--wrong", type=float, default=0.0)
     given = asked.parse_args()
     data = load_graph_data(DataDir(given.data))
+    print(ablation_table(data, given.images, given.epochs, given.seeds, given.wrong))
+
+
+def ablation_table(data: GraphData, images: int, epochs: int, seeds: int, wrong: float = 0.0) -> str:
+    """The table in Markdown. wrong: the share of wrong edges; 0 asks for the options of graph-rise."""
     found: dict[str, list[tuple[float, ...]]] = {}
-    for seed in range(given.seeds):
-        fold = fold_of(data, seed, given.images)
-        if given.wrong:
-            rows = wrong_edges(fold, given.wrong, given.epochs, seed)
+    for seed in range(seeds):
+        fold = fold_of(data, seed, images)
+        if wrong:
+            rows = wrong_edges(fold, wrong, epochs, seed)
         else:
             rows = (
-                (name, measured(fold, fold.index, with_options(GRAPH_RISE, changes), given.epochs, seed))
+                (name, measured(fold, fold.index, with_options(GRAPH_RISE, changes), epochs, seed))
                 for name, changes in VARIANTS.items()
             )
         for name, figures in rows:
             found.setdefault(name, []).append(figures)
-            print(f"seed {seed}: {name}: {' '.join(f'{each:.4f}' for each in figures)}", flush=True)
-    heads = ["nDCG@5", "kNN accuracy", *(["R@5 of the neighbours' vote"] if given.wrong else [])]
-    print(f"\n| variant | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
+            print(f"seed {seed}: {name}: {' '.join(f'{each:.4f}' for each in figures)}", file=sys.stderr)
+    heads = ["nDCG@5", "kNN accuracy", *(["R@5 of the neighbours' vote"] if wrong else [])]
+    lines = [f"| variant | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     for name, values in found.items():
         table = np.asarray(values)
         cells = [f"{table[:, i].mean():.3f} ± {np.ptp(table[:, i]) / 2:.3f}" for i in range(len(heads))]
-        print(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 MARKS = re.compile(r"(<!-- measured: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROBUSTNESS_HEAD = (
+    "| catalogue | default | best baseline | ratio | which | R@5 | of the best | F1 | of the best |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 HEADLINES = (
     ("untagged", "nDCG@5"),
     ("untagged", "ratio@5"),
@@ -130,11 +134,7 @@ def _robustness(outcomes: Path) -> str:
     rows = [row for path in sorted(outcomes.glob("robustness-*.json")) for row in _read(path)["rows"]]
     if not rows:
         return "Not measured."
-    head = (
-        "| catalogue | default | best baseline | ratio | which | R@5 | of the best | F1 | of the best |\n"
-        "|---|---|---|---|---|---|---|---|---|"
-    )
-    return "\n".join([head, *rows])
+    return "\n".join([ROBUSTNESS_HEAD, *rows])
 
 
 def main() -> None:

@@ -1,0 +1,146 @@
+"""Everything that docs/quality.md shows, from pictures to the page: `make bench-quality`.
+
+    python -m benchmarks.quality --photos SOURCE --drawings D --out FOLDER [--seeds 3] [--quick] [--page FILE]
+
+SOURCE: a tags.jsonl of photos with a test split and object tags; D: a built data directory, the demo's for
+instance. Each step leaves its outcome in FOLDER and is not done again when it is there, so an interrupted run
+goes on. With the first seed all presets are trained and evaluated, with the others the default. `--page` puts
+the tables into that page, between its marks (:mod:`docs.quality_tables`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from app.ingest.pipeline import ingest
+from app.progress import RichProgress
+from benchmarks.ablations import ablation_table
+from benchmarks.robustness import KINDS, robust_rows
+from docs.quality_tables import renewed
+from gnn.evaluation import evaluate
+from gnn.graph_data import load_graph_data
+from gnn.presets import PRESETS
+from gnn.reindex import reindex
+from gnn.training import train
+from graph_store.data_dir import DataDir
+from graph_store.durable import write_bytes
+from graph_store.progress import Progress
+
+WRONG = 0.3
+ABLATION_IMAGES, ABLATION_EPOCHS = 1200, 12
+WRONG_IMAGES, WRONG_EPOCHS = 2500, 1
+
+Step = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured, and the folder that holds the outcomes."""
+
+    source: Path
+    drawings: Path | None
+    out: Path
+    seeds: int
+    quick: bool
+    progress: Progress
+
+    @property
+    def photos(self) -> DataDir:
+        """The photos' data directory."""
+        return DataDir(self.out / "photos")
+
+    def run(self, one_step: bool = False) -> None:
+        """All steps in order that are not done yet, or the first of them."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, step in self._steps():
+            path = self.out / f"{name}.json"
+            if path.exists():
+                continue
+            started = time.perf_counter()
+            found = step()
+            found["wall_seconds"] = round(time.perf_counter() - started, 1)
+            write_bytes(path, json.dumps(found, indent=1).encode())
+            if one_step:
+                return
+
+    def _steps(self) -> Iterator[tuple[str, Step]]:
+        """Name and step."""
+        yield "about", lambda: {"commit": _commit(), "quick": self.quick, "seeds": self.seeds}
+        yield "ingest", self._ingested
+        for seed in range(self.seeds):
+            presets = list(PRESETS) if seed == 0 else ["default"]
+            for preset in presets:
+                yield f"train-{preset}-{seed}", partial(self._trained, preset, seed)
+            yield f"photos-{seed}", partial(self._evaluated, seed)
+        sizes = (600, 4) if self.quick else (ABLATION_IMAGES, ABLATION_EPOCHS)
+        yield "ablations", partial(self._ablated, *sizes, 0.0)
+        sizes = (1000, WRONG_EPOCHS) if self.quick else (WRONG_IMAGES, WRONG_EPOCHS)
+        yield "wrong", partial(self._ablated, *sizes, WRONG)
+        for kind in KINDS:
+            yield f"robustness-{kind}", partial(self._robust, kind)
+
+    def _ingested(self) -> dict[str, Any]:
+        return {"stored": ingest(self.source, self.photos, progress=self.progress).stored}
+
+    def _trained(self, preset: str, seed: int) -> dict[str, Any]:
+        """In a quick run only the default is trained to its end."""
+        epochs = 2 if self.quick and preset != "default" else None
+        trained = train(self.photos, preset, epochs=epochs, seed=seed, progress=self.progress)
+        return {"seconds": round(trained.seconds, 1), "threads": torch.get_num_threads()}
+
+    def _evaluated(self, seed: int) -> dict[str, Any]:
+        reindex(self.photos, "default", progress=self.progress)
+        return evaluate(self.photos, seed=seed, quick=self.quick, progress=self.progress).to_json()
+
+    def _ablated(self, images: int, epochs: int, wrong: float) -> dict[str, Any]:
+        table = ablation_table(load_graph_data(self.photos), images, epochs, self.seeds, wrong)
+        return {"table": table, "images": images, "epochs": epochs}
+
+    def _robust(self, kind: str) -> dict[str, Any]:
+        return {"rows": robust_rows(kind, self.photos.root, self.drawings, self.seeds, quick=self.quick)}
+
+
+def _commit() -> str:
+    """The commit that is measured, where there is a repository."""
+    asked = ["git", "describe", "--always", "--dirty"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return found.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    """Run what is left to do, and renew the page."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    asked.add_argument("--photos", type=Path, required=True, help="tags.jsonl of the photos")
+    asked.add_argument("--drawings", type=Path, help="a built data directory")
+    asked.add_argument("--out", type=Path, required=True)
+    asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--quick", action="store_true", help="one seed, fewer queries and settings")
+    asked.add_argument("--page", type=Path, help="the page to renew")
+    asked.add_argument("--one-step", action="store_true", help="stop after the next step")
+    given = asked.parse_args()
+    bench = Bench(
+        given.photos,
+        given.drawings,
+        given.out,
+        1 if given.quick else given.seeds,
+        given.quick,
+        RichProgress(Console(stderr=True)),
+    )
+    bench.run(given.one_step)
+    if given.page is not None:
+        write_bytes(given.page, renewed(given.page.read_text(encoding="utf-8"), given.out).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The tables of docs/quality.md are put between its marks from what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from docs.quality_tables import MARKS, renewed
+from gnn.evaluation.run import ORDER
+
+PAGE = Path(__file__).parents[2] / "docs" / "quality.md"
+MADE = {"about", "seeds", "robustness", "ablations", "wrong", "hash"}
+
+
+def report(value: float) -> dict[str, object]:
+    rows = [
+        {"system": system, "kind": kind, "figures": {"R@5": {"value": of, "low": 0.0, "high": 1.0}}}
+        for system, kind, of in (("MLP", "baseline", 0.4), ("default", "preset", value))
+    ]
+    return {"parts": [{"name": "tags", "rows": rows}]}
+
+
+def between(name: str, outcomes: Path) -> str:
+    page = renewed(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter", outcomes)
+    assert page.startswith("before\n") and page.endswith("\nafter") and "old" not in page
+    return page
+
+
+def test_a_table_takes_the_place_of_the_old_one_and_nothing_else_changes(tmp_path: Path) -> None:
+    (tmp_path / "photos-0.json").write_text(json.dumps(report(0.5)))
+    assert "| **default** | 0.500 (0.000-1.000) |" in between("tags", tmp_path)
+
+
+def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
+    assert "Not measured." in between("untagged", tmp_path)
+
+
+def test_seeds_are_summed_up_by_mean_and_half_the_range(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.5, 0.6, 0.7)):
+        (tmp_path / f"photos-{seed}.json").write_text(json.dumps(report(value)))
+    assert "| tags: R@5 | 0.600 ± 0.100 | 0.400 ± 0.000 |" in between("seeds", tmp_path)
+
+
+def test_every_mark_of_the_page_names_something_that_is_measured() -> None:
+    names = {found[2] for found in MARKS.finditer(PAGE.read_text(encoding="utf-8"))}
+    assert names and names <= MADE | set(ORDER)
