@@ -11,7 +11,9 @@ falls on all of them:
 * `faiss`: the bare FAISS search of the same vectors, in this process, without HTTP.
 
 The ratio is service / (memory + faiss), of the medians; the strict ratio has memory_bytes for memory. Then a
-256-pixel photo is uploaded, and its time is split into decoding, encoding and everything else.
+256-pixel photo is uploaded, and its time is split into decoding, encoding and everything else. Attaching is
+also timed by itself, in this process: one query after the other, and with a rest before each as long as an
+encoder takes, after which processor and caches have gone cold.
 
 The catalogue is generated: clustered features and tags, written, trained on and indexed by the real code.
 With `--data` it is kept and used again.
@@ -103,6 +105,20 @@ def multipart(picture: bytes) -> tuple[bytes, str]:
     return head + picture + b"\r\n--cut--\r\n", "multipart/form-data; boundary=cut"
 
 
+def attach_alone(engine: QueryEngine, rest: float, rounds: int = 150) -> float:
+    """Median milliseconds of attaching one new picture, `rest` seconds after the one before."""
+    rng = np.random.default_rng(3)
+    times = []
+    for row in rng.integers(0, engine.num_images, rounds).tolist():
+        noise = 0.005 * rng.standard_normal((1, len(engine.image_features(row))), dtype=np.float32)
+        picture = engine.image_features(row)[np.newaxis] + noise
+        time.sleep(rest)
+        start = time.perf_counter()
+        engine.embed(Query(images=picture))
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[rounds // 10 :])
+
+
 def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
     """All figures, times in milliseconds."""
     snapshot = Snapshot.open(data_dir, verify=False)
@@ -178,6 +194,10 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
         "ratio": p50["service"] / (p50["memory"] + p50["faiss"]),
         "strict_ratio": p50["service"] / (p50["memory_bytes"] + p50["faiss"]),
         "upload_p50_ms": {name: statistics.median(values) for name, values in uploads.items()},
+        "attach_p50_ms": {
+            "in a row": attach_alone(engine, 0.0),
+            "after 15 ms of rest": attach_alone(engine, 0.015),
+        },
     }
 
 

@@ -71,7 +71,7 @@ def chroma_collection(folder: Path) -> Any:
 def build_chroma(folder: Path) -> None:
     """As its users add: ids, embeddings, metadata."""
     collection = chroma_collection(folder)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
     records = json.loads((folder / "records.json").read_text())
     for start in range(0, len(records), CHUNK):
         part = records[start : start + CHUNK]
@@ -104,7 +104,7 @@ def build_lancedb(folder: Path) -> None:
     import lancedb
     import pyarrow as pa
 
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
     records = json.loads((folder / "records.json").read_text())
     dim = vectors.shape[1]
 
@@ -161,7 +161,7 @@ BUILDS = {"chroma": build_chroma, "lancedb": build_lancedb}
 def serve(engine: str, folder: Path, width: int, port: int) -> None:
     """Until it is told to stop."""
     search = SEARCHES[engine](folder, width)
-    queries = np.load(folder / "queries.npy")
+    queries = np.load(folder / "queries.npy", allow_pickle=False)
     asked = json.loads((folder / "asked.json").read_text())
     records = {one["id"]: one for one in json.loads((folder / "records.json").read_text())}
     app = FastAPI()

@@ -139,7 +139,7 @@ def _bodies(questions: Sequence[Asking]) -> list[bytes]:
 
 
 def _true_ids(folder: Path, questions: Sequence[Asking]) -> list[set[str]]:
-    vectors, queries = np.load(folder / "vectors.npy"), np.load(folder / "queries.npy")
+    vectors, queries = (np.load(folder / name, allow_pickle=False) for name in ("vectors.npy", "queries.npy"))
     records = json.loads((folder / "records.json").read_text())
     years = np.array([one["year"] for one in records])
     rows = {one["id"]: row for row, one in enumerate(records)}
