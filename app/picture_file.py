@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from graph_store.errors import BadInput
+from graph_store.exhaustion import exhausted
 
 
 def read_picture(path: Path, max_bytes: int) -> bytes:
@@ -21,5 +22,8 @@ def read_picture(path: Path, max_bytes: int) -> bytes:
                 raise BadInput(f"{path} is not a file")
             return file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
+        lacking = exhausted(error)
+        if lacking is not None:  # that says nothing about the picture, which must not be skipped for it
+            raise lacking from error
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise BadInput(f"the file {path} cannot be read: {why}") from error

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 
 from app.api.filter_schemas import Filter
 from app.api.schemas import (
@@ -153,11 +154,15 @@ class SearchService:
         await self._warm()
         while True:
             await asyncio.sleep(self._settings.snapshot_poll_seconds)
-            if self.states.changed():
-                await self._in(self._opening, self.states.refresh)
-                await self._warm()
-            else:
-                await self.catch_up()
+            try:
+                if self.states.changed():
+                    await self._in(self._opening, self.states.refresh)
+                    await self._warm()
+                else:
+                    await self.catch_up()
+            except Exception:
+                # Whatever went wrong this time: who stops watching would never serve anything new again.
+                structlog.get_logger().exception("watch_failed")
 
     async def _warm(self) -> None:
         state = self.states.serving

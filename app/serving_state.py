@@ -23,7 +23,8 @@ from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.query import QueryEngine
 from graph_store.arrays import Int64Array
 from graph_store.data_dir import DataDir
-from graph_store.errors import ImsageError, NothingToServe
+from graph_store.errors import Exhausted, ImsageError, NothingToServe
+from graph_store.exhaustion import exhausted
 from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, last_good
@@ -101,20 +102,20 @@ class ServingState:
     @cached_property
     def filters(self) -> Filters:
         """Filters over the rows that can be found."""
-        graph = self.engine.graph
+        # Only parts of the state are closed over. Through the state itself there would be a cycle, and the
+        # files of a snapshot that nobody uses any more would stay open until the garbage collector comes by.
+        graph, records, numbers = self.engine.graph, self.records, self.tag_numbers
+        num_rows = self.engine.num_images
 
         def rows_of_tag(name: str) -> Int64Array:
-            number = self.tag_numbers.get(tag_key(name))
+            number = numbers.get(tag_key(name))
             return _NO_ROWS if number is None else graph.images_of_tag.row(number)[0]
 
         return FilterIndex(
-            num_rows=self.engine.num_images,
+            num_rows=num_rows,
             rows_of_tag=rows_of_tag,
             tagged=lambda: np.flatnonzero(graph.tags_of_image.degrees()).astype(np.int64, copy=False),
-            attributes=lambda: (
-                orjson.loads(self.records.fragment(row))["attributes"]
-                for row in range(self.engine.num_images)
-            ),
+            attributes=lambda: (orjson.loads(records.fragment(row))["attributes"] for row in range(num_rows)),
         )
 
     def fragments(self, rows: Sequence[int]) -> list[bytes]:
@@ -192,9 +193,15 @@ class ServingStates:
             try:
                 self._move_to(Snapshot.open(self.data_dir))
                 self._problem = ""
-            except ImsageError as error:
-                self._problem = str(error)
-                structlog.get_logger().error("snapshot_refused", reason=str(error))
+            except Exception as error:
+                told = error if isinstance(error, ImsageError) else exhausted(error)
+                if told is None:
+                    raise
+                self._problem = str(told)
+                structlog.get_logger().error("snapshot_refused", reason=str(told))
+                if isinstance(told, Exhausted):
+                    # Nothing is wrong with the snapshot: the next look may well open it.
+                    self._seen = object()
                 if self._state is None:
                     self._fall_back()
             self.on_change()
@@ -226,6 +233,8 @@ class ServingStates:
             known = self._old.get(version)
             try:
                 opened = self._open(Snapshot.open(self.data_dir, version)) if known is None else known
+            except Exhausted:
+                raise
             except ImsageError:
                 return None
             with self._lock:

@@ -27,10 +27,12 @@ from gnn.graph_index import (
 )
 from gnn.last_trained import trained_directory
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
+from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
+from graph_store.durable import refusing_unwritable
 from graph_store.errors import ImsageError
 from graph_store.graph import Graph
 from graph_store.milvus_server import MilvusServer
@@ -164,11 +166,7 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
 
     def new_array(name: str, shape: tuple[int, int]) -> Float32Array:
         folder = "states/" if name.startswith("image_") else ""
-        path = writer.path(f"{folder}{name}.npy")
-        if 0 in shape:
-            np.save(path, np.zeros(shape, np.float32), allow_pickle=False)
-            return np.zeros(shape, np.float32)
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        return new_mapped_array(writer.path(f"{folder}{name}.npy"), shape)
 
     return new_array
 
@@ -211,13 +209,15 @@ def _write(
         for layer, array in enumerate(states.tag_states):
             writer.array(f"states/tag_{layer}", array)
         for mapped in (*states.image_states, states.embeddings, states.tag_embeddings):
-            if isinstance(mapped, np.memmap) and mapped.mode == "w+":
+            if isinstance(mapped, np.memmap) and mapped.mode == "r+":
                 mapped.flush()
         advance(1)
         embedded.graph.save(writer.path("graph"))
         advance(1)
         for name in (MODEL, CONFIG):
-            shutil.copyfile(model / name, writer.path(f"model/{name}"))
+            copy = writer.path(f"model/{name}")
+            with refusing_unwritable(copy):
+                shutil.copyfile(model / name, copy)
         advance(1)
         embedded.neighbours.save(writer.path("neighbours.faiss"))
         advance(1)

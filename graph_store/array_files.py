@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from graph_store.arrays import AnyArray
+from graph_store.arrays import AnyArray, Float32Array
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import CorruptFile
 
@@ -31,6 +32,31 @@ def save_array(path: Path, array: AnyArray) -> None:
         np.lib.format.write_array(_Sink(file), np.asarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
+
+
+def new_mapped_array(path: Path, shape: tuple[int, ...]) -> Float32Array:
+    """A new `.npy` file of float32 zeros, mapped to be written to. Raises Unwritable when there is no room.
+
+    All of its room is taken here: a page of a map that finds the disk full when it is written ends the whole
+    process (SIGBUS), and no one could say why.
+    """
+    with refusing_unwritable(path):
+        if 0 in shape:  # nothing can be mapped
+            save_array(path, np.zeros(shape, np.float32))
+            return np.zeros(shape, np.float32)
+        try:
+            with path.open("wb") as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+                )
+                size = file.tell() + 4 * math.prod(shape)
+                file.truncate(size)
+                file.flush()
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.lib.format.open_memmap(path, mode="r+")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def load_array(path: Path, mmap: bool = True) -> AnyArray:

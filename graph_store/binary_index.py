@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graph_store.arrays import Int64Array
 from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
+from graph_store.exhaustion import refused_by_the_system
 from graph_store.faiss_api import faiss
 
 Codes: TypeAlias = NDArray[np.uint8]
@@ -64,6 +65,9 @@ class BinaryIndex:
         try:
             index = faiss.read_index_binary(str(path), faiss.IO_FLAG_MMAP_IFC)
         except (RuntimeError, MemoryError) as error:
+            lacking = refused_by_the_system(error)
+            if lacking is not None:
+                raise lacking from error
             raise CorruptFile(f"The index {path} cannot be read", path=path) from error
         if isinstance(index, faiss.IndexBinaryFlat):
             return cls(index, "flat")

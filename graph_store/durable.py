@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from graph_store.errors import Unwritable
+
+_FEW_PAGES = 64 * 1024
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -43,6 +46,11 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
         raise Unwritable(
             f"Cannot write {path}: {reason}", hint="Free space or choose another data directory."
         ) from error
+
+
+def disk_is_full(path: Path) -> bool:
+    """Whether the disk on which `path` lies, or is to lie, has no room for a few pages."""
+    return shutil.disk_usage(path.parent).free < _FEW_PAGES
 
 
 def fsync_file(path: Path) -> None:

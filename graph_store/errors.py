@@ -91,3 +91,10 @@ class Unwritable(ImsageError):
 
     code = "unwritable"
     status = 507
+
+
+class Exhausted(ImsageError):
+    """The machine, or a limit set for this process, has no more memory, file handles or threads to give."""
+
+    code = "exhausted"
+    status = 503

@@ -12,6 +12,7 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import CorruptFile
 from graph_store.exact import SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
+from graph_store.exhaustion import refused_by_the_system
 from graph_store.faiss_api import faiss
 from graph_store.index_inputs import checked_vectors, sorted_rows
 from graph_store.vector_index import SearchResult
@@ -81,6 +82,9 @@ class FaissIndex:
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except (RuntimeError, MemoryError) as error:
+            lacking = refused_by_the_system(error)
+            if lacking is not None:
+                raise lacking from error
             raise CorruptFile(f"The index {path} cannot be read", path=path) from error
         found: Kind | None = None
         if isinstance(index, faiss.IndexFlat):

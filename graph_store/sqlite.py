@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import weakref
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from graph_store.durable import disk_is_full
 from graph_store.errors import BadInput, CorruptFile, DataDirBusy, Unwritable
+from graph_store.exhaustion import handles_are_left, no_handles_left, no_memory_left
 
 _FULL_OR_READ_ONLY = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -35,6 +38,12 @@ def translating_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the code without its detail
         if code in _CORRUPT:
             raise damaged(path, str(error)) from error
+        if code == sqlite3.SQLITE_CANTOPEN and not handles_are_left():
+            raise no_handles_left() from error
+        if code == sqlite3.SQLITE_IOERR and disk_is_full(path):
+            code = sqlite3.SQLITE_FULL
+        elif getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMMAP:
+            raise no_memory_left() from error
         if code in _FULL_OR_READ_ONLY:
             raise Unwritable(f"Cannot write {path}: {_FULL_OR_READ_ONLY[code]} ({error})") from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -52,10 +61,13 @@ def damaged(path: Path, detail: str) -> CorruptFile:
 
 
 class _Link:
-    """Owns one connection and closes it when its thread ends."""
+    """Owns one connection and closes it when its thread ends. `immutable`: it only reads, and takes the file
+    for one that nobody writes to.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, immutable: bool) -> None:
         self.connection = connection
+        self.immutable = immutable
 
     def close(self) -> None:
         self.connection.close()
@@ -83,22 +95,34 @@ class Connections:
 
     def connect(self) -> sqlite3.Connection:
         """A new connection, the caller's to close. A read-only directory is opened for reading."""
-        if self._read_only:
-            return self._open("mode=ro&immutable=1")
+        return self._connect()[0]
+
+    def _connect(self) -> tuple[sqlite3.Connection, bool]:
+        """A new connection, and whether it can only read."""
+        if self._read_only and not self._writable():
+            return self._open("mode=ro&immutable=1"), True
         try:
-            return self._open("mode=rw")
+            connection = self._open("mode=rw")
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             wal = self.path.with_name(self.path.name + "-wal")
             # WAL needs a file beside the database even to read. Where none can be made, nobody can write
             # either, so the file may be read as it is, unless commits wait in a left-over WAL.
-            if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or not self.path.exists():
+            full = code == sqlite3.SQLITE_IOERR and disk_is_full(self.path)
+            refused = full or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if not refused or not self.path.exists() or not handles_are_left():
                 raise
             if wal.exists() and wal.stat().st_size > 0:
                 raise
             connection = self._open("mode=ro&immutable=1")
             self._read_only = True
-            return connection
+            return connection, True
+        self._read_only = False
+        return connection, False
+
+    def _writable(self) -> bool:
+        """Whether the directory lets itself be written to, as it may again after a repair."""
+        return os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK)
 
     def _open(self, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -120,10 +144,10 @@ class Connections:
     def mine(self) -> sqlite3.Connection:
         """The connection of the calling thread."""
         link: _Link | None = getattr(self._local, "link", None)
-        if link is None or self._closed:
-            if self._closed:
-                raise ValueError("the catalogue is closed")
-            link = _Link(self.connect())
+        if self._closed:
+            raise ValueError("the catalogue is closed")
+        if link is None or (link.immutable and self._writable()):
+            link = _Link(*self._connect())
             self._local.link = link
             with self._guard:
                 self._links.add(link)

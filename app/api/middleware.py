@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.metrics import Metrics
 from app.api.problems import PROBLEM_TYPE, problem_bytes
+from app.api.refusal import refuse, retry_after
 from app.request_errors import BodyTooLarge
+from graph_store.exhaustion import exhausted
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -79,12 +81,21 @@ class Around:
 
         try:
             await self._app(scope, self._limited(scope, receive), send_with_headers)
-        except Exception:
-            self._log.exception("unexpected_error", method=scope["method"], path=scope["path"])
+        except Exception as error:
+            lacking = exhausted(error)
+            if lacking is None:
+                self._log.exception("unexpected_error", method=scope["method"], path=scope["path"])
+            else:
+                self._log.error("exhausted", method=scope["method"], path=scope["path"], reason=str(error))
             if status:
                 # The answer has begun, so the connection must break: half an answer must not look whole.
                 raise
-            await _send_fault(scope, send_with_headers)
+            if lacking is None:
+                await _send_fault(scope, send_with_headers)
+            else:
+                await refuse(
+                    scope, send_with_headers, lacking.status, lacking.code, str(lacking), [retry_after(5)]
+                )
         finally:
             # Not before the answer is on its way: the event loop sends what was written when this turn ends.
             ended = time.perf_counter()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from app.terminal_text import printable
 from graph_store.errors import ImsageError, UnknownName
+from graph_store.exhaustion import exhausted
 
 FAILURE = 1
 USAGE = 2
@@ -34,6 +35,9 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return interrupted()
     except Exception as error:
+        lacking = exhausted(error)
+        if lacking is not None:
+            return _report(str(lacking), FAILURE)
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _report(f"{what} (this is a fault in imsage; {DEBUG_VARIABLE}=1 shows where)", FAILURE)
     return 0

@@ -26,6 +26,7 @@ from app.jobs.work import do_work
 from app.logs import configure_logs
 from app.settings import Settings, load_settings
 from graph_store.errors import ImsageError
+from graph_store.exhaustion import exhausted
 
 GRACE_SECONDS = 3.0
 """How long the work may take to reach a point where it can stop by itself; then the process ends at once."""
@@ -106,6 +107,10 @@ def stopped(store: JobStore, job_id: str, reason: StopReason) -> Job:
     return store.finish(job_id, "failed", error=_INTERRUPTED, interrupted=True)
 
 
+def _told(error: ImsageError) -> dict[str, str]:
+    return {"type": f"urn:imsage:problem:{error.code}", "detail": str(error)}
+
+
 def run_job(settings: Settings, job_id: str) -> None:
     """From claim to end. What goes wrong stands in the job."""
     store = JobStore(jobs_path(settings.data_dir))
@@ -127,13 +132,12 @@ def run_job(settings: Settings, job_id: str) -> None:
         stopped(store, job_id, stop.reason)
     except ImsageError as error:
         pulse.end()
-        store.finish(
-            job_id, "failed", error={"type": f"urn:imsage:problem:{error.code}", "detail": str(error)}
-        )
-    except Exception:
+        store.finish(job_id, "failed", error=_told(error))
+    except Exception as error:
         pulse.end()
-        log.exception("job_fault", job=job_id)
-        store.finish(job_id, "failed", error=_FAULT)
+        lacking = exhausted(error)
+        log.error("job_fault", job=job_id, exc_info=lacking is None, reason=str(error))
+        store.finish(job_id, "failed", error=_FAULT if lacking is None else _told(lacking))
     else:
         pulse.end()
         skipped = result.get("counts", {}).get("skipped", 0)
