@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_FAINT = 0.1
+
 
 def unit(vectors: Tensor) -> Tensor:
     """Rows of length one, zero rows as they are: [n, d] → [n, d]. A quarter of the time that
@@ -12,6 +14,14 @@ def unit(vectors: Tensor) -> Tensor:
     """
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors / lengths.clamp_min_(1e-12)
+
+
+def at_most_unit(vectors: Tensor) -> Tensor:
+    """As `unit`, but rows shorter than a tenth only become ten times as long. A prediction that says nearly
+    nothing has no direction but that of its rounding errors: at full length they would be all there is of it.
+    """
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / lengths.clamp_min_(_FAINT)
 
 
 def shortened(vectors: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gnn.graph_index import GraphIndex, messages_of
 from gnn.kernel_fit import VOTE_WIDTH
 from gnn.model.aggregate import NodeStates, full_states
 from gnn.model.kernel_sage import KernelSage
+from gnn.model.kernels import at_most_unit
 from gnn.model.tag_sets import EXACT_UP_TO, indicator
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
@@ -330,3 +332,18 @@ def test_the_conceptual_end_takes_looks_in_as_far_as_they_tell_about_meaning(ind
     assert np.array_equal(theirs.conceptual[:visual_dim], np.zeros(visual_dim, np.float32))
     assert np.allclose(ours.conceptual[:visual_dim], look * ours.visual[:visual_dim])
     assert np.array_equal(ours.conceptual[visual_dim:], theirs.conceptual[visual_dim:])
+
+
+def test_the_prediction_loses_nothing_to_what_cancels_in_it(model: KernelSage) -> None:
+    inputs = model.get_buffer("landmarks")[:40] + 0.02
+    exact = deepcopy(model).double().predict(inputs.double())
+    together = model.predict(inputs)
+    alone = torch.cat([model.predict(row[None]) for row in inputs])
+    assert (together - exact).abs().max() < 2e-6
+    assert (alone - exact).abs().max() < 2e-6
+
+
+def test_a_prediction_of_nearly_nothing_weighs_nearly_nothing() -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.06, 0.08], [0.003, 0.004], [0.0, 0.0]])
+    lengths = torch.linalg.vector_norm(at_most_unit(vectors), dim=1)
+    assert lengths.tolist() == pytest.approx([1.0, 1.0, 0.05, 0.0])
