@@ -27,6 +27,7 @@ from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.progress import Progress
 from graph_store.snapshot import Snapshot
+from graph_store.versions import way_out
 
 LISTING = "imsage-archive.json"
 FORMAT = 1
@@ -193,7 +194,10 @@ def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, A
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(file, "its list cannot be read") from error
     if head.get("format") != FORMAT:
-        raise BadInput(f"{file} has archive format {head.get('format')!r}; this version reads {FORMAT}")
+        raise BadInput(
+            f"{file} has archive format {head.get('format')!r}; this version reads {FORMAT}",
+            hint=way_out(head.get("format"), FORMAT, "Export the data anew."),
+        )
     if not sound:
         raise _damaged(file, "its list cannot be read")
     for name in listing:

@@ -23,6 +23,7 @@ import orjson
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName
+from graph_store.versions import way_out
 
 Scope = Literal["read", "write"]
 
@@ -84,7 +85,11 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     try:
         stored = orjson.loads(path.read_bytes())
         if stored["schema"] != _SCHEMA:
-            raise ValueError(f"schema {stored['schema']}")
+            raise CorruptFile(
+                f"The keys in {path} have version {stored['schema']}, and this imsage reads {_SCHEMA}",
+                path=path,
+                hint=way_out(stored["schema"], _SCHEMA, "Remove the file and make new keys."),
+            )
         return tuple(_key(entry) for entry in stored["keys"])
     except FileNotFoundError:
         return ()

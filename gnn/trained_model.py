@@ -26,6 +26,7 @@ from graph_store.arrays import Int64Array
 from graph_store.checksums import sha256_of_file
 from graph_store.durable import write_bytes
 from graph_store.errors import CorruptFile, ImsageError
+from graph_store.versions import way_out
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
@@ -108,7 +109,7 @@ def load_trained_model(directory: Path) -> TrainedModel:
     if meta.get("format") != FORMAT:
         raise CorruptFile(
             f"The model in {path} has format {meta.get('format')}; this version reads {FORMAT}",
-            hint="Train and reindex again.",
+            hint=way_out(meta.get("format"), FORMAT, "Train and reindex again."),
             path=path,
         )
     try:

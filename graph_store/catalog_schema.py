@@ -9,6 +9,7 @@ from pathlib import Path
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile, NothingToServe
 from graph_store.sqlite import Connections, damaged, translating_errors
+from graph_store.versions import way_out
 
 SCHEMA_VERSION = 2
 """1 had no revisions. It is read as it is, and brought up to date by the first write."""
@@ -117,7 +118,7 @@ def check(connections: Connections) -> None:
     if not 1 <= version <= SCHEMA_VERSION:
         raise BadInput(
             f"The catalogue {path} has schema version {version}, and this imsage reads {SCHEMA_VERSION}",
-            hint="Use the imsage that made it, or ingest anew.",
+            hint=way_out(version, SCHEMA_VERSION, "Ingest anew into another data directory."),
         )
     if path.stat().st_size <= QUICK_CHECK_LIMIT:
         check_pages(connections)

@@ -11,6 +11,7 @@ from typing import Any
 from graph_store.checksums import sha256_of_bytes, sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile
+from graph_store.versions import way_out
 
 SCHEMA_VERSION = 1
 MANIFEST, MANIFEST_SHA256 = "manifest.json", "manifest.sha256"
@@ -64,7 +65,7 @@ def manifest_of(directory: Path) -> dict[str, Any]:
             f"The snapshot {directory} has schema version {manifest['schema_version']}, and this imsage "
             f"reads version {SCHEMA_VERSION}",
             path=path,
-            hint="Run imsage reindex.",
+            hint=way_out(manifest["schema_version"], SCHEMA_VERSION, "Run imsage reindex."),
         )
     return manifest
 

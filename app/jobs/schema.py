@@ -13,6 +13,7 @@ from app.jobs.job import Job, JobProgress
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.sqlite import translating_errors
+from graph_store.versions import way_out
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x494D4A42
@@ -85,7 +86,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     if version != SCHEMA_VERSION:
         raise BadInput(
             f"The history of jobs {path} has schema version {version}; this imsage reads {SCHEMA_VERSION}",
-            hint="Use the imsage that made it, or move the file away.",
+            hint=way_out(version, SCHEMA_VERSION, "Move the file away; only the history of jobs is lost."),
         )
 
 
