@@ -3,13 +3,14 @@ PYTHON ?= python3
 DATA ?= demo-data
 PORT ?= 8000
 WORKERS ?= 2
+MINUTES ?= 30
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test chaos lint bench bench-load bench-quality lock audit clean
+.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -34,9 +35,13 @@ test: lint ## Lint, check types and run the whole test suite
 	# By themselves: while Playwright lives in a process, no other test there can run an event loop of its own.
 	$(BIN)/python -m pytest -n $(WORKERS) tests/browser
 
-chaos: $(STAMP) ## Kill it 200 times and swap snapshots under readers; half an hour, figures in docs/reliability.md
+chaos: $(STAMP) ## Kill it 200 times, swap under readers, draw long histories; an hour, figures in docs/reliability.md
 	$(BIN)/python -m tests.chaos.kill_anywhere --kills 200
 	$(BIN)/python -m tests.chaos.swap_under_load --swaps 20
+	IMSAGE_CHAOS=1 $(BIN)/python -m pytest tests/chaos/test_live_machine.py
+
+soak: $(STAMP) ## Serve mixed traffic for MINUTES (30): memory and file handles must not grow
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 lint: $(STAMP) ## Lint, check the format and the types
 	$(BIN)/ruff check .
