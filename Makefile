@@ -35,10 +35,13 @@ test: lint ## Lint, check types and run the whole test suite
 	# By themselves: while Playwright lives in a process, no other test there can run an event loop of its own.
 	$(BIN)/python -m pytest -n $(WORKERS) tests/browser
 
-chaos: $(STAMP) ## Kill it 200 times, swap under readers, draw long histories; an hour, figures in docs/reliability.md
+chaos: $(STAMP) ## Kill it 200 times, swap under readers, draw long histories, fuzz; an hour, figures in docs/reliability.md
 	$(BIN)/python -m tests.chaos.kill_anywhere --kills 200
 	$(BIN)/python -m tests.chaos.swap_under_load --swaps 20
 	IMSAGE_CHAOS=1 $(BIN)/python -m pytest tests/chaos/test_live_machine.py
+	IMSAGE_CHAOS=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 3600 \
+		tests/hostile/test_fuzz_requests.py tests/hostile/test_fuzz_sources.py \
+		tests/hostile/test_archives.py tests/hostile/test_names.py
 
 soak: $(STAMP) ## Serve mixed traffic for MINUTES (30): memory and file handles must not grow
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)

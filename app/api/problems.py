@@ -147,6 +147,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem(request, code, known.status_code, detail, headers=headers)
 
 
+_OF_FILES = "GET, HEAD"
+"""What the page's files take, which are no routes."""
+
+
 def _methods_at(request: Request) -> str:
     """What the path of a request takes: its routes may be several, and each knows only its own method. Of
     paths that fit, the one that spells out most of it is meant.
@@ -155,6 +159,8 @@ def _methods_at(request: Request) -> str:
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
             by_path.setdefault(route.path, set()).update(route.methods or ())
+    if not by_path:
+        return _OF_FILES
     spelt_out = max(by_path, key=lambda path: len(re.sub(r"\{[^}]*\}", "", path)))
     return ", ".join(sorted(by_path[spelt_out]))
 

@@ -85,6 +85,12 @@ def test_a_path_that_is_not_there_and_a_method_that_is_not_possible(client: Test
     assert refused.headers["allow"] == "POST"
 
 
+def test_a_file_of_the_page_can_only_be_looked_at(client: TestClient) -> None:
+    refused = client.post("/static/main.js")
+    problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == "GET, HEAD"
+
+
 def test_query_parameters_are_checked_as_well(client: TestClient) -> None:
     body = problem(client.get("/v1/tags", params={"limit": "many"}), 422, "invalid-request")
     assert body["errors"][0]["pointer"] == "#query/limit"

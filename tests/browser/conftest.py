@@ -96,6 +96,13 @@ def hostile_server(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
             draw(shape).save(images / f"{shape.id}.png")
             line["split"] = "train"
             line["tags"] = [*line["tags"], HOSTILE_TAG, *([HOSTILE_MARKUP] if shape.variant else [])]
+            line |= {
+                "caption": HOSTILE_MARKUP,
+                HOSTILE_MARKUP: HOSTILE_TAG,
+                "nested": {HOSTILE_TAG: HOSTILE_MARKUP},
+            }
+            with (images / f"{shape.id}.png").open("ab") as file:
+                file.write(b"<html>" + HOSTILE_TAG.encode())
         lines[0]["id"] = HOSTILE_ID
         source = folder / "source" / "tags.jsonl"
         source.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

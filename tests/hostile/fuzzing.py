@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-TIMES = 100 if "IMSAGE_CHAOS" in os.environ else 1
+TIMES = 50 if "IMSAGE_CHAOS" in os.environ else 1
 
 
 def fuzzing(examples: int) -> Any:
-    """Settings of a fuzz test: so many examples, a hundred times as many in `make chaos`."""
+    """Settings of a fuzz test: so many examples, fifty times as many in `make chaos`."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     return settings(max_examples=examples * TIMES, suppress_health_check=slow)

@@ -1,7 +1,7 @@
 """Run by test_keys_stay_secret: a service that asks for keys gets one in every place where none belongs.
 
-Arguments: the data directory, the form of logs, the key. Logs go to standard error, all answers to standard
-output.
+Arguments: the data directory, the key. All requests are sent once for each form of logs. Logs go to standard
+error, all answers to standard output.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.api.application import create_app
-from app.logs import configure_logs
+from app.logs import Format, configure_logs
 from app.settings import Settings
 
 
-def main(data: Path, form: str, key: str) -> None:
+def send_all(data: Path, form: Format, key: str) -> None:
     """Send the requests and print what came back."""
-    configure_logs("debug", "json" if form == "json" else "console")
+    configure_logs("debug", form)
     app = create_app(Settings(data=data))
     _add_a_fault(app)
     with TestClient(app, base_url="http://imsage.test", raise_server_exceptions=False) as client:
@@ -53,4 +53,5 @@ def _add_a_fault(app: FastAPI) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    send_all(Path(sys.argv[1]), "json", sys.argv[2])
+    send_all(Path(sys.argv[1]), "console", sys.argv[2])

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.archive import LISTING, import_archive
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile, ImsageError
 from graph_store.progress import SilentProgress
+from tests.hostile.fuzzing import fuzzing
 
 GOOD = {
     "features/a.f32": b"\0" * 64,
@@ -182,7 +183,7 @@ def test_a_member_that_claims_more_or_less_than_it_has_is_refused(tmp_path: Path
                 imported(archive, tmp_path / "data")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzzing(60)
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=12)), min_size=1, max_size=4
