@@ -127,7 +127,8 @@ export class Graph {
     });
   }
 
-  #showMiddle({ image, tags, text }) {
+  #showMiddle(query) {
+    const { image } = query;
     const { middle } = this.#parts;
     const showing = image ? image.key ?? image.id : "";
     if (middle.dataset.of !== showing || !middle.hasChildNodes()) {
@@ -135,7 +136,7 @@ export class Graph {
       const picture = image ? (image.bytes ? element("img", { src: image.preview, alt: "" }) : thumbnail(image.id)) : icon("search");
       middle.replaceChildren(element("span", { class: "core" }, picture), element("span", { class: "core-name" }));
     }
-    middle.lastChild.textContent = image ? "Your query" : inWords({ image, tags, text });
+    middle.lastChild.textContent = image ? "Your query" : inWords(query);
     this.#nodes.set(QUERY, middle);
   }
 
