@@ -232,8 +232,9 @@ class KernelSage(GraphModel):
             known = self._centre = made_of, versions, middle, shifted.to(bias.dtype)
         return known[2], known[3]
 
-    def predict_apart(self, inputs: Tensor) -> Tensor:
-        """f(z) for indexed images: one that is a landmark itself does not speak for itself.
+    def predict_apart(self, inputs: Tensor, apart: Tensor | None = None) -> Tensor:
+        """f(z) for indexed images: one that is a landmark itself does not speak for itself. apart: [n] bool,
+        the rows that this is about; all where None.
 
         With h its leverage, A its values and λ the ridge this is f(z) - λh/(1 - h)·A, what
         :func:`gnn.kernel_solve.left_out` says; the factor is kept in `own`.
@@ -243,7 +244,8 @@ class KernelSage(GraphModel):
         if not self.config.leaves_out or not len(values):
             return self._summed(kernel)
         nearest, landmark = kernel.max(dim=1)
-        own = self.get_buffer("own")[landmark] * (nearest > _SAME)
+        itself = nearest > _SAME if apart is None else (nearest > _SAME) & apart
+        own = self.get_buffer("own")[landmark] * itself
         return self._summed(kernel) - own.unsqueeze(1) * values[landmark]
 
     def kernel(self, inputs: Tensor) -> Tensor:
@@ -297,7 +299,7 @@ class KernelSage(GraphModel):
         inputs = self.readout_inputs(state)
         any_tags = bool(has_tags.any())
         expected = self.expected_blocks(
-            state, self.predict_apart(inputs) if any_tags else self.predict(inputs)
+            state, self.predict_apart(inputs, has_tags[:, 0]) if any_tags else self.predict(inputs)
         )
         if not any_tags:  # a picture as a query: spare it the landmark sets
             return torch.cat([visual, expected], dim=1)

@@ -88,6 +88,14 @@ def test_a_new_picture_is_told_of_by_all_landmarks(ground: Ground, naming: Kerne
     assert torch.equal(naming.predict_apart(new), naming.predict(new))
 
 
+def test_only_rows_that_are_to_be_are_told_of_apart(ground: Ground, naming: KernelSage) -> None:
+    asked = ground.inputs[[7, 9]] * naming.input_weights()
+    told = naming.predict_apart(asked, torch.tensor([True, False]))
+    torch.testing.assert_close(told[0], naming.predict_apart(asked)[0])
+    torch.testing.assert_close(told[1], naming.predict(asked)[1])
+    assert not torch.allclose(told[1], naming.predict_apart(asked)[1], atol=1e-3)
+
+
 def test_a_tagged_vocabulary_small_enough_has_a_namer_of_all_networks(naming: KernelSage) -> None:
     assert naming.config.naming_hidden == HIDDEN * NETWORKS
 
