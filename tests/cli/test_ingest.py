@@ -80,7 +80,14 @@ def test_an_interrupted_ingest_says_so_and_goes_on(shapes_source: Path, tmp_path
     command = [sys.executable, "-m", "app", "ingest", str(source), "--data", str(data_dir.root)]
     root = Path(__file__).parents[2]
 
-    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    # A test run in a shell's background has SIGINT ignored, and its children would inherit that.
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not any(data_dir.features_dir.glob("*.f32")) and time.monotonic() < deadline:
         time.sleep(0.01)
