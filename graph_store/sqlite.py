@@ -172,8 +172,7 @@ class Connections:
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is committed, durably, when the block ends, and undone when it raises."""
         with self._writing, translating_errors(self.path):
-            connection = self.mine()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begun_to_write()
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -181,6 +180,20 @@ class Connections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begun_to_write(self) -> sqlite3.Connection:
+        """This thread's connection inside a transaction that may write."""
+        connection = self.mine()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            # It was opened while nothing could be written, and stays so. A new one tells how it is now.
+            self._local.link = None
+            connection = self.mine()
+            connection.execute("BEGIN IMMEDIATE")
+        return connection
 
     def close(self) -> None:
         """Close the connections of all threads. Using them afterwards is an error."""
