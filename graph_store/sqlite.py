@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _FULL_OR_READ_ONLY = {
 }
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_TIMEOUT_SECONDS = 30.0
+_READ_ONLY_TIMEOUT_SECONDS = 5.0
+_READ_ONLY_PAUSE_SECONDS = 0.01
 
 
 @contextmanager
@@ -62,12 +65,13 @@ def damaged(path: Path, detail: str) -> CorruptFile:
 
 class _Link:
     """Owns one connection and closes it when its thread ends. `immutable`: it only reads, and takes the file
-    for one that nobody writes to.
+    for one that nobody writes to. `brief`: it was opened while we could write nothing, but others may write.
     """
 
-    def __init__(self, connection: sqlite3.Connection, immutable: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, immutable: bool, brief: bool) -> None:
         self.connection = connection
         self.immutable = immutable
+        self.brief = brief
 
     def close(self) -> None:
         self.connection.close()
@@ -147,7 +151,8 @@ class Connections:
         if self._closed:
             raise ValueError("the catalogue is closed")
         if link is None or (link.immutable and self._writable()):
-            link = _Link(*self._connect())
+            connection, immutable = self._connect()
+            link = _Link(connection, immutable=immutable, brief=not immutable and not self._writable())
             self._local.link = link
             with self._guard:
                 self._links.add(link)
@@ -167,6 +172,7 @@ class Connections:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                self._let_go_if_brief()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -180,20 +186,35 @@ class Connections:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._let_go_if_brief()
 
     def _begun_to_write(self) -> sqlite3.Connection:
         """This thread's connection inside a transaction that may write."""
-        connection = self.mine()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
-                raise
-            # It was opened while nothing could be written, and stays so. A new one tells how it is now.
-            self._local.link = None
+        deadline = time.monotonic() + _READ_ONLY_TIMEOUT_SECONDS
+        while True:
             connection = self.mine()
-            connection.execute("BEGIN IMMEDIATE")
-        return connection
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return connection
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
+                # It was opened while nothing could be written, and stays so. A new one tells how it is now,
+                # once the reads of other threads that began at that time have ended.
+                self._local.link = None
+                if not self._writable() or time.monotonic() > deadline:
+                    raise
+            time.sleep(_READ_ONLY_PAUSE_SECONDS)
+
+    def _let_go_if_brief(self) -> None:
+        """Close this thread's connection if it was opened while nothing could be written: all connections of
+        a process share one map of the WAL, so one that can only read would keep later ones from writing.
+        """
+        link: _Link | None = getattr(self._local, "link", None)
+        if link is not None and link.brief:
+            self._local.link = None
+            link.close()
 
     def close(self) -> None:
         """Close the connections of all threads. Using them afterwards is an error."""

@@ -228,6 +228,36 @@ def test_a_read_only_disk_can_still_be_read(small_disk: Path) -> None:
         Catalog.open(path, create=True)
 
 
+def test_a_disk_that_was_read_only_is_written_to_again_whoever_read_it_meanwhile(small_disk: Path) -> None:
+    path = small_disk / "catalog.sqlite"
+    logs = [path.with_name(path.name + ending) for ending in ("-wal", "-shm")]
+    with Catalog.open(path, create=True) as catalog:
+        catalog.upsert([record(0, "kept")])
+        left = [log.read_bytes() for log in logs]
+    for log, content in zip(logs, left, strict=True):  # as a kill would leave them
+        log.write_bytes(content)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    read, go_on = threading.Event(), threading.Event()
+
+    def reader() -> None:
+        assert catalog.ids() == ["image-0"]
+        read.set()
+        go_on.wait()
+
+    with Catalog.open(path) as catalog, Catalog.open(path) as another:
+        thread = threading.Thread(target=reader, daemon=True)
+        thread.start()
+        assert read.wait(10)
+        assert another.ids() == ["image-0"]
+        with pytest.raises(Unwritable, match="read-only"):
+            catalog.upsert([record(1)])
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        catalog.upsert([record(1)])
+        assert another.ids() == ["image-0", "image-1"]
+        go_on.set()
+        thread.join()
+
+
 def test_readers_see_whole_batches_while_a_writer_writes(catalog: Catalog) -> None:
     catalog.upsert([record(i, "round 0") for i in range(20)])
     done = threading.Event()
