@@ -46,7 +46,6 @@ ENV PATH=/opt/imsage/bin:$PATH \
     OMP_NUM_THREADS=1 \
     HOME=/tmp \
     IMSAGE_CACHE_DIR=/opt/imsage/cache \
-    MPLCONFIGDIR=/tmp/matplotlib \
     IMSAGE_DATA=/data \
     IMSAGE_HOST=0.0.0.0 \
     IMSAGE_PORT=8000

@@ -26,6 +26,7 @@ from gnn.query import Query, QueryEngine, QueryTag, QueryVectors
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
 from graph_store.errors import NotFound
+from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
@@ -69,8 +70,18 @@ class Asked:
 class Lookup:
     """The current snapshot of a data directory, and what the catalogue has beyond it."""
 
-    def __init__(self, data_dir: DataDir, *, max_bytes: int, max_pixels: int, device: str = "auto") -> None:
-        """Opens and checks the snapshot. Raises NothingToServe and CorruptFile."""
+    def __init__(
+        self,
+        data_dir: DataDir,
+        *,
+        max_bytes: int,
+        max_pixels: int,
+        device: str = "auto",
+        milvus: MilvusServer | None = None,
+    ) -> None:
+        """Opens and checks the snapshot. Raises NothingToServe, CorruptFile, and what opening an index in
+        Milvus raises.
+        """
         snapshot = Snapshot.open(data_dir)
         self._reader = CatalogueReader(data_dir)
         self._max_bytes = max_bytes
@@ -80,7 +91,7 @@ class Lookup:
         words = snapshot.manifest.get("text_encoder")
         encoder = None if words is None else LazyTextEncoder(EncoderSpec.from_dict(words))
         opened = ServingState(
-            snapshot, QueryEngine.open(snapshot, encoder), RecordTable.open(snapshot.path("records"))
+            snapshot, QueryEngine.open(snapshot, encoder, milvus), RecordTable.open(snapshot.path("records"))
         )
         self._state = DeltaKeeper(data_dir, self._reader).revised(opened)
 

@@ -294,7 +294,7 @@ class SearchService:
                 state.pace.record(time.thread_time() - cpu)
             return vectors, page
 
-        return work() if stored and state.pace.is_quick else await self.run(work)
+        return work() if stored and state.is_quick else await self.run(work)
 
     async def _ranked(
         self,
@@ -310,7 +310,7 @@ class SearchService:
             stages["search"] = time.perf_counter() - begin
             return page
 
-        return work() if state.pace.is_quick and _is_small(ranking, after) else await self.run(work)
+        return work() if state.is_quick and _is_small(ranking, after) else await self.run(work)
 
     async def _allowed(self, state: ServingState, asked: Filter | None) -> Int64Array | None:
         if asked is None or not (asked.must or asked.should or asked.must_not):

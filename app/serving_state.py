@@ -70,6 +70,11 @@ class ServingState:
     pace: Pace = field(default_factory=Pace)
 
     @property
+    def is_quick(self) -> bool:
+        """Whether the event loop may search by itself: it neither computes long nor waits for a server."""
+        return self.engine.is_local and self.pace.is_quick
+
+    @property
     def version(self) -> str:
         """The snapshot's version."""
         return self.snapshot.version

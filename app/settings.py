@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
-from graph_store.milvus_server import MilvusServer
+from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
 
 ENV_PREFIX = "IMSAGE_"
 SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     milvus_prefix: str = Field(
         "imsage",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$",
+        pattern=f"^{COLLECTION_PREFIX}$",
         description="How the names of our collections there begin, and the alias of the newest.",
     )
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from gnn.evaluation.relevance import TagTable
 from gnn.graph_data import GraphData
-from gnn.kernel_training import train_kernel
 from gnn.presets import Preset
 from gnn.query import QueryEngine
 from gnn.reindex import build_index
-from gnn.rise_training import train_rise
+from gnn.training import learnt_aside
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.progress import SilentProgress
-
-TRAINERS = {"kernel": train_kernel, "rise": train_rise}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +67,4 @@ def thinned(csr: Csr, share: float, rng: np.random.Generator) -> Csr:
 
 def engine_of(learnt: GraphData, data: GraphData, preset: Preset, epochs: int, seed: int) -> QueryEngine:
     """An engine over `data`, its model trained on `learnt`."""
-    with tempfile.TemporaryDirectory() as folder:
-        trained, _ = TRAINERS[preset.model](
-            learnt,
-            preset,
-            Path(folder),
-            epochs=epochs,
-            seed=seed,
-            resume=False,
-            device="cpu",
-            progress=SilentProgress(),
-        )
-    return QueryEngine(build_index(trained, data))
+    return QueryEngine(build_index(learnt_aside(preset, learnt, epochs=epochs, seed=seed), data))

@@ -63,6 +63,7 @@ class QueryEngine:
         self.tag_names: tuple[str, ...] = index.tag_names
         self.graph: Graph = index.graph
         self.num_images = index.graph.num_images
+        self.is_local = index.index.is_local
         self.tag_counts: tuple[int, ...] = tuple(index.graph.images_of_tag.degrees().tolist())
 
     @classmethod

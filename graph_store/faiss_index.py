@@ -117,6 +117,11 @@ class FaissIndex:
         """
         return self._vectors
 
+    @property
+    def is_local(self) -> bool:
+        """It searches in this process."""
+        return True
+
     def search(self, queries: Float32Array, k: int, allowed: Int64Array | None = None) -> SearchResult:
         """The best k rows for each of `queries` [n, dim], of those in `allowed` [m] where it is given.
 

@@ -107,6 +107,11 @@ class MilvusIndex:
         """How many vectors it holds."""
         return len(self._vectors)
 
+    @property
+    def is_local(self) -> bool:
+        """It waits for the server."""
+        return False
+
     def search(self, queries: Float32Array, k: int, allowed: Int64Array | None = None) -> SearchResult:
         """The best k rows for each of `queries` [n, dim], of those in `allowed` [m] where it is given; Milvus
         filters inside its search.

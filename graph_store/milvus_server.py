@@ -19,7 +19,8 @@ from typing import Any
 
 from graph_store.errors import BadInput, ImsageError
 
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+COLLECTION_PREFIX = "[A-Za-z_][A-Za-z0-9_]{0,99}"
+"""What Milvus takes, as a pattern, with room for what comes behind it."""
 _RANDOM_BYTES = 8
 
 
@@ -45,7 +46,7 @@ class MilvusServer:
     timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        if not _PREFIX.fullmatch(self.prefix):
+        if not re.fullmatch(COLLECTION_PREFIX, self.prefix):
             raise BadInput(
                 f"{self.prefix!r} cannot begin the name of a Milvus collection",
                 hint="Use letters, digits and underscores, at most 100.",
@@ -119,10 +120,7 @@ class MilvusServer:
             del vars(self)["client"]
 
     def _alias_exists(self) -> bool:
-        return any(
-            self.prefix in self.client.list_aliases(collection_name=name).get("aliases", [])
-            for name in self.collections()
-        )
+        return self.prefix in self.client.list_aliases().get("aliases", [])
 
 
 def _first_line(error: Exception) -> str:

@@ -35,6 +35,10 @@ class VectorIndex(Protocol):
     def size(self) -> int:
         """How many vectors it holds."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a search computes in this process, rather than wait for another one."""
+
     def search(self, queries: Float32Array, k: int, allowed: Int64Array | None = None) -> SearchResult:
         """The best k rows for each of `queries` [n, dim], of those in `allowed` [m] where it is given."""
 

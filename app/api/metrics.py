@@ -90,8 +90,8 @@ class Metrics:
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
-        # It registers itself, and its constructor has no type annotations.
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        # It registers itself.
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
         for collector in self._shared:
             registry.register(collector)
         return generate_latest(registry)

@@ -126,6 +126,7 @@ def search(
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
         device=device,
+        milvus=settings.milvus,
     )
     asked = [(question, lookup.ask(question)) for question in questions]
     protocol = protocol_for(images, os.environ, sys.stdout.isatty())

@@ -76,9 +76,10 @@ def train(
     from app.tidying import tidy_up
     from gnn.training import train as train_model
 
-    tidy_up(data_dir(data))
+    directory = data_dir(data)
+    tidy_up(directory)
     report = train_model(
-        data_dir(data),
+        directory,
         preset,
         epochs=epochs,
         seed=seed,

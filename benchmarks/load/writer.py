@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from imsage import Client, ImsageError
+from imsage.write_calls import NewImage
 
 AT_ONCE = 4
 PAUSE_SECONDS = 0.25
@@ -63,8 +64,10 @@ class Writer(threading.Thread):
         written.stored.update(dict.fromkeys(ids, began))
         attributes = {"year": 2000 + number % 25, "licence": "cc-by", "round": number}
         tags = [self._tags[number % len(self._tags)]]
-        images = [{"id": one, "image": _picture(one), "tags": tags, "attributes": attributes} for one in ids]
-        stored = client.upsert(images)  # type: ignore[arg-type]
+        images: list[NewImage] = [
+            {"id": one, "image": _picture(one), "tags": tags, "attributes": attributes} for one in ids
+        ]
+        stored = client.upsert(images)
         written.seconds.append(time.perf_counter() - began)
         assert stored.created + stored.replaced == AT_ONCE, stored
         self._expect(number, ids)

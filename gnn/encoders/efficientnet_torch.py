@@ -22,8 +22,7 @@ class LiteFeatures(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        # The package is not typed, so mypy takes its method for a tensor.
-        maps = self.net.extract_features((pixels.float() - 127.0) / 128.0)  # type: ignore[operator]
+        maps = self.net.extract_features((pixels.float() - 127.0) / 128.0)  # type: ignore[operator]  # untyped
         return nn.functional.normalize(maps.mean(dim=(2, 3)), dim=1)
 
 

@@ -42,9 +42,9 @@ def evaluate(
     """Measure the served snapshot, every other trained preset and all baselines on the held-out images.
 
     The served preset answers from its snapshot; the others from an index built in memory over the same
-    catalogue. `quick` takes fewer queries and baseline settings; `milvus`
-    is needed where the snapshot is searched there. Raises BadInput without a test split and
-    when the catalogue has changed since the last reindex, NothingToServe without a snapshot.
+    catalogue. `quick` takes fewer queries and baseline settings; `milvus` is needed where the snapshot is
+    searched there. Raises BadInput without a test split and when the catalogue has changed since the last
+    reindex, NothingToServe without a snapshot.
     """
     started = time.monotonic()
     progress = progress or SilentProgress()

@@ -31,7 +31,7 @@ def serving(data: Path, **settings: Any) -> Iterator[TestClient]:
 
 def service_of(client: TestClient) -> SearchService:
     """The service behind a client of `serving`."""
-    service = client.app.state.service  # type: ignore[attr-defined]
+    service = client.app.state.service  # type: ignore[attr-defined]  # any ASGI application
     assert isinstance(service, SearchService)
     return service
 

@@ -12,10 +12,8 @@ import torch
 from gnn.graph_data import GraphData
 from gnn.model.rise_sage import RiseSage
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
-from gnn.presets import GRAPH_RISE
 from gnn.query import Query, QueryEngine
 from gnn.reindex import build_index
-from gnn.rise_training import train_rise
 from gnn.trained_model import load_trained_model
 from tests.gnn.interruption import StopAfter
 from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
@@ -67,16 +65,7 @@ def test_an_interrupted_run_resumes_to_the_same_model(
     data: GraphData, whole: Path, tmp_path: Path, after: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_rise(
-            data,
-            GRAPH_RISE,
-            tmp_path,
-            epochs=EPOCHS,
-            seed=0,
-            resume=False,
-            device="cpu",
-            progress=StopAfter(after),
-        )
+        trained(data, tmp_path, "graph-rise", epochs=EPOCHS, progress=StopAfter(after))
     trained(data, tmp_path, "graph-rise", epochs=EPOCHS, resume=True).save(tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 

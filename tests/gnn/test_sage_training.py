@@ -12,7 +12,6 @@ from gnn.graph_data import GraphData
 from gnn.model.sage import HeteroSage
 from gnn.objectives.random_walk import RandomWalkConfig
 from gnn.presets import PAPER
-from gnn.sage_training import train_sage
 from graph_store.errors import BadInput, CorruptFile
 from tests.gnn.interruption import StopAfter
 from tests.gnn.worlds import drawn_data, trained
@@ -81,16 +80,7 @@ def test_an_interrupted_run_resumes_to_the_same_model(
     data: GraphData, whole: Path, tmp_path: Path, after: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train_sage(
-            data,
-            PAPER,
-            tmp_path,
-            epochs=EPOCHS,
-            seed=0,
-            resume=False,
-            device="cpu",
-            progress=StopAfter(after),
-        )
+        trained(data, tmp_path, "paper", epochs=EPOCHS, progress=StopAfter(after))
     trained(data, tmp_path, "paper", epochs=EPOCHS, resume=True).save(tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     expected = newest(whole)

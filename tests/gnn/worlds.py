@@ -19,7 +19,7 @@ from graph_store.arrays import BoolArray, Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.features import FeatureFile
-from graph_store.progress import SilentProgress
+from graph_store.progress import Progress, SilentProgress
 from graph_store.records import ImageRecord, Tag
 
 TAGS = ("blue", "circle", "green", "large", "red", "square")
@@ -85,6 +85,7 @@ def trained(
     epochs: int = 2,
     seed: int = 0,
     resume: bool = False,
+    progress: Progress | None = None,
     **options: str,
 ) -> TrainedModel:
     """The model that training makes, on the CPU; its files go to the folder. options: of the recipe."""
@@ -98,7 +99,7 @@ def trained(
         seed=seed,
         resume=resume,
         device="cpu",
-        progress=SilentProgress(),
+        progress=progress or SilentProgress(),
     )
     return model
 

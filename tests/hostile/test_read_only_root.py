@@ -45,7 +45,6 @@ def test_the_service_works_on_a_read_only_root_without_any_capability(built_copy
     places = {
         "HOME": TEMPORARY,
         "TMPDIR": TEMPORARY,
-        "MPLCONFIGDIR": TEMPORARY,
         "IMSAGE_CACHE_DIR": str(cache_dir()),
     }
     command = ["unshare", "--mount", "sh", "-c", LOCKED_DOWN, "sh", str(built_copy.root)]

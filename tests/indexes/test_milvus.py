@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.cli import main
 from gnn.graph_index import milvus_collection
 from gnn.query import Query, QueryEngine
 from gnn.reindex import reindex
@@ -18,7 +21,8 @@ from graph_store.errors import BadInput, CorruptFile
 from graph_store.milvus_index import MilvusIndex
 from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.snapshot import Snapshot
-from tests.api.conftest import serving
+from graph_store.vector_index import SearchResult
+from tests.api.conftest import problem, service_of, serving
 from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
 
 
@@ -139,15 +143,21 @@ def test_a_prefix_that_milvus_does_not_take_is_refused(prefix: str) -> None:
         MilvusServer("http://milvus:19530", prefix=prefix)
 
 
-def test_the_service_answers_from_milvus_and_finds_what_came_since(
-    built_data_dir: DataDir, tmp_path: Path
-) -> None:
+@pytest.fixture
+def shapes_in_milvus(built_data_dir: DataDir, tmp_path: Path) -> tuple[Path, str]:
+    """The drawn catalogue, indexed in a Milvus of its own, and where that is."""
     shutil.copytree(built_data_dir.root, tmp_path / "data")
-    uri = str(tmp_path / "milvus.db")
-    server = MilvusServer(uri)
+    server = MilvusServer(str(tmp_path / "milvus.db"))
     reindex(DataDir(tmp_path / "data"), milvus=server)
     server.close()
-    with serving(tmp_path / "data", milvus_uri=uri) as client:
+    return tmp_path / "data", server.uri
+
+
+def test_the_service_answers_from_milvus_and_finds_what_came_since(
+    shapes_in_milvus: tuple[Path, str],
+) -> None:
+    data, uri = shapes_in_milvus
+    with serving(data, milvus_uri=uri) as client:
         asked = {"tags": ["red"], "limit": 5, "filter": {"must": [{"key": "tags", "match": "circle"}]}}
         hits = client.post("/v1/search", json=asked).json()["hits"]
         assert len(hits) == 5 and all("circle" in str(hit["tags"]) for hit in hits)
@@ -155,3 +165,41 @@ def test_the_service_answers_from_milvus_and_finds_what_came_since(
         assert client.delete(f"/v1/images/{gone}").is_success
         left = [hit["id"] for hit in client.post("/v1/search", json=asked).json()["hits"]]
         assert gone not in left and len(left) == 5
+
+
+def test_a_search_never_makes_the_event_loop_wait_for_milvus(
+    shapes_in_milvus: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, uri = shapes_in_milvus
+    searched_in: list[str] = []
+    search = MilvusIndex.search
+
+    def noted(index: MilvusIndex, *asked: Any) -> SearchResult:
+        searched_in.append(threading.current_thread().name)
+        return search(index, *asked)
+
+    monkeypatch.setattr(MilvusIndex, "search", noted)
+    with serving(data, milvus_uri=uri) as client:
+        for _ in range(5):  # a quick index is searched on the event loop from the second question on
+            assert client.post("/v1/search", json={"image": {"id": "small-red-circle-0"}}).is_success
+    assert len(searched_in) == 5
+    assert all(name.startswith("search") for name in searched_in)
+
+
+def test_a_search_is_refused_when_milvus_does_not_answer(shapes_in_milvus: tuple[Path, str]) -> None:
+    data, uri = shapes_in_milvus
+    with serving(data, milvus_uri=uri) as client:
+        index = service_of(client).states.current.engine._index.index
+        assert isinstance(index, MilvusIndex)
+        index.drop()
+        problem(client.post("/v1/search", json={"tags": ["red"]}), 503, "index-unreachable")
+        assert client.get("/v1/images/small-red-circle-0").status_code == 200
+
+
+def test_the_command_line_searches_in_milvus_too(
+    shapes_in_milvus: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, uri = shapes_in_milvus
+    monkeypatch.setenv("IMSAGE_MILVUS_URI", uri)
+    assert main(["search", "--data", str(data), "--tag", "red", "-k", "3"]) == 0
+    assert capsys.readouterr().out.count("red") >= 3
