@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.cli import main
+from app.cli import run
 from gnn.graph_index import milvus_collection
 from gnn.query import Query, QueryEngine
 from gnn.reindex import reindex
@@ -201,5 +201,5 @@ def test_the_command_line_searches_in_milvus_too(
 ) -> None:
     data, uri = shapes_in_milvus
     monkeypatch.setenv("IMSAGE_MILVUS_URI", uri)
-    assert main(["search", "--data", str(data), "--tag", "red", "-k", "3"]) == 0
+    assert run(["search", "--data", str(data), "--tag", "red", "-k", "3"]) == 0
     assert capsys.readouterr().out.count("red") >= 3
