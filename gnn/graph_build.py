@@ -21,7 +21,8 @@ def similar_space(features: Float32Array, how: GraphParameters) -> Projection:
     """Where `similar` neighbours are searched, fitted to [n, dim] features."""
     if how.space == "raw":
         return raw_projection(features.shape[1])
-    return principal_projection(features, min(_WHITENED_WIDTH, features.shape[1]), 0.5)
+    width = min(_WHITENED_WIDTH, features.shape[1])
+    return principal_projection(features, width, 0.5, roots=how.space == "rooted")
 
 
 def build_graph(

@@ -12,9 +12,10 @@ from gnn.embedding import Layers, blocks, image_states, run_layers
 from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import MOST_LEVERAGE, left_out, leverages, solve
+from gnn.landmarks import choose_landmarks
 from gnn.model.edge_weights import message_graph
 from gnn.model.kernel_sage import KernelSage, KernelSageConfig
-from gnn.model.kernels import rooted, unit
+from gnn.model.kernels import unit
 from gnn.model.tag_sets import (
     JaccardView,
     TagBasis,
@@ -25,15 +26,11 @@ from gnn.model.tag_sets import (
 )
 from gnn.naming_fit import NamingData, fit_namer
 from gnn.presets import Preset
-from gnn.projection import Projection, principal_projection
-from gnn.tensors import to_tensor
+from gnn.projection import Projection
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 
-EXACT_LANDMARKS = 6000
-MOST_LANDMARKS = 4096
-WIDTH = 256
 NEIGHBOUR_WIDTH = 128
 VISUAL_DIM = 256
 COMPRESSED_TAGS = 384
@@ -54,9 +51,9 @@ class Fitted:
 class Ground:
     """What does not depend on the candidate: the graph, the two layers, and the targets.
 
-    ``inputs``: readout inputs at unit weights, [solved, width of z]; ``targets``: [solved, rank +
-    tag_width]; ``states``: h^2 of the same images, [solved, image_dim(2)]; ``solved``: the tagged images, or
-    a part of them, that the readout is solved on.
+    ``inputs``: readout inputs at unit weights, [solved, width of z], and ``landmarks`` among them,
+    [num_landmarks, width of z]; ``targets``: [solved, rank + tag_width]; ``states``: h^2 of the same images,
+    [solved, image_dim(2)]; ``solved``: the tagged images, or a part of them, that the readout is solved on.
     """
 
     skeleton: KernelSage
@@ -64,6 +61,7 @@ class Ground:
     graph: Graph
     messages: Graph
     inputs: Tensor
+    landmarks: Tensor
     targets: Tensor
     states: Tensor
     solved: Int64Array
@@ -82,16 +80,18 @@ def lay_ground(
         solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
     basis = tag_basis(tags_of_image, num_tags, min(COMPRESSED_TAGS, max(len(solved) - 1, 1)))
     view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
-    skeleton = _skeleton(features, basis, view)
+    skeleton = _skeleton(features, space, basis, view)
     layers = run_layers(skeleton, messages, features, tag_text, np.arange(num_tags, dtype=np.int64))
     final = _last_states(skeleton, messages, layers)[torch.from_numpy(solved)]
     _fit_vote_axes(skeleton, final)
     sets = final[:, skeleton.tags_start :][:, : basis.width]
-    blocks = [sets]
+    parts = [sets]
     if view is not None:
-        blocks.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
+        parts.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
+    targets = torch.cat(parts, dim=1)
     inputs = skeleton.readout_inputs(final)
-    return Ground(skeleton, space, graph, messages, inputs, torch.cat(blocks, dim=1), final, solved)
+    landmarks = _landmarks(skeleton, inputs, seed)
+    return Ground(skeleton, space, graph, messages, inputs, landmarks, targets, final, solved)
 
 
 def fit_kernel(
@@ -116,11 +116,9 @@ def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         vote_weight=candidate.vote_weight,
         length=candidate.length,
     )
-    inputs = ground.inputs * KernelSage(config).input_weights()
-    landmarks = inputs
-    if len(inputs) > EXACT_LANDMARKS:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(inputs), MOST_LANDMARKS, replace=False))
-        landmarks = inputs[torch.from_numpy(chosen)]
+    weights = KernelSage(config).input_weights()
+    inputs = ground.inputs * weights
+    landmarks = inputs if ground.landmarks is ground.inputs else ground.landmarks * weights
     solution = solve(inputs, ground.targets, landmarks, candidate.length, candidate.ridge)
     model = KernelSage(replace(config, num_landmarks=len(solution.landmarks)))
     state = dict(ground.skeleton.state_dict())
@@ -180,10 +178,11 @@ def _jaccard_view(
     return view, torch.from_numpy(gains)
 
 
-def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None) -> KernelSage:
-    width = min(WIDTH, features.shape[1])
-    roots = rooted(to_tensor(np.ascontiguousarray(features))).numpy()
-    projection = principal_projection(roots, width, 0.0)
+def _skeleton(
+    features: Float32Array, space: Projection, basis: TagBasis, view: JaccardView | None
+) -> KernelSage:
+    """The axes are those of the space in which neighbours are searched, so a query is projected once."""
+    width = space.axes.shape[1]
     config = KernelSageConfig(
         feature_dim=features.shape[1],
         width=width,
@@ -201,8 +200,8 @@ def _skeleton(features: Float32Array, basis: TagBasis, view: JaccardView | None)
     )
     model = KernelSage(config)
     state = dict(model.state_dict())
-    state["mean"] = torch.from_numpy(projection.mean)
-    state["axes"] = torch.from_numpy(projection.axes)
+    state["mean"] = torch.from_numpy(space.mean)
+    state["axes"] = torch.from_numpy(space.axes)
     state["tag_vectors"] = torch.from_numpy(np.concatenate([basis.vectors, basis.sizes], axis=1))
     if view is not None:
         state["landmark_sets"] = torch.from_numpy(view.landmarks)
@@ -218,6 +217,16 @@ def _fit_vote_axes(skeleton: KernelSage, states: Tensor) -> None:
     votes = unit(skeleton.votes(states))
     _, vectors = torch.linalg.eigh(votes.T @ votes)
     skeleton.get_buffer("vote_axes").copy_(vectors[:, -skeleton.config.vote_width :].flip(1))
+
+
+def _landmarks(skeleton: KernelSage, inputs: Tensor, seed: int) -> Tensor:
+    """Landmarks at unit weights. They are clustered at the usual weights, once for all candidates."""
+    usual = Candidate()
+    config = replace(skeleton.config, neighbour_weight=usual.neighbour_weight, vote_weight=usual.vote_weight)
+    weights = KernelSage(config).input_weights()
+    weighted = inputs * weights
+    chosen = choose_landmarks(weighted, seed)
+    return inputs if chosen is weighted else chosen / weights
 
 
 def _last_states(skeleton: KernelSage, messages: Graph, layers: Layers) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from gnn.attach import attach
+from gnn.attach import attach, inputs_of
 from gnn.embedding import run_layers
 from gnn.evaluation.metrics import (
     Float64Array,
@@ -111,7 +111,7 @@ def _attached(
     similar = weigh(edges, preset.weights.similar, preset.weights.similar_temperature)
     attached = attach(
         skeleton,
-        queries,
+        inputs_of(skeleton, queries),
         similar,
         Csr.empty(len(queries)),
         layers.images,

@@ -162,9 +162,9 @@ class LiveEngine(QueryEngine):
             exclude,
         )
 
-    def _neighbours(self, pictures: Float32Array) -> Csr:
+    def _neighbours(self, vectors: Float32Array) -> Csr:
         """`similar` edges of new pictures, to none that is gone; weights = cosines."""
-        return self._nearest(pictures, self._kept)
+        return self._nearest(vectors, self._kept)
 
     def _edges_of(self, row: int) -> AttachedEdges:
         others, cosines = self.similar_of(row)

@@ -16,13 +16,14 @@ class GraphParameters:
 
     ``neighbours``, ``threshold``: `similar` edges go to so many nearest images of at least that cosine, in
     ``space``: the encoder's own features, or their principal components with their spread evened out (half
-    power: each axis divided by the square root of its standard deviation). ``related``: at most so many tags
+    power: each axis divided by the square root of its standard deviation), those of the features or of their
+    roots. ``related``: at most so many tags
     for each tag, joined by text cosine or by being used together on so many images; 0 = no such edges.
     """
 
     neighbours: int = 20
     threshold: float = 0.0
-    space: Literal["raw", "whitened"] = "whitened"
+    space: Literal["raw", "whitened", "rooted"] = "rooted"
     related: int = 10
     related_text_threshold: float = 0.6
     related_min_images: int = 3
@@ -87,6 +88,7 @@ GRAPH_RISE = Preset(
     name="graph-rise",
     summary="Juan et al. 2020: classification over tags with a sampled softmax and graph regularisation",
     model="rise",
+    graph=GraphParameters(space="whitened"),
     weights=MessageWeights(similar="softmax", similar_temperature=10.0),
     epochs=24,
     learning_rate=2e-3,

@@ -13,27 +13,44 @@ _MOST_ROWS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """x → unit((x - mean) · axes). mean: [dim]; axes: [dim, width]; both float32."""
+    """x → unit((x - mean) · axes · scale), or the same of root(x) where ``roots``. mean: [dim]; axes:
+    [dim, width]; scale: [width]; all float32.
+    """
 
     mean: Float32Array
     axes: Float32Array
+    scale: Float32Array
+    roots: bool = False
 
     def __call__(self, features: Float32Array) -> Float32Array:
         """features: [n, dim] → [n, width] float32, unit norm."""
-        projected = (features - self.mean) @ self.axes
-        norms = np.linalg.norm(projected, axis=1, keepdims=True)
-        result: Float32Array = (projected / np.maximum(norms, 1e-12)).astype(np.float32)
+        taken = rooted(features) if self.roots else features
+        return self.of_projected((taken - self.mean) @ self.axes)
+
+    def of_projected(self, projected: Float32Array) -> Float32Array:
+        """The same from (x - mean) · axes [n, width] of any length, where somebody has it already."""
+        scaled = projected * self.scale
+        norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+        result: Float32Array = (scaled / np.maximum(norms, 1e-12)).astype(np.float32)
         return result
+
+
+def rooted(features: Float32Array) -> Float32Array:
+    """sign(x)·√|x|, as :func:`gnn.model.kernels.rooted` has it."""
+    result: Float32Array = np.sign(features) * np.sqrt(np.abs(features))
+    return result
 
 
 def raw_projection(dim: int) -> Projection:
     """The features as they are."""
-    return Projection(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
+    return Projection(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32), np.ones(dim, np.float32))
 
 
-def principal_projection(features: Float32Array, width: int, power: float) -> Projection:
-    """The leading principal axes, each divided by (its standard deviation)^power: 0 = plain PCA, ½ = half
-    whitening, 1 = whitening.
+def principal_projection(
+    features: Float32Array, width: int, power: float, *, roots: bool = False
+) -> Projection:
+    """The leading principal axes, scaled by 1 / (their standard deviation)^power: 0 = plain PCA, ½ = half
+    whitening, 1 = whitening. roots: of the features' roots.
 
     features: [n, dim]. Fitted on an even sample of at most 20,000 rows. Always `width` axes: those that the
     data cannot fill are zero. One row, or rows all alike, have no axis: then the features stay as they are,
@@ -41,18 +58,20 @@ def principal_projection(features: Float32Array, width: int, power: float) -> Pr
     """
     step = max(1, -(-len(features) // _MOST_ROWS))
     sample = np.asarray(features[::step], dtype=np.float64)
+    sample = rooted(sample) if roots else sample
     mean = sample.mean(axis=0)
     centred = sample - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(sample))
     values, vectors = values[::-1][:width], vectors[:, ::-1][:, :width]
     dim = features.shape[1]
     axes = np.zeros((dim, width), dtype=np.float32)
+    scale = np.ones(width, dtype=np.float32)
     filled = int((values > 1e-9).sum())
     if filled == 0:
         axes[: min(dim, width), : min(dim, width)] = np.eye(min(dim, width), dtype=np.float32)
-        return Projection(np.zeros(dim, np.float32), axes)
+        return Projection(np.zeros(dim, np.float32), axes, scale, roots)
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-    scale = np.sqrt(values[:filled]) ** -power
-    axes[:, :filled] = vectors[:, :filled] * (signs[:filled] * scale)
-    return Projection(mean.astype(np.float32), axes)
+    scale[:filled] = np.sqrt(values[:filled]) ** -power
+    axes[:, :filled] = vectors[:, :filled] * signs[:filled]
+    return Projection(mean.astype(np.float32), axes, scale, roots)

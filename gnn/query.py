@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-from gnn.attach import attach
+from gnn.attach import attach, inputs_of
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
@@ -55,6 +55,8 @@ class QueryEngine:
         # Plain views: each look-up in a memory map's own class costs more than the row.
         self._embeddings = np.asarray(index.states.embeddings)
         self._tag_embeddings = np.asarray(index.states.tag_embeddings)
+        self._image_states = [np.asarray(states) for states in index.states.image_states]
+        self._tag_states = [np.asarray(states) for states in index.states.tag_states]
         if isinstance(index.index, FaissIndex):
             # The same vectors, and those that a search has just read.
             self._embeddings = index.index.vectors
@@ -109,9 +111,10 @@ class QueryEngine:
             return []
         nodes = [node for each in asked for node in each.nodes]
         pictures = np.stack([node.features for node in nodes])
-        similar = self._similar_edges(pictures, nodes)
+        inputs = inputs_of(self._trained.model, pictures)
+        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
         tags = self._tag_edges(nodes)
-        embeddings = self._embedded(self._attach(pictures, similar, tags))
+        embeddings = self._embedded(self._attach(inputs, similar, tags))
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0
@@ -181,8 +184,10 @@ class QueryEngine:
     def tag_scores(self, features: Float32Array) -> Float32Array:
         """[n, num_tags] for new pictures attached by `similar` edges only; not calibrated."""
         weights = self._trained.preset.weights
-        similar = weigh(self._neighbours(features), weights.similar, weights.similar_temperature)
-        return self._readout.tag_scores(self._attach(features, similar, Csr.empty(len(features))))
+        inputs = inputs_of(self._trained.model, features)
+        found = self._neighbours(self._trained.neighbour_vectors(inputs, features))
+        similar = weigh(found, weights.similar, weights.similar_temperature)
+        return self._readout.tag_scores(self._attach(inputs, similar, Csr.empty(len(features))))
 
     def tag_scores_of(self, rows: Int64Array) -> Float32Array:
         """[len(rows), num_tags] for indexed images, attached by their stored `similar` edges; not
@@ -197,7 +202,7 @@ class QueryEngine:
         )
         features = np.stack([self._images.features(row) for row in rows.tolist()])
         weighed = weigh(similar, weights.similar, weights.similar_temperature)
-        states = self._attach(features, weighed, Csr.empty(len(rows)))
+        states = self._attach(inputs_of(self._trained.model, features), weighed, Csr.empty(len(rows)))
         return self._readout.tag_scores(states, indexed=True)
 
     def tag_affinity(self, vectors: QueryVectors, tags: Int64Array) -> Float32Array:
@@ -235,7 +240,7 @@ class QueryEngine:
         weights = self._trained.preset.weights
         return self._embedded(
             self._attach(
-                features,
+                inputs_of(self._trained.model, features),
                 weigh(similar, weights.similar, weights.similar_temperature),
                 weigh(tags, weights.tags),
             )
@@ -248,9 +253,8 @@ class QueryEngine:
 
         def list_edges() -> AttachedEdges:
             asked = self._resolver.resolve(Query(indexed_row=row))
-            return listed_edges(
-                asked, [0], self._similar_edges(asked.nodes[0].features[None, :], asked.nodes)
-            )
+            vectors = self._trained.space(asked.nodes[0].features[None, :])
+            return listed_edges(asked, [0], self._similar_edges(vectors, asked.nodes))
 
         return self._known(self._embeddings[row : row + 1], told, lambda: tags_of_image.row(row), list_edges)
 
@@ -276,20 +280,20 @@ class QueryEngine:
             self._readout.slider,
         )
 
-    def _similar_edges(self, pictures: Float32Array, nodes: Sequence[Node]) -> Csr:
+    def _similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:
         """The message-weighted `similar` edges of each node: searched for a new picture, stored for an
-        indexed one, none where it is attached by tags only. pictures: the features of the nodes.
+        indexed one, none where it is attached by tags only. vectors: the nodes as neighbours are searched.
         """
         weights = self._trained.preset.weights
         searched = [node.looks and node.row is None for node in nodes]
         if all(searched):
-            found = self._neighbours(pictures)
+            found = self._neighbours(vectors)
             return weigh(found, weights.similar, weights.similar_temperature)
         rows: list[Int64Array] = []
         edges: list[tuple[Int64Array, Float32Array]] = []
         new = np.flatnonzero(searched)
         if new.size:
-            found = self._neighbours(pictures[new])
+            found = self._neighbours(vectors[new])
             rows.append(new[found.edge_rows()])
             edges.append((found.indices, found.weights))
         for place, node in enumerate(nodes):
@@ -306,15 +310,13 @@ class QueryEngine:
         )
         return weigh(found, weights.similar, weights.similar_temperature)
 
-    def _neighbours(self, pictures: Float32Array) -> Csr:
-        """`similar` edges of new pictures, weights = cosines."""
-        return self._nearest(pictures, None)
+    def _neighbours(self, vectors: Float32Array) -> Csr:
+        """`similar` edges of new pictures, given as neighbours are searched; weights = cosines."""
+        return self._nearest(vectors, None)
 
-    def _nearest(self, pictures: Float32Array, allowed: Int64Array | None) -> Csr:
+    def _nearest(self, vectors: Float32Array, allowed: Int64Array | None) -> Csr:
         how = self._trained.preset.graph
-        rows, cosines = self._index.neighbours.search(
-            self._trained.space(pictures), how.neighbours, how.threshold, allowed
-        )
+        rows, cosines = self._index.neighbours.search(vectors, how.neighbours, how.threshold, allowed)
         kept = rows >= 0
         return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
 
@@ -333,9 +335,8 @@ class QueryEngine:
             told = cap_degree(told, weights.max_degree, weights.seed)
         return weigh(told, weights.tags)
 
-    def _attach(self, features: Float32Array, similar: Csr, tags: Csr) -> list[Tensor]:
-        states = self._index.states
-        return attach(self._trained.model, features, similar, tags, states.image_states, states.tag_states)
+    def _attach(self, inputs: Tensor, similar: Csr, tags: Csr) -> list[Tensor]:
+        return attach(self._trained.model, inputs, similar, tags, self._image_states, self._tag_states)
 
     def _embedded(self, states: list[Tensor]) -> Float32Array:
         result: Float32Array = self._trained.model.embed_images(states).numpy()

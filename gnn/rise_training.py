@@ -110,7 +110,8 @@ def new_rise(features: Float32Array, num_tags: int, recipe: RiseRecipe, seed: in
                 dropout=recipe.dropout,
             )
         )
-    mean, axes = torch.from_numpy(projection.mean), torch.from_numpy(projection.axes)
+    mean = torch.from_numpy(projection.mean)
+    axes = torch.from_numpy(projection.axes * projection.scale)
     size = ((roots - mean) @ axes).square().mean().sqrt()
     model.get_buffer("mean").copy_(mean)
     model.get_buffer("axes").copy_(axes / size.clamp_min(1e-12))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnn.attach import attach
+from gnn.attach import attach, inputs_of
 from gnn.calibration import Calibration, fit_calibration
 from gnn.embedding import embed_graph
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
@@ -33,7 +33,7 @@ def settle_rise(
     similar = _rows(messages.similar, held)
     nodes = attach(
         model,
-        np.asarray(data.features[held]),
+        inputs_of(model, np.asarray(data.features[held])),
         similar,
         Csr.empty(held.size),
         states.image_states,

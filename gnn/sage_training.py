@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gnn.attach import attach
+from gnn.attach import attach, inputs_of
 from gnn.calibration import Calibration, fit_calibration
 from gnn.embedding import embed_graph
 from gnn.graph_build import build_graph, similar_space
@@ -92,7 +92,7 @@ def _calibrated(
     )
     nodes = attach(
         model,
-        np.asarray(data.features[held]),
+        inputs_of(model, np.asarray(data.features[held])),
         similar,
         Csr.empty(held.size),
         states.image_states,

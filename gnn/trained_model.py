@@ -22,7 +22,7 @@ from gnn.model.sage import HeteroSage, SageConfig
 from gnn.presets import Preset, preset_named
 from gnn.projection import Projection
 from gnn.recipe_options import with_recipe
-from graph_store.arrays import Int64Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.checksums import sha256_of_file
 from graph_store.durable import write_bytes
 from graph_store.errors import CorruptFile, ImsageError
@@ -30,7 +30,9 @@ from graph_store.versions import way_out
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
-FORMAT = 2
+FORMAT = 3
+READABLE_FORMATS = (2, 3)
+"""In format 2 the axes of `space` held its scale, and it had no roots."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class TrainedModel:
     metrics: dict[str, float] = field(default_factory=dict)
     hashing: HashCodes | None = None
 
+    def neighbour_vectors(self, inputs: torch.Tensor, features: Float32Array) -> Float32Array:
+        """[n, width of `space`]: images as `similar` neighbours are searched. inputs: the model's h^0 of the
+        features [n, dim]. The kernel model has projected them on the same axes: nothing is read twice.
+        """
+        if isinstance(self.model, KernelSage) and self.space.roots:
+            return self.space.of_projected(inputs[:, : self.model.config.width].numpy())
+        return self.space(features)
+
     def save(self, directory: Path) -> None:
         """Write `model.safetensors`, and `config.json` for people. Raises Unwritable."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,6 +84,7 @@ class TrainedModel:
             **with_prefix("model/", self.model.state_dict()),
             "space/mean": torch.from_numpy(np.array(self.space.mean)),
             "space/axes": torch.from_numpy(np.array(self.space.axes)),
+            "space/scale": torch.from_numpy(np.array(self.space.scale)),
             **(with_prefix("hash/", self.hashing.tensors()) if self.hashing else {}),
         }
         save_checkpoint(directory / MODEL, tensors, meta)
@@ -106,7 +117,7 @@ def load_trained_model(directory: Path) -> TrainedModel:
     """Read what `save` wrote. Raises CorruptFile, which names the file."""
     path = directory / MODEL
     tensors, meta = load_checkpoint(path)
-    if meta.get("format") != FORMAT:
+    if meta.get("format") not in READABLE_FORMATS:
         raise CorruptFile(
             f"The model in {path} has format {meta.get('format')}; this version reads {FORMAT}",
             hint=way_out(meta.get("format"), FORMAT, "Train and reindex again."),
@@ -121,7 +132,7 @@ def load_trained_model(directory: Path) -> TrainedModel:
             preset=preset,
             model=model,
             tag_names=tuple(meta["tag_names"]),
-            space=Projection(tensors["space/mean"].numpy(), tensors["space/axes"].numpy()),
+            space=_space(tensors, preset),
             balance=SliderBalance(**meta["balance"]),
             calibration=Calibration(**meta["calibration"]),
             encoder=EncoderSpec.from_dict(meta["encoder"]),
@@ -136,6 +147,13 @@ def load_trained_model(directory: Path) -> TrainedModel:
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ImsageError) as error:
         raise CorruptFile(f"The model in {path} does not fit this version: {error}", path=path) from error
+
+
+def _space(tensors: Mapping[str, torch.Tensor], preset: Preset) -> Projection:
+    mean, axes = tensors["space/mean"].numpy(), tensors["space/axes"].numpy()
+    stored = tensors.get("space/scale")
+    scale = np.ones(axes.shape[1], np.float32) if stored is None else stored.numpy()
+    return Projection(mean, axes, scale, roots=preset.graph.space == "rooted")
 
 
 def new_model(preset: Preset, config: dict[str, Any]) -> GraphModel:

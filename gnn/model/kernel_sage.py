@@ -7,11 +7,12 @@ What an image's states hold (u: its projected features; a_ij, w_it: edge weights
     h^2_i = [ u_i, ū_i, y_i, vote_i, flags ],           vote_i = Σ_j a_ij y_j
 
 so layer 1 is a SAGE mean over similar images and over tags, and layer 2 brings the tags of the neighbours:
-the vote. The readout is attention over landmark images with a Matérn kernel k and learnt values A:
+the vote. The readout is attention over landmarks (:mod:`gnn.landmarks`: images, or centres of clusters of
+them) with a Matérn kernel k and learnt values A:
 
     z_i = [ u_i, α·unit(ū_i), β·unit(vote_i) V ],   f(z) = b + Σ_l k(z, z_l) A_l
 
-whose values solve a ridge regression of the landmarks' own tag sets (:mod:`gnn.model.tag_sets`): the
+whose values solve a ridge regression of the images' own tag sets (:mod:`gnn.model.tag_sets`): the
 posterior mean of a Gaussian process on graph features. V keeps the leading axes of the votes where there are
 many tags. z never holds the image's own tags, so an image with tags and one without are treated alike, and a
 query is embedded by the very function that embedded the index.
@@ -53,7 +54,7 @@ class KernelSageConfig:
     ``feature_dim`` → ``width``: image projection; ``neighbour_width``, ``visual_dim``: its leading parts that
     are kept of a neighbourhood's mean and that are the visual block;
     ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``vote_width``: how many axes of a vote are kept;
-    ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: landmark images.
+    ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: of the readout.
     ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``missing``; ``trust_jaccard``,
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
     prediction when tags are named; ``naming_hidden``: hidden units of the namer (0 = none), ``naming_share``:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from gnn.graph_data import GraphData
+from gnn.kernel_candidates import margin_of
 from gnn.kernel_training import train_kernel
+from gnn.kernel_validation import HELD_OUT_SHARE
 from gnn.presets import DEFAULT
 from gnn.trained_model import load_trained_model
 from graph_store.progress import Advance, SilentProgress
@@ -123,11 +125,12 @@ def test_resuming_where_nothing_was_begun_begins(data: GraphData, whole: Path, t
     assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
 
 
-def test_the_best_measured_candidate_makes_the_model(whole: Path) -> None:
+def test_a_candidate_that_none_beats_beyond_chance_makes_the_model(data: GraphData, whole: Path) -> None:
     lines, model = history(whole), load_trained_model(whole)
-    best = max(lines, key=lambda line: line["ndcg_at_5"])
+    best = next(line for line in lines if line["ndcg_at_5"] == model.metrics["best"])
+    views = round(HELD_OUT_SHARE * int((data.tags_of_image.degrees() > 0).sum()))
+    assert max(line["ndcg_at_5"] for line in lines) <= best["ndcg_at_5"] + margin_of(views)
     config = model.model.config
-    assert model.metrics["best"] == best["ndcg_at_5"]
     assert {name: getattr(config, name) for name in best["candidate"] if hasattr(config, name)} == {
         name: value for name, value in best["candidate"].items() if hasattr(config, name)
     }

@@ -213,7 +213,9 @@ def test_a_snapshot_of_an_older_model_format_is_refused_by_name(
     template: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = Snapshot.open(template)
-    monkeypatch.setattr(trained_model, "FORMAT", trained_model.FORMAT + 1)  # of the program's next version
+    later = trained_model.FORMAT + 1
+    monkeypatch.setattr(trained_model, "FORMAT", later)  # of the program's next version,
+    monkeypatch.setattr(trained_model, "READABLE_FORMATS", (later,))  # which would read no other
     with pytest.raises(CorruptFile, match="format") as refused:
         QueryEngine.open(snapshot)
     assert refused.value.path == snapshot.path(f"model/{MODEL}")

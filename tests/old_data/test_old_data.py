@@ -130,7 +130,7 @@ def test_a_model_of_the_first_format_is_refused_and_the_way_out_leads_out(
     shutil.copyfile(HERE / "model_of_format_1.safetensors", two.models_dir / "default" / "model.safetensors")
     assert run(["reindex", "--full", "--data", str(two.root)]) == 1
     told = capsys.readouterr().err
-    assert "has format 1; this version reads 2. Train and reindex again." in told
+    assert "has format 1; this version reads 3. Train and reindex again." in told
     assert told.count("\n") == 1
     assert run(["train", "--epochs", "1", "--data", str(two.root)]) == 0
     assert run(["reindex", "--data", str(two.root)]) == 0

@@ -1,0 +1,47 @@
+"""Which inputs the kernel readout is spanned by."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graph_store.faiss_api import faiss
+
+EXACT_LANDMARKS = 1536
+FEWEST_LANDMARKS = 1024
+MOST_LANDMARKS = 2048
+_INPUTS_A_LANDMARK = 8
+_VISITS_A_LANDMARK = 32
+_ROUNDS = 10
+
+
+def landmark_count(inputs: int) -> int:
+    """How many landmarks so many inputs get: each its own while they are few, else an eighth of them within
+    bounds. A query reads every landmark, so their number is its latency.
+    """
+    if inputs <= EXACT_LANDMARKS:
+        return inputs
+    return min(max(inputs // _INPUTS_A_LANDMARK, FEWEST_LANDMARKS), MOST_LANDMARKS)
+
+
+def choose_landmarks(inputs: Tensor, seed: int) -> Tensor:
+    """[m, d] of inputs [n, d]: all of them, or the centres of m clusters (k-means).
+
+    Centres of clusters span the inputs' functions better than as many random inputs (Zhang, Tsang & Kwok,
+    *Improved Nyström low-rank approximation and error analysis*, 2008). Of many inputs they are fitted on a
+    random part. The same seed gives the same landmarks.
+    """
+    count = landmark_count(len(inputs))
+    if count == len(inputs):
+        return inputs
+    clusters = faiss.Kmeans(
+        inputs.shape[1],
+        count,
+        niter=_ROUNDS,
+        seed=seed + 1,  # 0 would be taken for none
+        min_points_per_centroid=1,
+        max_points_per_centroid=_VISITS_A_LANDMARK,
+    )
+    clusters.train(np.ascontiguousarray(inputs.numpy(), dtype=np.float32))
+    return torch.from_numpy(np.array(clusters.centroids, dtype=np.float32).reshape(count, -1))
