@@ -21,6 +21,7 @@ from gnn.attach import attach, inputs_of
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
+from gnn.model.huge_pages import onto_huge_pages
 from gnn.query_edges import all_refused, listed_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
@@ -47,6 +48,7 @@ class QueryEngine:
     """
 
     def __init__(self, index: GraphIndex, text_encoder: TextEncoder | None = None) -> None:
+        onto_huge_pages(index.trained.model)
         self._index = index
         self._trained = index.trained
         self._readout = readout_of(index.trained, index.states.tag_states[-1], index.states.tag_embeddings)

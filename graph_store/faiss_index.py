@@ -38,10 +38,10 @@ _LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 120, 128
 class FaissIndex:
     """Nearest rows by inner product; search is safe from many threads at once.
 
-    `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120, efSearch = 128) finds more than 95 %
-    of the true best; its links depend on the order in which threads add vectors, unless FAISS runs on one.
-    Either way the scores that come back are computed again pair by pair: one pair always has one score, and
-    equal scores are in order of row.
+    `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120, efSearch = 128 or as it was built)
+    finds more than 95 % of the true best; its links depend on the order in which threads add vectors, unless
+    FAISS runs on one. Either way the scores that come back are computed again pair by pair: one pair always
+    has one score, and equal scores are in order of row.
     """
 
     def __init__(self, index: Any, kind: Kind) -> None:
@@ -56,9 +56,15 @@ class FaissIndex:
         )
 
     @classmethod
-    def build(cls, vectors: Float32Array, kind: Literal["auto", "flat", "hnsw"] = "auto") -> FaissIndex:
-        """Index `vectors` [n, dim] float32 of norm about 1, which are copied. Raises BadInput when one is
-        not finite.
+    def build(
+        cls,
+        vectors: Float32Array,
+        kind: Literal["auto", "flat", "hnsw"] = "auto",
+        *,
+        effort: int = _EF_SEARCH,
+    ) -> FaissIndex:
+        """Index `vectors` [n, dim] float32 of norm about 1, which are copied. effort: efSearch of an `hnsw`.
+        Raises BadInput when a vector is not finite.
         """
         vectors = checked_vectors(vectors, None)
         chosen: Kind = ("flat" if len(vectors) < FLAT_BELOW else "hnsw") if kind == "auto" else kind
@@ -67,7 +73,7 @@ class FaissIndex:
         else:
             index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = _EF_CONSTRUCTION
-            index.hnsw.efSearch = _EF_SEARCH
+            index.hnsw.efSearch = effort
         index.add(vectors)
         return cls(index, chosen)
 
@@ -196,9 +202,10 @@ class FaissIndex:
         else:
             # The walk must meet `count` rows that are allowed, so it is as much wider as they are rarer.
             share = 1.0 if allowed is None else len(allowed) / self.size
-            width = max(_EF_SEARCH, int(1.5 * count / share))
+            effort = int(self._index.hnsw.efSearch)
+            width = max(effort, int(1.5 * count / share))
             parameters = None
-            if selector is not None or width != self._index.hnsw.efSearch:
+            if selector is not None or width != effort:
                 parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         _, rows = self._index.search(queries, count, params=parameters)
         return ranked(pair_scores(queries, self._vectors, rows), rows, count)
