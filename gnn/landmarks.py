@@ -9,15 +9,15 @@ from torch import Tensor
 from graph_store.faiss_api import faiss
 
 EXACT_LANDMARKS = 1536
-FEWEST_LANDMARKS = 1024
+FEWEST_LANDMARKS = 768
 MOST_LANDMARKS = 2048
-_INPUTS_A_LANDMARK = 8
+_INPUTS_A_LANDMARK = 4
 _VISITS_A_LANDMARK = 32
 _ROUNDS = 10
 
 
 def landmark_count(inputs: int) -> int:
-    """How many landmarks so many inputs get: each its own while they are few, else an eighth of them within
+    """How many landmarks so many inputs get: each its own while they are few, else a quarter of them within
     bounds. A query reads every landmark, so their number is its latency.
     """
     if inputs <= EXACT_LANDMARKS:

@@ -32,7 +32,7 @@ def clustered(rows: int, seed: int) -> Tensor:
         (0, 0),
         (EXACT_LANDMARKS, EXACT_LANDMARKS),
         (EXACT_LANDMARKS + 1, FEWEST_LANDMARKS),
-        (12_000, 1500),
+        (4832, 1208),
         (1_000_000, MOST_LANDMARKS),
     ],
 )
