@@ -251,7 +251,7 @@ class Catalog:
         """The JSON value stored under `key`, None when there is none."""
         with self._connections.read() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a JSON value under `key`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
@@ -23,6 +24,8 @@ _FULL_OR_READ_ONLY = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
 }
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_TEXT = "Could not decode to UTF-8"
+_NO_TABLE_OF_OURS = ("no such column", "no such table")
 _BUSY_TIMEOUT_SECONDS = 30.0
 _READ_ONLY_TIMEOUT_SECONDS = 5.0
 _READ_ONLY_PAUSE_SECONDS = 0.01
@@ -37,10 +40,20 @@ def translating_errors(path: Path) -> Iterator[None]:
         raise BadInput(f"The text {error.object[:60]!r} is not valid Unicode") from error
     except OverflowError as error:
         raise BadInput("A number does not fit into 64 bits") from error
+    except json.JSONDecodeError as error:
+        # Only JSON is ever written.
+        raise damaged(path, f"a value in it is no JSON any more ({error})") from error
+    except UnicodeDecodeError as error:
+        # Not even SQLite's own complaint can be read: it quotes what is damaged.
+        raise damaged(path, "a text in it is not valid Unicode") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the code without its detail
         if code in _CORRUPT:
             raise damaged(path, str(error)) from error
+        if str(error).startswith((_NO_TEXT, *_NO_TABLE_OF_OURS)):
+            # Only Unicode is ever written, and no column is ever asked for that was not made. What may follow
+            # is the text itself, which is no text for a message.
+            raise damaged(path, str(error).partition(" with text ")[0]) from error
         if code == sqlite3.SQLITE_CANTOPEN and not handles_are_left():
             raise no_handles_left() from error
         if code == sqlite3.SQLITE_IOERR and disk_is_full(path):

@@ -85,7 +85,7 @@ class JobStore:
                 " AND json_extract(parameters, '$.preset') IS ? ORDER BY number DESC LIMIT 1",
                 (kind, preset),
             ).fetchone()
-        return [(str(name), float(seconds)) for name, seconds in json.loads(row[0])] if row else []
+            return [(str(name), float(seconds)) for name, seconds in json.loads(row[0])] if row else []
 
     def seconds_of_last(self, kind: Kind) -> float | None:
         """How long the newest job of that kind took that succeeded, by a clock that only goes on; None when
@@ -96,7 +96,7 @@ class JobStore:
                 "SELECT phases FROM job WHERE kind = ? AND state = 'succeeded' ORDER BY number DESC LIMIT 1",
                 (kind,),
             ).fetchone()
-        return sum(float(seconds) for _, seconds in json.loads(row[0])) if row else None
+            return sum(float(seconds) for _, seconds in json.loads(row[0])) if row else None
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Number of jobs by (kind, state)."""
@@ -188,7 +188,7 @@ class JobStore:
     def _jobs(self, condition: str, *values: object) -> list[Job]:
         with self._read() as connection:
             rows = connection.execute(f"SELECT {COLUMNS} FROM job WHERE {condition}", values).fetchall()
-        return [job_of(row) for row in rows]
+            return [job_of(row) for row in rows]
 
     def _now(self) -> str:
         return self._clock().isoformat(timespec="milliseconds")

@@ -1,4 +1,5 @@
 import math
+import random
 import signal
 import sqlite3
 import subprocess
@@ -182,6 +183,61 @@ def test_a_damaged_page_is_found_on_opening(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(CorruptFile, match=r"catalog\.sqlite is damaged"):
         Catalog.open(path)
+
+
+def read_all(path: Path) -> None:
+    """Everything that a catalogue can be asked for."""
+    with Catalog.open(path) as catalog:
+        catalog.find(catalog.ids())
+        list(catalog.records())
+        catalog.places(), catalog.known_sources(), catalog.tag_counts(), catalog.skips()
+        catalog.changes(0), catalog.next_row(), catalog.count("test"), catalog.meta("image_encoder")
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged", "complaint"),
+    [
+        (b"caption of the first", b"caption\xffof the first", "Could not decode to UTF-8 column 'caption'"),
+        (b'{"area":1}', b'{"area":1]', "no JSON any more"),
+        (b'{"dim": 4}', b'{"dim"; 4}', "no JSON any more"),
+        (b"revision INTEGER NOT NULL", b"revisiom INTEGER NOT NULL", "no such column"),
+        (b"CREATE TABLE tag", b"CREATE TABLE\xectag", "not valid Unicode"),
+    ],
+    ids=["text", "attributes", "fact", "column", "table"],
+)
+def test_what_no_check_of_sqlite_finds_is_damage_when_it_is_met(
+    tmp_path: Path, whole: bytes, damaged: bytes, complaint: str
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    with Catalog.open(path, create=True) as catalog:
+        catalog.upsert([record(0, "red", caption="caption of the first", attributes={"area": 1})])
+        catalog.set_meta("image_encoder", {"dim": 4})
+    read_all(path)
+    data = path.read_bytes()
+    assert whole in data
+    path.write_bytes(data.replace(whole, damaged))
+    with pytest.raises(CorruptFile, match=rf"catalog\.sqlite is damaged: .*{complaint}"):
+        read_all(path)
+
+
+def test_a_catalogue_with_flipped_bits_is_read_or_damaged_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    whole = filled(path)
+    chosen = random.Random(5)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(chosen.choice([1, 8])):
+            data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(8)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.write_bytes(data)
+        try:
+            read_all(path)
+        except (CorruptFile, BadInput) as error:  # a flipped version is one of a newer imsage
+            assert "catalog.sqlite" in str(error)
+            refused += 1
+    assert 30 < refused < 150
 
 
 def test_another_programs_database_is_refused(tmp_path: Path) -> None:

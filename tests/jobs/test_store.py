@@ -137,6 +137,17 @@ def test_a_damaged_history_is_said_to_be_one(path: Path, store: JobStore) -> Non
         store.page(1)
 
 
+def test_a_flipped_bit_in_what_a_job_was_told_is_damage(path: Path, store: JobStore) -> None:
+    store.add(REINDEX)
+    store.close()
+    whole = path.read_bytes()
+    assert whole.count(b'"preset"') == 1
+    path.write_bytes(whole.replace(b'"preset"', b'"preset#'))
+
+    with pytest.raises(CorruptFile, match=r"history of jobs .*jobs\.sqlite cannot be read.*Move it away"):
+        JobStore(path).page(1)
+
+
 def test_metrics_count_jobs_and_time_the_last(path: Path) -> None:
     seconds = iter((0, 10, 52))
     store = JobStore(path, clock=lambda: datetime(2026, 1, 1, 0, 0, next(seconds), tzinfo=UTC))
