@@ -33,8 +33,10 @@ def refuse_losses(
     part of the snapshot and comes in by the delta.
     """
     with Catalog.open(data_dir.catalog_path) as catalog:
+        # The changes last: a picture that a server writes between the two looks is then a change for sure.
+        now = catalog.ids("train")
         later = catalog.changes(data.revision).by_id
-        needed = [image_id for image_id in catalog.ids("train") if image_id not in later]
+    needed = [image_id for image_id in now if image_id not in later]
     there = set(written)
     _refuse("are not in the new snapshot", (image_id for image_id in needed if image_id not in there))
     _refuse("were left out", (image_id for image_id in data.ids if image_id not in there))

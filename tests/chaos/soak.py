@@ -103,6 +103,7 @@ def soak(
 
     def visit(visitor: Visitor) -> None:
         try:
+            visitor.move_in()
             while not over.is_set():
                 visitor.call()
         except BaseException as error:

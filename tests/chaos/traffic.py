@@ -7,7 +7,7 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,11 +140,20 @@ class Visitor:
 
     # -- writing
 
+    def move_in(self) -> None:
+        """Store all own pictures at once, so that encoders have met as large a batch as they ever will: what
+        they keep for it is theirs for good.
+        """
+        self._store(range(OWN_PICTURES))
+
     def upsert(self) -> None:
+        self._store({self._random.randrange(OWN_PICTURES) for _ in range(self._random.randrange(1, 4))})
+
+    def _store(self, numbers: Iterable[int]) -> None:
         images = []
-        for _ in range(self._random.randrange(1, 4)):
+        for number in numbers:
             shape = self._shape()
-            image_id = f"{self.name}-{self._random.randrange(OWN_PICTURES)}"
+            image_id = f"{self.name}-{number}"
             self.stored[image_id] = shape
             images.append(
                 {
@@ -154,7 +163,6 @@ class Visitor:
                     "attributes": {"area": self._random.random()},
                 }
             )
-        images = list({image["id"]: image for image in images}.values())
         answer = self._expect(200, self.client.post("/v1/images", json={"images": images}), "upsert")
         assert answer.json()["failed"] == 0, answer.text
 

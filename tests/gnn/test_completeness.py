@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +92,26 @@ def test_what_is_written_while_a_snapshot_is_made_is_not_lost(built: DataDir) ->
     with Catalog.open(built.catalog_path) as catalog:
         changes = catalog.changes(made.manifest["parameters"]["made_from"]["catalogue_revision"])
     assert set(changes.by_id) == {"image-3", "image-4", "later"}
+
+
+def test_a_picture_written_between_the_looks_of_the_gate_is_not_taken_for_lost(
+    built: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_graph_data(built)
+    rows = itertools.count(NUM)
+
+    def then_write(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*args: Any) -> Any:
+            found, row = look(*args), next(rows)
+            store(built, [ImageRecord(f"image-{row}", row=row)], np.ones((1, SPEC.dim), np.float32))
+            return found
+
+        return looked
+
+    for name in ("ids", "changes"):
+        monkeypatch.setattr(Catalog, name, then_write(getattr(Catalog, name)))
+    refuse_losses(built, data, data.ids, np.ones((NUM, 4), np.float32), NUM)
+    assert next(rows) == NUM + 2
 
 
 def test_each_way_to_lose_an_image_is_named(built: DataDir) -> None:
