@@ -75,9 +75,10 @@ lock: $(STAMP) ## Pin the newest allowed packages with their hashes in requireme
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
 	echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 - -o installer.lock
 
+# Strict: a package that could not be looked up is no package without weaknesses.
 audit: $(STAMP) ## Ask PyPI which pinned packages have known weaknesses
 	test -x build/audit/bin/pip-audit || ($(BIN)/python -m venv build/audit && build/audit/bin/pip install --quiet pip-audit)
-	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove what was built, the environment and the demo's data
 	rm -rf $(VENV) $(DATA) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

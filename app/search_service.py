@@ -41,12 +41,15 @@ from app.request_errors import (
 )
 from app.serving_state import ServingState, ServingStates
 from app.settings import Settings
+from app.threads import begin_all
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
 from graph_store.errors import ImsageError
 from graph_store.tag_names import tag_key
 
 T = TypeVar("T")
+
+_SEARCHES_AT_ONCE = os.cpu_count() or 1
 
 _FEW = 200
 """Depths of search up to this many results are quick enough for the event loop, where the index is."""
@@ -71,7 +74,7 @@ class SearchService:
             settings.data_dir, self._words.encoder, on_change, self._keeper.revised, settings.milvus
         )
         self.pictures = PictureFinder(settings, self.catalogue)
-        self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="search")
+        self._threads = ThreadPoolExecutor(_SEARCHES_AT_ONCE, thread_name_prefix="search")
         # Apart from those of searches, which shall not wait behind a disk, a lock or a whole snapshot. One of
         # each: writes take turns anyway.
         self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
@@ -93,6 +96,7 @@ class SearchService:
 
     async def start(self) -> None:
         """Open what CURRENT names, make its encoder ready, and begin to watch for newer snapshots."""
+        await begin_all(self._threads, _SEARCHES_AT_ONCE)
         await self._in(self._opening, self.states.refresh)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 

@@ -7,7 +7,6 @@ it is approximate every score exactly and 95 % of the ten best. `IMSAGE_CHAOS=1`
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import tempfile
@@ -48,14 +47,14 @@ from tests.api.conftest import service_of, serving
 from tests.chaos.oracle import Asked, Oracle, Picture
 from tests.conftest import make_once
 from tests.gnn.worlds import SPEC, TAGS, drawn_features, drawn_tags, write_catalogue
+from tests.hostile.fuzzing import CHAOS
 
 NUM = 160
 RERANKED = 40
 EXACT = 2e-5
 """Scores are float32 cosines, told with six decimals."""
 
-LONG = "IMSAGE_CHAOS" in os.environ
-PATIENCE = 7200 if LONG else 300
+PATIENCE = 7200 if CHAOS else 300
 
 COLOURS = ("red", "green", "Blue")
 BASE_IDS = [f"image-{row}" for row in range(NUM)]
@@ -492,8 +491,8 @@ def run(world: World, histories: int, steps: int) -> Tally:
     run_state_machine_as_test(
         lambda: LiveMachine(world),
         settings=settings(
-            max_examples=30 * histories if LONG else histories,
-            stateful_step_count=3 * steps if LONG else steps,
+            max_examples=max(histories, round(30 * CHAOS * histories)),
+            stateful_step_count=3 * steps if CHAOS else steps,
             deadline=None,
             print_blob=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -1,4 +1,4 @@
-"""How long to fuzz: some seconds in `make test`, as long as it takes in `make chaos`."""
+"""How long to fuzz and to draw histories: seconds in `make test`, as long as it takes in `make chaos`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-TIMES = 50 if "IMSAGE_CHAOS" in os.environ else 1
+CHAOS = float(os.environ.get("IMSAGE_CHAOS", 0))
+"""1 in `make chaos`; 0.1 for a tenth of it."""
+
+TIMES = max(1, round(50 * CHAOS))
 
 
 def fuzzing(examples: int) -> Any:

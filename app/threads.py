@@ -1,0 +1,27 @@
+"""Threads that are there before anybody asks for one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+
+async def begin_all(pool: ThreadPoolExecutor, number: int) -> None:
+    """Begin all `number` threads of a pool that nobody uses yet: when memory has run out none can be begun,
+    and what the pool does shall go on. Where there is no room for as many, those that there are do.
+    """
+    together = threading.Barrier(number)
+
+    def wait_for_the_others() -> None:
+        with suppress(threading.BrokenBarrierError):
+            together.wait()
+
+    loop = asyncio.get_running_loop()
+    try:
+        begun = [loop.run_in_executor(pool, wait_for_the_others) for _ in range(number)]
+    except RuntimeError:
+        together.abort()
+    else:
+        await asyncio.gather(*begun)
