@@ -66,7 +66,8 @@ class Snapshot:
         the file, when one is missing, cut short or altered.
         """
         if version is not None:
-            if not (data_dir.snapshots_dir / version).is_dir() or not VERSION_PATTERN.fullmatch(version):
+            # The name first: one from a cursor may be anything, also longer than a name of a file can be.
+            if not VERSION_PATTERN.fullmatch(version) or not (data_dir.snapshots_dir / version).is_dir():
                 raise NotFound(f"There is no snapshot {version!r}")
             return _opened(data_dir.snapshots_dir / version, verify)
         named = current_version(data_dir)

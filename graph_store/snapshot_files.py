@@ -15,7 +15,7 @@ from graph_store.versions import way_out
 
 SCHEMA_VERSION = 1
 MANIFEST, MANIFEST_SHA256 = "manifest.json", "manifest.sha256"
-VERSION_PATTERN = re.compile(r"(\d{6,})-[0-9a-f]{8}")
+VERSION_PATTERN = re.compile(r"([0-9]{6,18})-[0-9a-f]{8}")
 TEMPORARY = ".tmp-"
 
 

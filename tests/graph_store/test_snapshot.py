@@ -69,7 +69,10 @@ def test_versions_rise_and_old_ones_stay_readable(data_dir: DataDir) -> None:
     assert value_of(first) == 1
 
 
-@pytest.mark.parametrize("version", ["000009-00000000", "../models", ".tmp-000001", ""])
+@pytest.mark.parametrize(
+    "version",
+    ["000009-00000000", "../models", ".tmp-000001", "", "ü" * 300, "9" * 300 + "-00000000", "\0", "\ud800"],
+)
 def test_an_unknown_version_or_file_is_not_found(data_dir: DataDir, version: str) -> None:
     with pytest.raises(NotFound):
         Snapshot.open(data_dir, version)

@@ -162,6 +162,17 @@ def test_no_cursor_breaks_a_search(client: TestClient, changes: dict[int, Any], 
         check(client.post("/v1/search", content=text, headers={"content-type": "application/json"}))
 
 
+@pytest.mark.parametrize("version", ["ü" * 300, "9" * 300 + "-00000000", "../../etc", "\0", ""])
+def test_a_cursor_of_a_snapshot_that_there_cannot_be_is_gone(client: TestClient, version: str) -> None:
+    asked = {"tags": ["red"], "limit": 2}
+    given_out = client.post("/v1/search", json=asked).json()["next_cursor"]
+    parts = json.loads(base64.urlsafe_b64decode(given_out + "=" * (-len(given_out) % 4)))
+    forged = base64.urlsafe_b64encode(json.dumps([version, *parts[1:]]).encode()).decode().rstrip("=")
+    response = client.post("/v1/search", json={**asked, "cursor": forged})
+    assert response.status_code == 410, response.text
+    check(response)
+
+
 CHARSETS = [
     "utf-8",
     "unicode_escape",
