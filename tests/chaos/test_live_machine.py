@@ -494,6 +494,8 @@ def run(world: World, histories: int, steps: int) -> Tally:
             max_examples=max(histories, round(30 * CHAOS * histories)),
             stateful_step_count=3 * steps if CHAOS else steps,
             deadline=None,
+            # Few histories are the same ones each time: looking for new ones is what the many are for.
+            derandomize=not CHAOS,
             print_blob=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
