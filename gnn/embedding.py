@@ -7,7 +7,7 @@ is one pass over the edges a layer, and memory is one block beside arrays that m
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,19 +94,19 @@ def run_layers(
     """All layers that other nodes receive from; arguments as for `embed_graph`."""
     model.eval()
     num = messages.num_images
-    tags = [model.input_tags(_tensor(tag_text), _tensor(tag_ids))]
+    tags = [model.input_tags(as_tensor(tag_text), as_tensor(tag_ids))]
     images = [features if model.images_enter_raw else new_array("image_0", (num, model.image_dim(0)))]
     for start, stop in blocks(num):
         if not model.images_enter_raw:
-            images[0][start:stop] = model.input_images(_tensor(features[start:stop])).numpy()
+            images[0][start:stop] = model.input_images(as_tensor(features[start:stop])).numpy()
         advance(stop - start)
     for layer in range(1, model.num_layers + 1):
-        tags.append(_tag_layer(model, messages, layer, images, tags))
+        tags.append(tag_rows(model, messages, layer, images[layer - 1], tags[layer - 1]))
         if layer < model.num_layers:
             images.append(new_array(f"image_{layer}", (num, model.image_dim(layer))))
             for start, stop in blocks(num):
-                state = _image_layer(model, messages, layer, images, tags, start, stop)
-                images[layer][start:stop] = state.numpy()
+                below = images[layer - 1], tags[layer - 1]
+                images[layer][start:stop] = image_rows(model, messages, layer, *below, start, stop).numpy()
                 advance(stop - start)
     return Layers(tuple(images), tuple(tags))
 
@@ -114,40 +114,45 @@ def run_layers(
 @torch.no_grad()
 def image_states(model: GraphModel, messages: Graph, layers: Layers, start: int, stop: int) -> list[Tensor]:
     """h^0..h^L of the images start..stop."""
-    last = _image_layer(model, messages, model.num_layers, layers.images, layers.tags, start, stop)
-    return [*(_tensor(each[start:stop]) for each in layers.images), last]
+    top = model.num_layers
+    last = image_rows(model, messages, top, layers.images[top - 1], layers.tags[top - 1], start, stop)
+    return [*(as_tensor(each[start:stop]) for each in layers.images), last]
 
 
-def _image_layer(
+def image_rows(
     model: GraphModel,
     messages: Graph,
     layer: int,
-    images: Sequence[Float32Array],
-    tags: Sequence[Tensor],
+    images: Float32Array,
+    tags: Tensor,
     start: int,
     stop: int,
 ) -> Tensor:
-    below = _tensor(images[layer - 1])
+    """h^layer of the images start..stop, from h^(layer-1) of all images and all tags."""
+    below = as_tensor(images)
     return model.image_layer(
         layer,
         below[start:stop],
         weighted_mean(messages.similar, below, start, stop),
-        weighted_mean(messages.tags_of_image, tags[layer - 1], start, stop),
+        weighted_mean(messages.tags_of_image, tags, start, stop),
     )
 
 
-def _tag_layer(
+def tag_rows(
     model: GraphModel,
     messages: Graph,
     layer: int,
-    images: Sequence[Float32Array],
-    tags: Sequence[Tensor],
+    images: Float32Array,
+    tags: Tensor,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Tensor:
+    """h^layer of the tags start..stop (all of them by default), from h^(layer-1) of all images and tags."""
     return model.tag_layer(
         layer,
-        tags[layer - 1],
-        weighted_mean(messages.images_of_tag, _tensor(images[layer - 1])),
-        weighted_mean(messages.related, tags[layer - 1]),
+        tags[start:stop],
+        weighted_mean(messages.images_of_tag, as_tensor(images), start, stop),
+        weighted_mean(messages.related, tags, start, stop),
     )
 
 
@@ -155,7 +160,7 @@ def blocks(num: int) -> list[tuple[int, int]]:
     return [(start, min(start + _BLOCK, num)) for start in range(0, num, _BLOCK)]
 
 
-def _tensor(array: Float32Array | Int64Array) -> Tensor:
+def as_tensor(array: Float32Array | Int64Array) -> Tensor:
     """Shares memory. A read-only map is only ever read here, which torch cannot know and would warn of."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)

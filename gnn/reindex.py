@@ -13,8 +13,9 @@ import numpy as np
 
 from gnn.agreement.agree import agree
 from gnn.completeness import refuse_losses
-from gnn.embedding import GraphStates, NewArray, embed_graph, in_memory
+from gnn.embedding import GraphStates, NewArray, in_memory
 from gnn.encoders.base import check_same_encoder
+from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
@@ -62,15 +63,16 @@ def reindex(
     keep: int = KEEP_SNAPSHOTS,
     progress: Progress | None = None,
     milvus: MilvusServer | None = None,
+    engine: Engine | None = None,
 ) -> Snapshot:
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
     preset: whose model; None is the last one trained. When neither catalogue nor model has changed since the
     current snapshot it is returned as it is, unless `full`. The newest `keep` snapshots stay. With `milvus`
-    the vectors are searched there: a collection for each snapshot, and an alias for the newest. Raises
-    NothingToServe when no model is trained, EncoderMismatch when the features are of another encoder,
-    IndexUnreachable, and IncompleteReindex, which names images, when one would be lost; then nothing has
-    changed.
+    the vectors are searched there: a collection for each snapshot, and an alias for the newest. `engine`
+    computes the layers; None is this process. Raises NothingToServe when no model is trained, EncoderMismatch
+    when the features are of another encoder, IndexUnreachable, EngineFailed, and IncompleteReindex, which
+    names images, when one would be lost; then nothing has changed.
     """
     progress = progress or SilentProgress()
     with data_dir.lock("reindex"):
@@ -91,7 +93,16 @@ def reindex(
             _clear_up(data_dir, current, keep, milvus)  # a kill may have come right after the swap
             return current
         with SnapshotWriter(data_dir) as writer:
-            embedded = _embed(trained, data, data.tags_of_image, _arrays_in(writer), progress)
+            with writer.scratch() as scratch:
+                embedded = _embed(
+                    trained,
+                    data,
+                    data.tags_of_image,
+                    progress,
+                    engine,
+                    _arrays_in(writer),
+                    scratch,
+                )
             indexed = _write(writer, directory, trained, data, embedded, milvus, progress)
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
@@ -138,7 +149,7 @@ def build_index(
 ) -> GraphIndex:
     """The same index in memory, without a snapshot; `tags_of_image` may replace the catalogue's edges."""
     tags = data.tags_of_image if tags_of_image is None else tags_of_image
-    embedded = _embed(trained, data, tags, in_memory, progress or SilentProgress())
+    embedded = _embed(trained, data, tags, progress or SilentProgress())
     return GraphIndex(
         trained=trained,
         ids=data.ids,
@@ -172,7 +183,13 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
 
 
 def _embed(
-    trained: TrainedModel, data: GraphData, tags_of_image: Csr, new_array: NewArray, progress: Progress
+    trained: TrainedModel,
+    data: GraphData,
+    tags_of_image: Csr,
+    progress: Progress,
+    engine: Engine | None = None,
+    new_array: NewArray = in_memory,
+    scratch: Path = Path(),
 ) -> _Embedded:
     vectors = trained.space(data.features)
     graph = build_graph(vectors, tags_of_image, data.tag_text, trained.preset.graph, progress)
@@ -184,9 +201,8 @@ def _embed(
         graph = Graph(
             graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
         )
-    states = embed_graph(
-        trained.model, messages_of(trained, graph), data.features, data.tag_text, numbers, new_array, progress
-    )
+    work = EmbeddingWork(trained, messages_of(trained, graph), data.features, data.tag_text, numbers)
+    states = (engine or LocalEngine()).embed(work, new_array, scratch, progress)
     return _Embedded(graph, states, NeighbourIndex.build(vectors))
 
 

@@ -59,6 +59,20 @@ def new_mapped_array(path: Path, shape: tuple[int, ...]) -> Float32Array:
             raise
 
 
+def write_rows(path: Path, start: int, rows: Float32Array) -> None:
+    """Put `rows` at row `start` of a file of `new_mapped_array`, and wait until they are on the disk.
+
+    Through the file and not through a map: several machines may write the parts of one file of a shared file
+    system, where a map would carry back whole pages, its neighbour's end included. Raises Unwritable.
+    """
+    offset = int(getattr(load_array(path), "offset", 0)) + start * rows[:1].nbytes
+    with refusing_unwritable(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(np.ascontiguousarray(rows, dtype="<f4").data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def load_array(path: Path, mmap: bool = True) -> AnyArray:
     """Read one `.npy` file, as a read-only memory map unless `mmap` is False. Raises CorruptFile."""
     try:

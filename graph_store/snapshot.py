@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +159,19 @@ class SnapshotWriter:
         path = self.path(f"{name}.json")
         with refusing_unwritable(path):
             path.write_bytes(json_bytes(value))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory beside the files, for what is no part of the snapshot; it goes with the block, or with
+        what an interrupted writer left.
+        """
+        folder = self._directory / ".scratch"
+        with refusing_unwritable(folder):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, manifest: dict[str, Any]) -> Snapshot:
         """Seal what was written, check it, and make it current.

@@ -30,6 +30,8 @@ from app.progress import terminal_progress
 DEFAULT_ENCODER = "efficientnet_lite0"
 DEFAULT_PRESET = "default"
 
+_ENGINES = ("local", "ray")  # those of gnn.engines.registry, which takes seconds to load
+
 
 def ingest(
     source: Source,
@@ -92,10 +94,8 @@ def train(
 
 
 def _known_engine(name: str) -> str:
-    if name == "ray":
-        raise typer.BadParameter("the ray engine is not in this version; use local")
-    if name != "local":
-        raise typer.BadParameter(f"{name} is not an engine; use local")
+    if name not in _ENGINES:
+        raise typer.BadParameter(f"{name} is not an engine; use {' or '.join(_ENGINES)}")
     return name
 
 
@@ -106,7 +106,8 @@ def reindex(
         typer.Option("--preset", metavar="NAME", help="Which trained model to use. Without it: the last."),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", callback=_known_engine, help="Where it runs: local.")
+        str,
+        typer.Option("--engine", metavar="NAME", callback=_known_engine, help="Where it runs: local or ray."),
     ] = "local",
     full: Annotated[
         bool, typer.Option("--full", help="Compute everything anew instead of keeping what did not change.")
@@ -114,9 +115,9 @@ def reindex(
 ) -> None:
     """Embed the whole catalogue into a new snapshot and swap it in; a running server moves over by itself."""
     from app.tidying import tidy_up
+    from gnn.engines.registry import engine_named
     from gnn.reindex import reindex as make_snapshot
 
-    del engine  # only `local` gets here
     settings = settings_for(data)
     tidy_up(settings.data_dir)
     tell_snapshot(
@@ -127,6 +128,7 @@ def reindex(
             keep=settings.keep_snapshots,
             progress=terminal_progress(),
             milvus=settings.milvus,
+            engine=engine_named(engine),
         )
     )
 

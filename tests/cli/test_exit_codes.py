@@ -70,7 +70,6 @@ def test_help_names_every_command_and_succeeds(capsys: pytest.CaptureFixture[str
         ["ingest", "/does/not/exist"],
         ["train", "--epochs", "0"],
         ["train", "--epochs", "many"],
-        ["reindex", "--engine", "ray"],
         ["reindex", "--engine", "other"],
         ["search"],
         ["search", "--tag", "dog", "--visual-weight", "1.5"],
