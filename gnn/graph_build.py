@@ -31,10 +31,14 @@ def build_graph(
     tag_text: Float32Array,
     how: GraphParameters,
     progress: Progress | None = None,
+    similar: Csr | None = None,
 ) -> Graph:
-    """vectors: [n, d] unit norm, in the preset's space. Weights are as stored: cosines, tag weights."""
+    """vectors: [n, d] unit norm, in the preset's space. Weights are as stored: cosines, tag weights. similar:
+    these edges, where they are known.
+    """
     num_tags = len(tag_text)
-    similar = similar_edges(vectors, how.neighbours, how.threshold, progress)
+    if similar is None:
+        similar = similar_edges(vectors, how.neighbours, how.threshold, progress)
     if how.related and num_tags > 1:
         related = related_edges(
             tag_text, tags_of_image, how.related, how.related_text_threshold, how.related_min_images

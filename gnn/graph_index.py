@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from gnn.embedding import GraphStates
 from gnn.hashing.hashed_index import HashedIndex
+from gnn.model.base import GraphModel
 from gnn.model.edge_weights import message_graph
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
 from graph_store.arrays import Float32Array
@@ -24,6 +26,7 @@ from graph_store.snapshot import Snapshot
 from graph_store.vector_index import VectorIndex
 
 STATES = ("image", "tag")
+INDEX, NEIGHBOURS = "index.faiss", "neighbours.faiss"
 MILVUS_FILE = "milvus.json"
 
 
@@ -64,35 +67,43 @@ def open_index(snapshot: Snapshot, milvus: MilvusServer | None = None) -> GraphI
     server. Raises CorruptFile, BadInput without the server, IndexUnreachable.
     """
     trained = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
-    layers = trained.model.num_layers
-    features, embeddings = snapshot.array("features"), snapshot.array("embeddings")
-    first = 1 if trained.model.images_enter_raw else 0
-    images = [snapshot.array(f"states/image_{layer}") for layer in range(first, layers)]
+    states = stored_states(snapshot, trained.model)
     return GraphIndex(
         trained=trained,
         ids=RecordTable.open(snapshot.path("records")).ids,
         tag_names=tuple(snapshot.json("tags")["names"]),
         graph=Graph.load(snapshot.path("graph")),
-        features=features,
-        states=GraphStates(
-            tuple([features] * first + images),
-            tuple(snapshot.array(f"states/tag_{layer}") for layer in range(layers)),
-            embeddings,
-            snapshot.array("tag_embeddings"),
-        ),
-        neighbours=NeighbourIndex.open(snapshot.path("neighbours.faiss")),
-        index=_open_search(snapshot, trained, embeddings, milvus),
+        features=snapshot.array("features"),
+        states=states,
+        neighbours=NeighbourIndex.open(snapshot.path(NEIGHBOURS)),
+        index=_open_search(snapshot, trained, states.embeddings, milvus),
         tag_text=snapshot.array("tag_text"),
         prototypes=snapshot.array("prototypes"),
         version=snapshot.version,
     )
 
 
+def stored_states(snapshot: Snapshot, model: GraphModel) -> GraphStates:
+    """The states and embeddings that a snapshot holds, memory-mapped."""
+    first = 1 if model.images_enter_raw else 0
+    images = [snapshot.array(f"states/image_{layer}") for layer in range(first, model.num_layers)]
+    return GraphStates(
+        tuple([snapshot.array("features")] * first + images),
+        tuple(snapshot.array(f"states/tag_{layer}") for layer in range(model.num_layers)),
+        snapshot.array("embeddings"),
+        snapshot.array("tag_embeddings"),
+    )
+
+
 def search_index(
-    trained: TrainedModel, embeddings: Float32Array, milvus: MilvusServer | None = None
+    trained: TrainedModel,
+    embeddings: Float32Array,
+    milvus: MilvusServer | None = None,
+    grown_from: Path | None = None,
 ) -> FaissIndex | HashedIndex | MilvusIndex:
     """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
-    server is given. Raises BadInput for codes, which are searched in this process only.
+    server is given. grown_from: the file of a FAISS index over the first of these images, as they were.
+    Raises BadInput for codes, which are searched in this process only.
     """
     if trained.hashing is not None:
         if milvus is not None:
@@ -103,14 +114,14 @@ def search_index(
         return HashedIndex.build(trained.hashing, embeddings)
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)
-    return FaissIndex.build(embeddings, "auto")
+    return FaissIndex.grown(grown_from, embeddings) if grown_from else FaissIndex.build(embeddings, "auto")
 
 
 def index_file(index: VectorIndex) -> str:
     """Where a snapshot holds that index: a file, or a directory of two."""
     if isinstance(index, MilvusIndex):
         return MILVUS_FILE
-    return "codes" if isinstance(index, HashedIndex) else "index.faiss"
+    return "codes" if isinstance(index, HashedIndex) else INDEX
 
 
 def milvus_collection(snapshot: Snapshot) -> str | None:
@@ -128,7 +139,7 @@ def _open_search(
     if trained.hashing is not None:
         return HashedIndex.open(snapshot.path("codes"), trained.hashing, embeddings)
     if milvus_collection(snapshot) is None:
-        return FaissIndex.open(snapshot.path("index.faiss"))
+        return FaissIndex.open(snapshot.path(INDEX))
     if milvus is None:
         raise BadInput(
             f"Snapshot {snapshot.version} is searched in Milvus, and no server is set",

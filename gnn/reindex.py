@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnn.agreement.agree import agree
+from gnn.changed_embedding import embed_changes
 from gnn.completeness import refuse_losses
 from gnn.embedding import GraphStates, NewArray, in_memory
 from gnn.encoders.base import check_same_encoder
@@ -19,6 +20,8 @@ from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
+    INDEX,
+    NEIGHBOURS,
     GraphIndex,
     index_file,
     messages_of,
@@ -27,6 +30,7 @@ from gnn.graph_index import (
     search_index,
 )
 from gnn.last_trained import trained_directory
+from gnn.reuse import Reusable, reusable
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
 from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array
@@ -40,6 +44,7 @@ from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
 from graph_store.similar import NeighbourIndex
+from graph_store.similar_changes import changed_edges
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune, remove_damaged
 from graph_store.snapshot_files import OtherSchema, versions
 from graph_store.swap import finish_interrupted
@@ -50,9 +55,24 @@ REVISION = "catalogue_revision"
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
+    """vectors: the images in the model's similarity space; anew: how many of them were embedded anew."""
+
     graph: Graph
     states: GraphStates
-    neighbours: NeighbourIndex
+    vectors: Float32Array
+    anew: int
+
+
+@dataclass(frozen=True, eq=False)
+class _How:
+    """engine: what computes the layers; new_array: makes the arrays that are kept; kept: of the snapshot
+    before.
+    """
+
+    engine: Engine = field(default_factory=LocalEngine)
+    new_array: NewArray = in_memory
+    scratch: Path = Path()
+    kept: Reusable | None = None
 
 
 def reindex(
@@ -68,7 +88,8 @@ def reindex(
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
     preset: whose model; None is the last one trained. When neither catalogue nor model has changed since the
-    current snapshot it is returned as it is, unless `full`. The newest `keep` snapshots stay. With `milvus`
+    current snapshot it is returned as it is, and when the catalogue has, only what the changes reach is
+    computed again, unless `full`. The newest `keep` snapshots stay. With `milvus`
     the vectors are searched there: a collection for each snapshot, and an alias for the newest. `engine`
     computes the layers; None is this process. Raises NothingToServe when no model is trained, EncoderMismatch
     when the features are of another encoder, IndexUnreachable, EngineFailed, and IncompleteReindex, which
@@ -93,17 +114,11 @@ def reindex(
             _clear_up(data_dir, current, keep, milvus)  # a kill may have come right after the swap
             return current
         with SnapshotWriter(data_dir) as writer:
+            kept = None if current is None else reusable(current, trained, data, made_from)
             with writer.scratch() as scratch:
-                embedded = _embed(
-                    trained,
-                    data,
-                    data.tags_of_image,
-                    progress,
-                    engine,
-                    _arrays_in(writer),
-                    scratch,
-                )
-            indexed = _write(writer, directory, trained, data, embedded, milvus, progress)
+                how = _How(engine or LocalEngine(), _arrays_in(writer), scratch, kept)
+                embedded = _embed(trained, data, data.tags_of_image, progress, how)
+            indexed = _write(writer, directory, trained, data, embedded, milvus, kept, progress)
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
             snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
@@ -149,7 +164,7 @@ def build_index(
 ) -> GraphIndex:
     """The same index in memory, without a snapshot; `tags_of_image` may replace the catalogue's edges."""
     tags = data.tags_of_image if tags_of_image is None else tags_of_image
-    embedded = _embed(trained, data, tags, progress or SilentProgress())
+    embedded = _embed(trained, data, tags, progress or SilentProgress(), _How())
     return GraphIndex(
         trained=trained,
         ids=data.ids,
@@ -157,7 +172,7 @@ def build_index(
         graph=embedded.graph,
         features=data.features,
         states=embedded.states,
-        neighbours=embedded.neighbours,
+        neighbours=NeighbourIndex.build(embedded.vectors),
         index=search_index(trained, embedded.states.embeddings),
         tag_text=data.tag_text,
         prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
@@ -183,27 +198,35 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
 
 
 def _embed(
-    trained: TrainedModel,
-    data: GraphData,
-    tags_of_image: Csr,
-    progress: Progress,
-    engine: Engine | None = None,
-    new_array: NewArray = in_memory,
-    scratch: Path = Path(),
+    trained: TrainedModel, data: GraphData, tags_of_image: Csr, progress: Progress, how: _How
 ) -> _Embedded:
+    parameters = trained.preset.graph
     vectors = trained.space(data.features)
-    graph = build_graph(vectors, tags_of_image, data.tag_text, trained.preset.graph, progress)
+    similar = None
+    if how.kept is not None:
+        similar = changed_edges(
+            vectors,
+            how.kept.similar,
+            how.kept.before.image_of,
+            parameters.neighbours,
+            parameters.threshold,
+            progress,
+        )
+    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar)
     if trained.preset.agreement:
         graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
     numbers = tag_numbers(trained, data.tag_names)
-    if trained.preset.graph.related:
+    if parameters.related:
         related = nearest_seen(data.tag_text, numbers >= 0, graph.related)
         graph = Graph(
             graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
         )
     work = EmbeddingWork(trained, messages_of(trained, graph), data.features, data.tag_text, numbers)
-    states = (engine or LocalEngine()).embed(work, new_array, scratch, progress)
-    return _Embedded(graph, states, NeighbourIndex.build(vectors))
+    if how.kept is not None and isinstance(how.engine, LocalEngine):
+        states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
+    else:
+        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), graph.num_images
+    return _Embedded(graph, states, vectors, anew)
 
 
 def _write(
@@ -213,6 +236,7 @@ def _write(
     data: GraphData,
     embedded: _Embedded,
     milvus: MilvusServer | None,
+    kept: Reusable | None,
     progress: Progress,
 ) -> int:
     """Write everything but the manifest; returns how many vectors the index holds."""
@@ -235,9 +259,9 @@ def _write(
             with refusing_unwritable(copy):
                 shutil.copyfile(model / name, copy)
         advance(1)
-        embedded.neighbours.save(writer.path("neighbours.faiss"))
+        _neighbours(embedded.vectors, kept).save(writer.path(NEIGHBOURS))
         advance(1)
-        index = search_index(trained, states.embeddings, milvus)
+        index = search_index(trained, states.embeddings, milvus, _grown_from(kept, INDEX))
         index.save(writer.path(index_file(index)))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
@@ -246,6 +270,18 @@ def _write(
         RecordTable.write(writer.path("records"), data.records)
         advance(1)
     return index.size
+
+
+def _neighbours(vectors: Float32Array, kept: Reusable | None) -> NeighbourIndex:
+    path = _grown_from(kept, NEIGHBOURS)
+    return NeighbourIndex.build(vectors) if path is None else NeighbourIndex.grown(path, vectors)
+
+
+def _grown_from(kept: Reusable | None, name: str) -> Path | None:
+    """The snapshot's index of that name, where images were only added since."""
+    if kept is None or not kept.only_added or name not in kept.snapshot.manifest["files"]:
+        return None
+    return kept.snapshot.path(name)
 
 
 def _manifest(
@@ -262,7 +298,11 @@ def _manifest(
             "layers": trained.model.num_layers,
             "metrics": trained.metrics,
         },
-        "parameters": {"made_from": made_from, "recipe": trained.preset.to_dict()},
+        "parameters": {
+            "made_from": made_from,
+            "recipe": trained.preset.to_dict(),
+            "embedded_anew": embedded.anew,
+        },
         "counts": {
             "images": graph.num_images,
             "tags": graph.num_tags,

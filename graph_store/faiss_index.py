@@ -11,7 +11,7 @@ import numpy as np
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import CorruptFile
-from graph_store.exact import SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
+from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
 from graph_store.exhaustion import refused_by_the_system
 from graph_store.faiss_api import faiss
 from graph_store.index_inputs import checked_vectors, sorted_rows
@@ -31,6 +31,9 @@ _FEW_MORE = 4
 """How many rows beyond k are given to a caller that scores them itself, so that noise at the end is no
 matter.
 """
+
+_SAMPLE, _BEST, _RECALL = 256, 10, 0.95
+"""How it is measured whether an index that was grown is as good as one that is built."""
 
 _LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 120, 128
 
@@ -76,6 +79,32 @@ class FaissIndex:
             index.hnsw.efSearch = effort
         index.add(vectors)
         return cls(index, chosen)
+
+    @classmethod
+    def grown(cls, path: Path, vectors: Float32Array) -> FaissIndex:
+        """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
+        which may have moved a little since, and the others are added.
+
+        A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
+        kind of index, all is built anew.
+        """
+        vectors = checked_vectors(vectors, None)
+        old = cls.open(path)
+        if old.kind != "hnsw" or old.dim != vectors.shape[1] or old.size > len(vectors):
+            return cls.build(vectors)
+        index = faiss.read_index(str(path))  # in memory, where it may be written to
+        storage = faiss.downcast_index(index.storage)
+        stored = faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d)
+        stored.reshape(index.ntotal, index.d)[:] = vectors[: index.ntotal]
+        index.add(vectors[index.ntotal :])
+        result = cls(index, "hnsw")
+        return result if result._finds_enough() else cls.build(vectors)
+
+    def _finds_enough(self) -> bool:
+        sample = self._vectors[np.linspace(0, self.size - 1, _SAMPLE).astype(np.int64)]
+        true, _ = faiss.knn(sample, self._vectors, _BEST, metric=faiss.METRIC_INNER_PRODUCT)
+        found = self.search(sample, _BEST).scores
+        return bool((found >= true[:, -1:] - MARGIN).sum() >= _RECALL * true.size)
 
     @classmethod
     def open(cls, path: Path, kind: Kind | None = None) -> FaissIndex:

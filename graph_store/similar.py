@@ -33,21 +33,31 @@ def similar_edges(vectors: Float32Array, k: int, threshold: float, progress: Pro
     data. 100,000 images of 256 numbers take about a minute on two idle cores when the data hardly cluster,
     less when they do.
     """
+    return edges_of(np.arange(len(vectors)), vectors, k, threshold, progress)
+
+
+def edges_of(
+    images: Int64Array, vectors: Float32Array, k: int, threshold: float, progress: Progress | None = None
+) -> Csr:
+    """The rows of `similar_edges` for some of the images: row i is that of images[i]. So few of them that
+    comparing each with all is less work than 50,000 with 50,000 are exact in a catalogue of any size.
+    """
     num = len(vectors)
     k = min(k, num - 1)
-    if k < 1:
-        return Csr.empty(num)
+    if k < 1 or not len(images):
+        return Csr.empty(len(images))
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     count = min(k + 1 + SLACK, num)
-    exact = num <= EXACT_UP_TO
+    exact = num <= EXACT_UP_TO or num * len(images) <= EXACT_UP_TO**2
     index = None if exact else _inverted_file(vectors, k + 1, threshold)
-    scores = np.empty((num, k), np.float32)
-    rows = np.empty((num, k), np.int64)
+    scores = np.empty((len(images), k), np.float32)
+    rows = np.empty((len(images), k), np.int64)
     tied: list[int] = []
-    with (progress or SilentProgress()).phase("similar", num) as advance:
-        for start in range(0, num, _CHUNK):
-            queries = vectors[start : start + _CHUNK]
-            own = np.arange(start, start + len(queries))
+    with (progress or SilentProgress()).phase("similar", len(images)) as advance:
+        for start in range(0, len(images), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            own = images[part]
+            queries = vectors[own]
             if index is None:
                 _, found = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
             else:
@@ -60,29 +70,30 @@ def similar_edges(vectors: Float32Array, k: int, threshold: float, progress: Pro
                     found_scores[:, k - 1] >= threshold - MARGIN
                 )
                 tied.extend((start + np.flatnonzero(cut)).tolist())
-            scores[own], rows[own] = found_scores[:, :k], found[:, :k]
+            scores[part], rows[part] = found_scores[:, :k], found[:, :k]
             advance(len(queries))
-    _scan_tied(vectors, tied, scores, rows)
+    _scan_tied(vectors, images, tied, scores, rows)
     kept = (rows >= 0) & (scores >= threshold)
-    receivers = np.broadcast_to(np.arange(num)[:, None], rows.shape)
-    return Csr.from_edges(receivers[kept], rows[kept], np.clip(scores[kept], -1.0, 1.0), num)
+    return Csr.from_rows(kept.sum(axis=1), rows[kept], np.clip(scores[kept], -1.0, 1.0))
 
 
-def _scan_tied(vectors: Float32Array, tied: list[int], scores: Float32Array, rows: Int64Array) -> None:
+def _scan_tied(
+    vectors: Float32Array, images: Int64Array, tied: list[int], scores: Float32Array, rows: Int64Array
+) -> None:
     """Redo, in place, the images whose neighbours were cut off inside a tie: copies of one picture, as a
-    rule.
+    rule. tied: their places among `images`.
 
     Copies share one scan, so a catalogue of ten thousand blank pictures costs one.
     """
     if not tied:
         return
     k = rows.shape[1]
-    distinct, group = np.unique(vectors[tied], axis=0, return_inverse=True)
+    distinct, group = np.unique(vectors[images[tied]], axis=0, return_inverse=True)
     for number, vector in enumerate(distinct):
         best_scores, best_rows = best_of(vector, vectors, k + 1)
-        for image in np.asarray(tied)[group.reshape(-1) == number]:
-            others = best_rows != image
-            scores[image], rows[image] = best_scores[others][:k], best_rows[others][:k]
+        for place in np.asarray(tied)[group.reshape(-1) == number]:
+            others = best_rows != images[place]
+            scores[place], rows[place] = best_scores[others][:k], best_rows[others][:k]
 
 
 def _inverted_file(vectors: Float32Array, count: int, threshold: float) -> Any:
@@ -126,6 +137,11 @@ class NeighbourIndex:
     def build(cls, vectors: Float32Array) -> NeighbourIndex:
         """Index `vectors` [n, d] float32, unit norm: exact below 20,000, HNSW from there on."""
         return cls(FaissIndex.build(vectors, "auto", effort=_EF_SEARCH))
+
+    @classmethod
+    def grown(cls, path: Path, vectors: Float32Array) -> NeighbourIndex:
+        """The same as `build`, from the file of an index over the first of these vectors."""
+        return cls(FaissIndex.grown(path, vectors))
 
     @classmethod
     def open(cls, path: Path) -> NeighbourIndex:

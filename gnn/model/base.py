@@ -45,6 +45,13 @@ class GraphModel(nn.Module, ABC):
     def tag_dim(self, layer: int) -> int:
         """Width of a tag's h^layer, for layer in 0..L."""
 
+    def heard(self, layer: int) -> slice:
+        """Which numbers of its `similar` images' h^(layer-1) a step to h^layer depends on, all by default: a
+        change of the others need not be passed on.
+        """
+        del layer
+        return slice(None)
+
     @abstractmethod
     def input_images(self, x: Tensor) -> Tensor:
         """Raw encoder features x [n, feature_dim] → h^0 [n, image_dim(0)]."""

@@ -144,6 +144,10 @@ class KernelSage(GraphModel):
         del layer
         return self.config.tag_width + self.config.size_width + 1
 
+    def heard(self, layer: int) -> slice:
+        """Layer 2 takes of its neighbours what their tags say, and not their neighbours' looks."""
+        return slice(None) if layer == 1 else slice(self.tags_start, None)
+
     def input_images(self, x: Tensor) -> Tensor:
         centred = rooted(x) - self.get_buffer("mean")
         projected = unit(centred @ self.get_buffer("axes"))

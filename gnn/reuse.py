@@ -1,0 +1,76 @@
+"""What a reindex can keep of the snapshot before: which of its images and tags are still as they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gnn.changed_embedding import Before
+from gnn.embedding import blocks
+from gnn.graph_data import GraphData
+from gnn.graph_index import messages_of, stored_states
+from gnn.trained_model import TrainedModel
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.csr import Csr
+from graph_store.graph import Graph
+from graph_store.record_table import RecordTable
+from graph_store.snapshot import Snapshot
+
+_MOST_CHANGED = 0.25
+"""Above this share of the images, anew is as quick."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reusable:
+    """snapshot: the one before; similar: its edges with their cosines; before: its embedding; only_added:
+    whether its images are the first ones of now, each as it was.
+    """
+
+    snapshot: Snapshot
+    similar: Csr
+    before: Before
+    only_added: bool
+
+
+def reusable(
+    snapshot: Snapshot, trained: TrainedModel, data: GraphData, made_from: dict[str, Any]
+) -> Reusable | None:
+    """None where nothing can be kept: another model made the snapshot, most has changed, or the preset judges
+    each edge in the light of all others.
+    """
+    recorded = snapshot.manifest["parameters"].get("made_from", {})
+    if trained.preset.agreement or recorded.get("model_sha256") != made_from["model_sha256"]:
+        return None
+    states, graph = stored_states(snapshot, trained.model), Graph.load(snapshot.path("graph"))
+    ids = RecordTable.open(snapshot.path("records")).ids
+    image_of = _places(ids, data.ids)
+    # Ties are broken by row, so an image that has changed places counts as new.
+    image_of[image_of < np.maximum.accumulate(image_of)] = -1
+    _forget_other_looks(image_of, snapshot.array("features"), data.features)
+    kept = int((image_of >= 0).sum())
+    if max(len(image_of) - kept, len(ids) - kept) > _MOST_CHANGED * len(image_of):
+        return None
+    tag_of = _places(tuple(snapshot.json("tags")["names"]), data.tag_names)
+    return Reusable(
+        snapshot,
+        graph.similar,
+        Before(messages_of(trained, graph), states, image_of, tag_of),
+        kept == len(ids) and np.array_equal(image_of[:kept], np.arange(kept)),
+    )
+
+
+def _places(old: tuple[str, ...], new: tuple[str, ...]) -> Int64Array:
+    """Where each new name was among the old ones, -1 where it was not."""
+    known = {name: place for place, name in enumerate(old)}
+    return np.array([known.get(name, -1) for name in new], dtype=np.int64)
+
+
+def _forget_other_looks(image_of: Int64Array, old: Float32Array, new: Float32Array) -> None:
+    """Count images whose features differ as new ones, in place."""
+    if old.shape[1] != new.shape[1]:
+        image_of[:] = -1
+    for start, stop in blocks(len(image_of)):
+        rows = start + np.flatnonzero(image_of[start:stop] >= 0)
+        image_of[rows[(old[image_of[rows]] != new[rows]).any(axis=1)]] = -1

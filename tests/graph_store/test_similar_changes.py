@@ -1,0 +1,70 @@
+"""`similar` edges after a change are those that a search of everything would make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.similar import similar_edges
+from graph_store.similar_changes import changed_edges
+
+
+def unit(rows: Float32Array) -> Float32Array:
+    scaled: Float32Array = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+def vectors(rng: np.random.Generator, num: int) -> Float32Array:
+    """Small whole numbers in few dimensions: copies and ties abound."""
+    return unit(rng.integers(-2, 3, (num, 4)) + np.array([0.0, 0.0, 0.0, 0.5]))
+
+
+def assert_as_anew(
+    now: Float32Array, then: Float32Array, old_of: Int64Array, k: int, threshold: float
+) -> None:
+    found = changed_edges(now, similar_edges(then, k, threshold), old_of, k, threshold)
+    assert found.equals(similar_edges(now, k, threshold))
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num=st.integers(1, 60),
+    removed=st.floats(0, 1),
+    added=st.integers(0, 20),
+    k=st.integers(1, 12),
+    threshold=st.sampled_from([-1.0, 0.0, 0.65]),
+)
+def test_edges_after_any_change_are_those_made_anew(
+    seed: int, num: int, removed: float, added: int, k: int, threshold: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    then = vectors(rng, num)
+    kept = np.flatnonzero(rng.random(num) >= removed)
+    now = np.concatenate([then[kept], vectors(rng, added)])
+    if len(now):
+        assert_as_anew(now, then, np.concatenate([kept, np.full(added, -1)]), k, threshold)
+
+
+def test_a_new_image_may_come_between_old_ones() -> None:
+    then = vectors(np.random.default_rng(1), 30)
+    now = np.insert(then, 10, vectors(np.random.default_rng(2), 1), axis=0)
+    assert_as_anew(now, then, np.insert(np.arange(30), 10, -1), 5, 0.0)
+
+
+def test_without_a_change_the_edges_stay_as_they_were() -> None:
+    then = vectors(np.random.default_rng(1), 30)
+    before = similar_edges(then, 5, 0.0)
+    assert changed_edges(then, before, np.arange(30), 5, 0.0).equals(before)
+
+
+@pytest.mark.parametrize("products", [1, 7, 100])
+def test_new_images_are_compared_part_by_part(products: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graph_store.similar_changes._PRODUCTS", products)
+    rng = np.random.default_rng(3)
+    then = vectors(rng, 40)
+    now = np.concatenate([then, vectors(rng, 6)])
+    assert_as_anew(now, then, np.concatenate([np.arange(40), np.full(6, -1)]), 4, 0.0)
