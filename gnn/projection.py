@@ -25,7 +25,7 @@ class Projection:
     def __call__(self, features: Float32Array) -> Float32Array:
         """features: [n, dim] → [n, width] float32, unit norm."""
         taken = rooted(features) if self.roots else features
-        return self.of_projected((taken - self.mean) @ self.axes)
+        return self.of_projected(((taken - self.mean) @ self.axes).astype(np.float32, copy=False))
 
     def of_projected(self, projected: Float32Array) -> Float32Array:
         """The same from (x - mean) · axes [n, width] of any length, where somebody has it already."""
@@ -57,8 +57,8 @@ def principal_projection(
     cut or padded to `width`.
     """
     step = max(1, -(-len(features) // _MOST_ROWS))
-    sample = np.asarray(features[::step], dtype=np.float64)
-    sample = rooted(sample) if roots else sample
+    taken = features[::step]
+    sample = np.asarray(rooted(taken) if roots else taken, dtype=np.float64)
     mean = sample.mean(axis=0)
     centred = sample - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(sample))
