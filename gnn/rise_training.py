@@ -13,6 +13,7 @@ from gnn.graph_data import GraphData
 from gnn.model.kernels import rooted
 from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
+from gnn.parallel import Team
 from gnn.presets import Preset
 from gnn.projection import principal_projection
 from gnn.rise_recipe import RiseRecipe
@@ -20,6 +21,7 @@ from gnn.rise_validation import settle_rise
 from gnn.trained_model import TrainedModel
 from gnn.trainer import Trainer, TrainerSettings
 from graph_store.arrays import Float32Array
+from graph_store.graph import Graph
 from graph_store.progress import Progress
 
 _SPREAD = 0.5
@@ -35,15 +37,22 @@ def train_rise(
     resume: bool,
     device: str,
     progress: Progress,
+    team: Team | None = None,
 ) -> tuple[TrainedModel, int]:
-    """The trained model and how many epochs were run."""
+    """The trained model and how many epochs were run. team: of processes that train it together."""
+    team = team or Team()
     assert preset.rise is not None
     recipe = preset.rise
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     space = similar_space(data.features, preset.graph)
-    graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
-    if preset.agreement:
-        graph = agree(graph, np.asarray(data.features), preset.agreement).graph
+
+    def build() -> Graph:
+        graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
+        if preset.agreement:
+            return agree(graph, np.asarray(data.features), preset.agreement).graph
+        return graph
+
+    graph = team.graph(out_dir / "graph", build)
     model = new_rise(data.features, data.num_tags, recipe, seed).to(place)
     objective = GraphRiseObjective(
         model,
@@ -58,6 +67,7 @@ def train_rise(
             batch_size=recipe.batch_size,
             seed=seed,
         ),
+        team,
     )
     settings = TrainerSettings(
         seed=seed,
@@ -67,9 +77,9 @@ def train_rise(
         weight_decay=recipe.weight_decay,
         schedule="cosine",
         warmup_epochs=min(1.0, epochs / 4),
-        fingerprint={"preset": preset.to_dict(), "data": data.fingerprint()},
+        fingerprint={"preset": preset.to_dict(), "data": data.fingerprint(), **team.identity()},
     )
-    result = Trainer(objective, out_dir, settings, progress).run(resume)
+    result = Trainer(objective, out_dir, settings, progress, team).run(resume)
     model = model.to("cpu").eval()
     balance, calibration = settle_rise(
         model, objective.messages, objective.held_images, objective.hidden, data

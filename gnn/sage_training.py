@@ -15,6 +15,7 @@ from gnn.graph_data import GraphData
 from gnn.model.edge_weights import message_graph
 from gnn.model.sage import HeteroSage, SageConfig
 from gnn.objectives.random_walk import RandomWalkConfig, RandomWalkObjective
+from gnn.parallel import Team
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import Trainer, TrainerSettings
@@ -32,11 +33,16 @@ def train_sage(
     resume: bool,
     device: str,
     progress: Progress,
+    team: Team | None = None,
 ) -> tuple[TrainedModel, int]:
-    """The trained model and how many epochs were run."""
+    """The trained model and how many epochs were run. team: of processes that train it together."""
+    team = team or Team()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     space = similar_space(data.features, preset.graph)
-    graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
+    graph = team.graph(
+        out_dir / "graph",
+        lambda: build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress),
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = HeteroSage(
@@ -48,6 +54,7 @@ def train_sage(
         torch.from_numpy(np.array(data.features)).to(place),
         torch.zeros(data.num_tags, 0, device=place),
         RandomWalkConfig(seed=seed, max_degree=preset.weights.max_degree or 100),
+        team,
     )
     settings = TrainerSettings(
         seed=seed,
@@ -55,9 +62,9 @@ def train_sage(
         patience=preset.patience,
         optimizer="adam",
         learning_rate=preset.learning_rate,
-        fingerprint={"preset": preset.to_dict(), "data": data.fingerprint()},
+        fingerprint={"preset": preset.to_dict(), "data": data.fingerprint(), **team.identity()},
     )
-    result = Trainer(objective, out_dir, settings, progress).run(resume)
+    result = Trainer(objective, out_dir, settings, progress, team).run(resume)
     model = model.to("cpu").eval()
     trained = TrainedModel(
         preset=preset,

@@ -35,6 +35,7 @@ from gnn.checkpoint import (
     with_prefix,
 )
 from gnn.curves import plot_curves
+from gnn.parallel import Team
 from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.errors import BadInput, ImsageError
 from graph_store.progress import Progress, SilentProgress
@@ -155,7 +156,8 @@ class _Run:
 class Trainer:
     """Trains an objective and leaves its best weights in it.
 
-    Writes into ``out_dir``: history.jsonl (one line an epoch), curves.png and checkpoint.safetensors.
+    Writes into ``out_dir``: history.jsonl (one line an epoch), curves.png and checkpoint.safetensors; of a
+    ``team`` of processes the first one does.
     """
 
     def __init__(
@@ -164,7 +166,9 @@ class Trainer:
         out_dir: Path,
         settings: TrainerSettings,
         progress: Progress | None = None,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.objective = objective
         self.out_dir = out_dir
         self.settings = settings
@@ -189,7 +193,8 @@ class Trainer:
             run = self._restore() if resume and (self.out_dir / CHECKPOINT).exists() else _Run()
             stopped = self._train(run)
         self.objective.load_state_dict(run.best)
-        plot_curves(run.history, self.out_dir / CURVES)
+        if self.team.leads:
+            plot_curves(run.history, self.out_dir / CURVES)
         return TrainResult(
             run.epoch, run.best_epoch, run.best_metric, stopped, run.seconds, tuple(run.history)
         )
@@ -202,12 +207,12 @@ class Trainer:
             while run.epoch < total and not self._out_of_patience(run):
                 started = time.perf_counter()
                 loss = self._epoch(run.epoch)
-                metrics = self.objective.validate()
+                metrics = self.team.agreed(self.objective.validate())
                 run.epoch += 1
                 run.seconds += time.perf_counter() - started
                 self._record(run, loss, metrics)
                 last = run.epoch == total or self._out_of_patience(run)
-                if last or run.epoch % self.settings.checkpoint_every == 0:
+                if self.team.leads and (last or run.epoch % self.settings.checkpoint_every == 0):
                     self._save(run)
                 advance(1)
         return self._out_of_patience(run)
@@ -226,6 +231,7 @@ class Trainer:
             if not math.isfinite(value):
                 raise self._diverged("the loss", value, epoch, step)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward() without annotations
+            self.team.add_up(self._parameters)
             if self.settings.clip_norm is not None:
                 norm = float(nn.utils.clip_grad_norm_(self._parameters, self.settings.clip_norm))
                 if not math.isfinite(norm):
@@ -254,12 +260,16 @@ class Trainer:
             }
         rate = self.settings.learning_rate * learning_rate_factor(self.settings, run.epoch)
         run.history.append({"epoch": run.epoch, "loss": loss, "learning_rate": rate, **metrics})
+        if not self.team.leads:
+            return
         path = self.out_dir / HISTORY
         with refusing_unwritable(path), path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(run.history[-1]) + "\n")
 
     def _write_history(self, run: _Run) -> None:
         """Start again from what the checkpoint knows: a killed run may have written lines past it."""
+        if not self.team.leads:
+            return
         lines = "".join(json.dumps(line) + "\n" for line in run.history)
         write_bytes(self.out_dir / HISTORY, lines.encode())
 

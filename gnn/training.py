@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gnn.graph_data import GraphData, load_graph_data
 from gnn.hashing.training import with_codes
 from gnn.kernel_training import train_kernel
 from gnn.last_trained import note_last
+from gnn.parallel import Team, team_of_environment
 from gnn.presets import Preset, preset_named
 from gnn.recipe_options import with_options
 from gnn.rise_training import train_rise
@@ -44,19 +46,56 @@ def train(
     device: str = "auto",
     options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> TrainReport:
     """Train on the images of split `train`; a part of those is held out to choose by.
 
     options: changes to the preset's recipe (:mod:`gnn.recipe_options`). The same seed gives the same model.
     `resume` goes on where an interrupted run of the same preset, seed and catalogue stopped. Raises
-    UnknownName for the preset or an option, BadInput when there is nothing to learn from.
+    UnknownName for the preset or an option, BadInput when there is nothing to learn from, or for a preset
+    that several processes cannot train together. team: how a batch is cut into parts; None is the processes
+    that torchrun started, or one by itself.
     """
-    recipe = with_options(preset_named(preset), options or {})
+    return _trained_by(
+        team or team_of_environment(device),
+        data_dir,
+        preset,
+        epochs,
+        seed,
+        resume,
+        device,
+        options or {},
+        progress or SilentProgress(),
+    )
+
+
+def _trained_by(
+    team: Team,
+    data_dir: DataDir,
+    preset: str,
+    epochs: int | None,
+    seed: int,
+    resume: bool,
+    device: str,
+    options: Mapping[str, str],
+    progress: Progress,
+) -> TrainReport:
+    recipe = with_options(preset_named(preset), options)
     if epochs is not None and epochs < 1:
         raise BadInput(f"epochs must be at least 1, not {epochs}")
+    if recipe.model == "kernel" and team.parts > 1:
+        raise BadInput(
+            f"Preset {recipe.name!r} is solved for, which one process does",
+            hint="Run imsage train without torchrun; paper and graph-rise are trained by several.",
+        )
     started = time.perf_counter()
-    with data_dir.lock("train"):
+    with data_dir.lock("train") if team.leads else nullcontext():
+        # One after the other: whoever reads first puts back what is damaged.
+        if not team.leads:
+            team.wait()
         data = load_graph_data(data_dir)
+        if team.leads:
+            team.wait()
         refuse_without_tags(data)
         if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
             data = with_believed_tags(data, recipe)
@@ -69,15 +108,15 @@ def train(
             seed,
             resume=resume,
             device=device,
-            progress=progress or SilentProgress(),
+            progress=progress if team.leads else SilentProgress(),
+            team=team,
         )
-        trained.save(out_dir)
-        note_last(data_dir, recipe.name)
+        if team.leads:
+            trained.save(out_dir)
+            note_last(data_dir, recipe.name)
+        team.wait()
     best = trained.metrics.get("best", 0.0)
     return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
-
-
-_TRAINERS = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}
 
 
 def _learnt(
@@ -90,11 +129,26 @@ def _learnt(
     resume: bool,
     device: str,
     progress: Progress,
+    team: Team | None = None,
 ) -> tuple[TrainedModel, int]:
     """The model with its codes, where it has some, and the epochs that were run."""
-    trained, steps = _TRAINERS[recipe.model](
-        data, recipe, out_dir, epochs=epochs, seed=seed, resume=resume, device=device, progress=progress
-    )
+    if recipe.model == "kernel":
+        trained, steps = train_kernel(
+            data, recipe, out_dir, epochs=epochs, seed=seed, resume=resume, device=device, progress=progress
+        )
+    else:
+        descend = train_rise if recipe.model == "rise" else train_sage
+        trained, steps = descend(
+            data,
+            recipe,
+            out_dir,
+            epochs=epochs,
+            seed=seed,
+            resume=resume,
+            device=device,
+            progress=progress,
+            team=team,
+        )
     if recipe.hashed:
         trained = with_codes(
             trained,

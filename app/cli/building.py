@@ -76,10 +76,12 @@ def train(
 ) -> None:
     """Train a model on the catalogue's graph."""
     from app.tidying import tidy_up
+    from gnn.parallel import leads
     from gnn.training import train as train_model
 
     directory = data_dir(data)
-    tidy_up(directory)
+    if leads():
+        tidy_up(directory)
     report = train_model(
         directory,
         preset,
@@ -90,7 +92,8 @@ def train(
         options=recipe_changes(option),
         progress=terminal_progress(),
     )
-    tell_trained(report)
+    if leads():
+        tell_trained(report)
 
 
 def _known_engine(name: str) -> str:

@@ -27,6 +27,7 @@ from gnn.objectives.holdout import hold_out
 from gnn.objectives.query_views import kept_tags, with_views
 from gnn.objectives.rank_consistency import rank_consistency
 from gnn.objectives.regularity import graph_regularity
+from gnn.parallel import Team
 from gnn.sampling.blocks import BlockSampler
 from gnn.sampling.negatives import NegativeSampler
 from gnn.trainer import step_generator
@@ -70,7 +71,13 @@ class GraphRiseObjective:
     monitor = "ndcg_at_5"
 
     def __init__(
-        self, model: RiseSage, graph: Graph, x: Tensor, how: MessageWeights, config: RiseObjectiveConfig
+        self,
+        model: RiseSage,
+        graph: Graph,
+        x: Tensor,
+        how: MessageWeights,
+        config: RiseObjectiveConfig,
+        team: Team | None = None,
     ) -> None:
         if graph.tags_of_image.num_edges == 0:
             raise BadInput(
@@ -79,6 +86,7 @@ class GraphRiseObjective:
         self.model = model
         self.x = x
         self.config = config
+        self.team = team or Team()
         self.how = how
         limit = config.validation_limit if config.validation_share > 0 else 0
         holdout = hold_out(graph, config.validation_share, limit, step_generator(config.seed, 0, 0))
@@ -113,7 +121,10 @@ class GraphRiseObjective:
         tags, log_q = self._candidates(batch, rng)
         # Views of the batch, the batch as indexed, and views of its neighbours.
         nodes, place = np.unique(np.concatenate([batch + num, batch, near + num]), return_inverse=True)
-        images, tag_vectors = self._embed(nodes, tags, self._sampler(epoch), rng)
+        sampler = self._sampler(epoch)
+        images, tag_vectors = self.team.embedded(
+            nodes, tags, rng, lambda *part: self._embed(part[0], part[1], sampler, part[2])
+        )
         found = images[torch.from_numpy(place).to(images.device)]
         size = len(batch)
         views, indexed, others = found[:size], found[size : 2 * size], found[2 * size :]

@@ -21,6 +21,7 @@ from gnn.model.base import GraphModel
 from gnn.model.edge_weights import MessageWeights, message_graph
 from gnn.model.minibatch import batch_states
 from gnn.objectives.holdout import hold_out
+from gnn.parallel import Team
 from gnn.sampling.blocks import BlockSampler
 from gnn.sampling.negatives import NegativeSampler, accidental_hits
 from gnn.sampling.nodes import LinkSet, node_degrees
@@ -68,7 +69,13 @@ class RandomWalkObjective:
     monitor = "tag_mrr"
 
     def __init__(
-        self, model: GraphModel, graph: Graph, x: Tensor, tag_text: Tensor, config: RandomWalkConfig
+        self,
+        model: GraphModel,
+        graph: Graph,
+        x: Tensor,
+        tag_text: Tensor,
+        config: RandomWalkConfig,
+        team: Team | None = None,
     ) -> None:
         if graph.similar.num_edges + graph.tags_of_image.num_edges == 0:
             raise BadInput(
@@ -79,6 +86,7 @@ class RandomWalkObjective:
         self.x = x
         self.tag_text = tag_text
         self.config = config
+        self.team = team or Team()
         holdout = hold_out(
             graph,
             config.validation_share,
@@ -145,8 +153,8 @@ class RandomWalkObjective:
         """Embed the distinct ones among ``nodes`` (joint numbering)."""
         distinct = np.unique(nodes)
         split = int(np.searchsorted(distinct, self.graph.num_images))
-        embedded = self.embed(distinct[:split], distinct[split:] - self.graph.num_images, rng)
-        return _Lookup(distinct, torch.cat([embedded.images, embedded.tags]))
+        tags = distinct[split:] - self.graph.num_images
+        return _Lookup(distinct, torch.cat(self.team.embedded(distinct[:split], tags, rng, self.embed)))
 
     def embed(self, images: Int64Array, tags: Int64Array, rng: np.random.Generator) -> Embedded:
         """Embeddings of image and tag ids from sampled neighbourhoods."""
