@@ -29,10 +29,12 @@ from app.asked import cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
 from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
+from app.hits import hits_of
 from app.live.keeper import DeltaKeeper
 from app.live.notice import ChangeNotice, notice_path
 from app.picture_finder import PictureFinder
 from app.query_words import QueryWords
+from app.quickness import is_small, is_stored, needs_words
 from app.ranking import Page, Ranking, rank
 from app.request_errors import (
     CursorGone,
@@ -45,14 +47,10 @@ from app.threads import begin_all
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
 from graph_store.errors import ImsageError
-from graph_store.tag_names import tag_key
 
 T = TypeVar("T")
 
 _SEARCHES_AT_ONCE = os.cpu_count() or 1
-
-_FEW = 200
-"""Depths of search up to this many results are quick enough for the event loop, where the index is."""
 
 
 class SearchService:
@@ -236,7 +234,7 @@ class SearchService:
             diversity=options.diversity,
             collapse=options.collapse,
         )
-        if _needs_words(state, query):
+        if needs_words(state, query):
             begin = time.perf_counter()
             vectors = await self._words.embed(state, query)
             stages["attach"] = time.perf_counter() - begin
@@ -253,7 +251,7 @@ class SearchService:
         if options.explain:
             body["explain"] = explain_edges(state, vectors)
             why = explain_hits(state, vectors, options.visual_weight, page)
-        body["hits"] = _hits(state, page, why)
+        body["hits"] = hits_of(state, page, why)
         body["attach"] = vectors.attach
         body["index_version"] = state.version
         stages["total"] = time.perf_counter() - start
@@ -284,7 +282,7 @@ class SearchService:
         after: Position | None,
         stages: dict[str, float],
     ) -> tuple[QueryVectors, Page]:
-        stored = _is_stored(query) and _is_small(ranking, after)
+        stored = is_stored(query) and is_small(ranking, after)
 
         def work() -> tuple[QueryVectors, Page]:
             cpu, begin = time.thread_time(), time.perf_counter()
@@ -314,7 +312,7 @@ class SearchService:
             stages["search"] = time.perf_counter() - begin
             return page
 
-        return work() if state.is_quick and _is_small(ranking, after) else await self.run(work)
+        return work() if state.is_quick and is_small(ranking, after) else await self.run(work)
 
     async def _allowed(self, state: ServingState, asked: Filter | None) -> Int64Array | None:
         if asked is None or not (asked.must or asked.should or asked.must_not):
@@ -354,42 +352,3 @@ class SearchService:
                 "took_ms": {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()},
             }
         )
-
-
-def _needs_words(state: ServingState, query: Query) -> bool:
-    """Whether the text encoder has to be asked, which takes milliseconds."""
-    return query.text is not None or any(tag_key(tag.name) not in state.tag_numbers for tag in query.tags)
-
-
-def _is_stored(query: Query) -> bool:
-    """Whether the query is an indexed picture and nothing else, so that there is nothing to attach."""
-    return query.indexed_row is not None and query.attach == "auto" and not query.tags
-
-
-def _is_small(ranking: Ranking, after: Position | None) -> bool:
-    plain = ranking.allowed is None and ranking.diversity == 0 and ranking.collapse is None
-    return plain and ranking.limit + (after.seen if after else 0) <= _FEW
-
-
-def _hits(state: ServingState, page: Page, why: list[dict[str, Any]] | None) -> list[orjson.Fragment]:
-    ids = state.engine.image_ids
-    dumps, fragment = orjson.dumps, orjson.Fragment
-    hits = []
-    for place, (row, score, visual, conceptual, record) in enumerate(
-        zip(
-            page.rows,
-            page.score,
-            page.visual,
-            page.conceptual,
-            state.fragments(page.rows),
-            strict=True,
-        )
-    ):
-        hit = {"id": ids[row], "score": score, "visual": visual, "conceptual": conceptual}
-        if page.copies:
-            hit["near_copies"] = [ids[copy] for copy in page.copies[place]]
-        if why is not None:
-            hit["explain"] = why[place]
-        # Both are JSON objects: the end of the one and the beginning of the other become one comma.
-        hits.append(fragment(dumps(hit)[:-1] + b"," + record[1:]))
-    return hits
