@@ -20,6 +20,7 @@ from torch import Tensor
 from gnn.attach import attach, inputs_of
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
+from gnn.kernel_picture import PictureAlone
 from gnn.model.edge_weights import cap_degree, weigh
 from gnn.model.huge_pages import onto_huge_pages
 from gnn.query_edges import all_refused, listed_edges, shares, told_weight
@@ -58,6 +59,7 @@ class QueryEngine:
         self._embeddings = np.asarray(index.states.embeddings)
         self._tag_embeddings = np.asarray(index.states.tag_embeddings)
         self._image_states = [np.asarray(states) for states in index.states.image_states]
+        self._alone = PictureAlone.of(index.trained.model, self._image_states)
         self._tag_states = [np.asarray(states) for states in index.states.tag_states]
         if isinstance(index.index, FaissIndex):
             # The same vectors, and those that a search has just read.
@@ -113,10 +115,8 @@ class QueryEngine:
             return []
         nodes = [node for each in asked for node in each.nodes]
         pictures = np.stack([node.features for node in nodes])
-        inputs = inputs_of(self._trained.model, pictures)
-        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
         tags = self._tag_edges(nodes)
-        embeddings = self._embedded(self._attach(inputs, similar, tags))
+        embeddings, similar = self._embed_nodes(pictures, nodes, tags)
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0
@@ -128,6 +128,21 @@ class QueryEngine:
             vectors.append(self._vectors(each, places, visual, conceptual, similar))
             start += len(each.nodes)
         return vectors
+
+    def _embed_nodes(
+        self, pictures: Float32Array, nodes: Sequence[Node], tags: Csr
+    ) -> tuple[Float32Array, Csr]:
+        """[n, dim] embeddings and the message-weighted `similar` edges of nodes with these features and
+        tags.
+        """
+        alone = self._alone if len(nodes) == 1 and not tags.num_edges and nodes[0].looks else None
+        if alone is not None and self._trained.space.roots:
+            looks = alone.looks(pictures)
+            similar = self._similar_edges(self._trained.space.of_projected(looks), nodes)
+            return alone.embedding(looks, similar.indices, similar.weights), similar
+        inputs = inputs_of(self._trained.model, pictures)
+        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
+        return self._embedded(self._attach(inputs, similar, tags)), similar
 
     def search(
         self,

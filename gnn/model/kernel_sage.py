@@ -216,12 +216,12 @@ class KernelSage(GraphModel):
         out of it and into the bias: Σ k A = Σ (k - m) A + m Σ A. What is left to cancel is some 18 times
         less, and nothing is slower.
         """
-        middle, bias = self._middle()
+        middle, bias = self.centre()
         result: Tensor = bias + kernel.sub_(middle) @ self.get_buffer("values")
         return result
 
-    def _middle(self) -> tuple[float, Tensor]:
-        """m and b + m Σ A, summed in double precision."""
+    def centre(self) -> tuple[float, Tensor]:
+        """m and b + m Σ A of `predict`, summed in double precision."""
         landmarks, values, bias = (self.get_buffer(name) for name in ("landmarks", "values", "bias"))
         made_of = (landmarks, values, bias)
         versions = [each._version for each in made_of]
