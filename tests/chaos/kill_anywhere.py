@@ -52,27 +52,18 @@ from tests.chaos.operations import (
     forget_training,
     weights,
 )
+from tests.chaos.plan_of_kills import Kill, drawn, planned, strike_until
 from tests.chaos.points import Points
 from tests.chaos.traffic_of_writes import Ledger, Tags, write_until_killed
 
 WRITES = "upsert and delete"
 _MOST_WRITES = 12
 _START_SECONDS = 120.0
-_RANDOM = "a random moment"
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One kill to make: at the so-manyeth visit of a point, or (visit 0) at a random moment."""
-
-    operation: str
-    point: str
-    visit: int
 
 
 @dataclass
 class Figures:
-    """What came of it."""
+    """What came of it. `kills` found their process, by operation; `completed` came to its end before."""
 
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
@@ -192,8 +183,10 @@ class Chaos:
 
     # -- one kill
 
-    def make(self, kill: Kill) -> None:
-        """Kill, start, look, take up what was interrupted, look again. Raises Broken."""
+    def make(self, kill: Kill) -> bool:
+        """Kill, start, look, take up what was interrupted, look again. False when the operation came to its
+        end before it was killed. Raises Broken.
+        """
         self._prepare(kill.operation)
         die_at = (kill.point, kill.visit) if kill.visit else None
         points = Points(self.world.data_dir, die_at=die_at)
@@ -219,6 +212,7 @@ class Chaos:
             self.figures.resumed += killed
             if kill.operation.startswith("train"):
                 self._compare_weights(kill)
+        return killed
 
     def _do(self, operation: str, points: Points) -> None:
         points.watch_files()
@@ -347,40 +341,31 @@ def _send_and_leave(client: httpx.Client, ledger: Ledger, seed: int) -> None:
         write_until_killed(hasty, ledger, seed, 1)
 
 
-def planned(visited: dict[str, Counter[str]], kills: int, seed: int) -> list[Kill]:
-    """Three kills of four at points, each once as far as they reach, those of phases before those of files;
-    the rest at a random visit of a point or at a random moment. Grouped by operation.
-    """
-    chosen = random.Random(seed)
-    every = [Kill(name, point, 1) for name, points in visited.items() for point in sorted(points)]
-    chosen.shuffle(every)
-    every.sort(key=lambda kill: not kill.point.startswith(("beginning of", "within", "end of")))
-    plan = every[: kills * 3 // 4]
-    while len(plan) < kills:
-        name = chosen.choice(list(visited))
-        point = chosen.choice(sorted(visited[name]))
-        visit = chosen.randint(1, visited[name][point])
-        plan.append(Kill(name, point, visit) if chosen.random() < 0.5 else Kill(name, _RANDOM, 0))
-    order = list(visited)
-    return sorted(plan, key=lambda kill: order.index(kill.operation))
-
-
 def run(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> Figures:
     """All of it. Raises Broken."""
     began = time.monotonic()
     chaos = Chaos(folder, seed)
     chaos.build()
     visited = {name: chaos.visited(name) for name in ("ingest", WRITES, "train", "train paper", "reindex")}
-    plan = planned(visited, kills, seed)
-    chaos.figures.points = len({(kill.operation, kill.point) for kill in plan if kill.visit})
-    say(f"{sum(map(len, visited.values()))} points, {len(plan)} kills, seed {seed}")
+    chosen = random.Random(seed)
+    say(f"{sum(map(len, visited.values()))} points, {kills} kills, seed {seed}")
     before = ""
-    for number, kill in enumerate(plan, 1):
+
+    def strike(kill: Kill) -> bool:
+        nonlocal before
         if kill.operation.startswith("train") and not before.startswith("train"):
             chaos.refer_to_uninterrupted_training()
         before = kill.operation
-        chaos.make(kill)
-        say(f"{number}/{len(plan)} {kill.operation}: {kill.point}")
+        struck = chaos.make(kill)
+        told = "" if struck else " (it had ended)"
+        say(f"{chaos.figures.kills.total()}/{kills} {kill.operation}: {kill.point}{told}")
+        return struck
+
+    made = strike_until(kills, planned(visited, kills, chosen), strike, lambda n: drawn(visited, n, chosen))
+    chaos.figures.points = len({(kill.operation, kill.point) for kill in made if kill.visit})
+    say(f"{chaos.figures.kills.total()} kills struck of {len(made)} that were tried")
+    if chaos.figures.kills.total() < kills:
+        raise Broken(f"no {kills} kills found their process in {len(made)} attempts")
     chaos.figures.seconds = time.monotonic() - began
     return chaos.figures
 
