@@ -23,11 +23,11 @@ class BadCursor(ValueError):
 class Position:
     """How far a list of results has been read.
 
-    `seen` results were returned before, the last with `score`; `near` are the rows of those that scored so
+    `seen` results were returned before, the lowest with `score`; `near` are the rows of those that scored so
     close to it that noise could move them behind it. What has a lower score and is not near comes next: a
-    position by value, so a page neither repeats nor skips a result when equal scores, or an approximate
-    index, come in another order at another depth. With diversity, `near` is all that was shown, in order, out
-    of a pool of `pool` candidates.
+    position by value, so a page neither repeats nor skips a result when equal scores come in another order
+    at another depth. Of an approximate index, which may find better ones at a greater depth, `near` is all
+    that was shown, and with diversity too, in order, out of a pool of `pool` candidates.
     """
 
     seen: int

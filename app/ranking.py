@@ -99,27 +99,46 @@ def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, afte
         found = _below(engine, vectors, ranking, after, limit + 1)
     more = None
     if len(found.rows) > limit > 0 and seen + limit < MAX_DEPTH:
-        last = found.score[limit - 1]
-        near = [found.rows[i] for i in range(limit) if found.score[i] < last + _NOISE]
-        if after is not None and after.score < last + _NOISE:
-            near = [*after.near, *near]
-        more = Position(seen=seen + limit, score=last, near=tuple(near))
+        more = _after(found, limit, after, whole=not engine.is_exact)
     return found.page(limit, more)
+
+
+def _after(found: _Candidates, limit: int, before: Position | None, whole: bool) -> Position:
+    """Where the page after the first `limit` of what was found starts; `whole`: naming all that was shown."""
+    last, near = found.score[limit - 1], found.rows[:limit]
+    seen, score = limit, last
+    if before is not None:
+        # A page of an approximate index may end above the one before it.
+        seen, score = before.seen + limit, min(last, before.score)
+    if not whole:
+        near = [row for row, value in zip(near, found.score, strict=False) if value < score + _NOISE]
+    if before is not None and (whole or before.score < score + _NOISE):
+        near = [*before.near, *near]
+    return Position(seen=seen, score=score, near=tuple(near))
 
 
 def _below(
     engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position, wanted: int
 ) -> _Candidates:
-    """The `wanted` best of what comes after a position; fewer when there are fewer."""
+    """The `wanted` best of what comes after a position; fewer when there are fewer.
+
+    An approximate index that is asked for more looks at more candidates, and some that it had not looked at
+    are better than what was shown. They come next, unless they are copies of what was shown. Pictures beside
+    the snapshot are compared one by one: of them only what is no better than what was shown comes next.
+    """
     shown = set(after.near)
+    by_value_from = 0 if engine.is_exact else engine.graph.num_images
+
+    def is_next(found: _Candidates, place: int) -> bool:
+        row = found.rows[place]
+        if row in shown or (row >= by_value_from and found.score[place] >= after.score + _NOISE):
+            return False
+        return engine.is_exact or not found.copies or shown.isdisjoint(found.copies[place])
+
     depth = after.seen + wanted
     while True:
         found = _results(engine, vectors, ranking, depth)
-        left = [
-            place
-            for place, row in enumerate(found.rows)
-            if found.score[place] < after.score + _NOISE and row not in shown
-        ]
+        left = [place for place in range(len(found.rows)) if is_next(found, place)]
         if len(left) >= wanted or len(found.rows) < depth:
             return found.take(left)
         # Pictures came since the last page that rank before it: as many more are needed to get past them.

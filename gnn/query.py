@@ -70,6 +70,7 @@ class QueryEngine:
         self.graph: Graph = index.graph
         self.num_images = index.graph.num_images
         self.is_local = index.index.is_local
+        self.is_exact = index.index.kind in ("flat", "milvus-flat")
         self.tag_counts: tuple[int, ...] = tuple(index.graph.images_of_tag.degrees().tolist())
 
     @classmethod
