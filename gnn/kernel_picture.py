@@ -86,4 +86,5 @@ class PictureAlone:
 
 def _length(vector: Float32Array) -> np.float32:
     flat = vector.ravel()
-    return np.sqrt(flat @ flat)
+    length: np.float32 = np.sqrt(flat @ flat)
+    return length
