@@ -8,21 +8,18 @@ from torch import Tensor
 
 from graph_store.faiss_api import faiss
 
-EXACT_LANDMARKS = 1536
-FEWEST_LANDMARKS = 768
-MOST_LANDMARKS = 2048
-_INPUTS_A_LANDMARK = 4
-_VISITS_A_LANDMARK = 32
-_ROUNDS = 10
+EXACT_LANDMARKS = 6000
+MOST_LANDMARKS = 3072
+_VISITS_A_LANDMARK = 16
+_ROUNDS = 6
 
 
 def landmark_count(inputs: int) -> int:
-    """How many landmarks so many inputs get: each its own while they are few, else a quarter of them within
-    bounds. A query reads every landmark, so their number is its latency.
+    """How many landmarks so many inputs get: each its own while they are few, which ranks a little better
+    than any choice among them (docs/decisions/0001). A query reads every landmark, so their number is its
+    latency.
     """
-    if inputs <= EXACT_LANDMARKS:
-        return inputs
-    return min(max(inputs // _INPUTS_A_LANDMARK, FEWEST_LANDMARKS), MOST_LANDMARKS)
+    return inputs if inputs <= EXACT_LANDMARKS else MOST_LANDMARKS
 
 
 def choose_landmarks(inputs: Tensor, seed: int) -> Tensor:
