@@ -1,6 +1,7 @@
 /**
  * The results. Cards are kept by id, so that a re-ranking moves them instead of loading them again; each move is
- * animated from where the card was (measured before, played back after), unless the user asked for less motion.
+ * animated from where the card was (measured before, played back after), unless the user asked for less motion or
+ * orders follow each other faster than cards can glide: under a dial that is being dragged they go straight there.
  */
 import { decimal, element, fillBar, prefersStillness, splitBar } from "./dom.js";
 import { thumbnail } from "./thumbnail.js";
@@ -12,6 +13,7 @@ export class Grid {
   #cards = new Map();
   #listeners;
   #glides = [];
+  #shownAt = -Infinity;
 
   /** `list`: the ul; `listeners`: {pick(hit), why(hit), lean(hit, negated)}. */
   constructor(list, listeners) {
@@ -43,7 +45,8 @@ export class Grid {
   }
 
   show(hits) {
-    const before = this.#places();
+    const straight = prefersStillness() || performance.now() - this.#shownAt < GLIDE.duration;
+    const before = straight ? null : this.#places();
     // The longest bar is the best score; bars never show more than a score of one.
     const full = Math.max(0.05, ...hits.map((hit) => Math.max(0, hit.visual) + Math.max(0, hit.conceptual)));
     const cards = new Map();
@@ -59,7 +62,9 @@ export class Grid {
     if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
     const marked = this.#list.querySelector("li.marked") ?? this.#list.firstElementChild;
     if (marked) this.#mark(marked);
-    this.#glide(before);
+    for (const glide of this.#glides) glide.cancel();
+    this.#glides = straight ? [] : this.#glide(before);
+    this.#shownAt = performance.now();
   }
 
   /** The cards in their order; those that stand right already are not touched. */
@@ -142,7 +147,6 @@ export class Grid {
 
   #places() {
     const places = new Map();
-    if (prefersStillness()) return places;
     for (const [id, { node }] of this.#cards) {
       const { left, top, bottom } = node.getBoundingClientRect();
       if (bottom > 0 && top < window.innerHeight) places.set(id, { left, top });
@@ -150,10 +154,8 @@ export class Grid {
     return places;
   }
 
+  /** Sets each card off from where it was, and returns the animations. */
   #glide(before) {
-    for (const glide of this.#glides) glide.cancel();
-    this.#glides = [];
-    if (prefersStillness()) return;
     const moves = [];
     for (const [id, { node }] of this.#cards) {
       const { left, top, bottom } = node.getBoundingClientRect();
@@ -164,6 +166,6 @@ export class Grid {
         moves.push([node, [{ opacity: 0 }, { opacity: 1 }]]);
       }
     }
-    this.#glides = moves.map(([node, frames]) => node.animate(frames, GLIDE));
+    return moves.map(([node, frames]) => node.animate(frames, GLIDE));
   }
 }

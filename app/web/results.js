@@ -38,15 +38,16 @@ export class Results {
 
   /** Another question: what ran for the one before is dropped. */
   ask(query) {
-    return this.#latest.replace((signal) => this.#load(query, PAGE, signal));
+    return this.#latest.replace((signal, answered) => this.#load(query, PAGE, signal, answered));
   }
 
   /**
-   * The same question with the dial elsewhere: asked after what runs, at most once a frame, and for as many
+   * The same question with the dial elsewhere: asked after what is being asked, and for as many
    * results as are there, so that the page keeps its length under the reader.
    */
   rerank(query) {
-    return this.#latest.queue((signal) => this.#load(query, Math.min(MOST, Math.max(PAGE, this.#hits.length)), signal));
+    const limit = () => Math.min(MOST, Math.max(PAGE, this.#hits.length));
+    return this.#latest.queue((signal, answered) => this.#load(query, limit(), signal, answered));
   }
 
   more(query) {
@@ -61,10 +62,11 @@ export class Results {
     this.#say("");
   }
 
-  async #load(query, limit, signal) {
+  async #load(query, limit, signal, answered = () => {}) {
     const graph = query.view === "graph";
     try {
       const answer = await search(query, { limit, explain: graph }, signal);
+      answered();
       await frame();
       signal.throwIfAborted();
       this.#problems.hide();
