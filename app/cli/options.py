@@ -35,7 +35,8 @@ Encoder = Annotated[
     typer.Option(
         "--encoder",
         metavar="NAME",
-        help="efficientnet_lite0, precomputed, open_clip:MODEL/PRETRAINED or open_clip:MODEL@path.",
+        help="efficientnet_lite0, efficientnet_lite0_int8, precomputed, open_clip:MODEL/PRETRAINED or "
+        "open_clip:MODEL@path.",
     ),
 ]
 Images = Annotated[

@@ -13,7 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -145,13 +147,25 @@ def run_job(settings: Settings, job_id: str) -> None:
         store.finish(job_id, "succeeded", result=result)
 
 
+def step_back(autogroup: Path = Path("/proc/self/autogroup")) -> None:
+    """Let this process come after the others that want the processor.
+
+    Linux with autogroup shares it between sessions before it looks at the processes in them, and a job has
+    a session of its own: there the nice value alone would take nothing from it. See sched(7).
+    """
+    os.nice(_NICE)
+    with suppress(OSError):
+        if autogroup.exists():
+            autogroup.write_text(str(_NICE), encoding="ascii")
+
+
 def main(arguments: Sequence[str]) -> None:
     """The process's entry point."""
     job_id, descriptor = arguments[0], int(arguments[1])
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     os.set_inheritable(descriptor, False)
-    os.nice(_NICE)
+    step_back()
     run_job(settings, job_id)
     sys.stderr.flush()
     # Everything is written. Taking PyTorch down in order takes seconds that a stopping server would wait for.

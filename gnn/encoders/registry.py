@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from gnn.encoders.base import ImageEncoder, TextEncoder
+from gnn.encoders.efficientnet import INT8_NAME, NAME, EfficientNetLite0
 from gnn.encoders.openclip import PREFIX, OpenClip
 from gnn.encoders.precomputed import NAME as PRECOMPUTED
 from graph_store.errors import BadInput, UnknownName
 
-DEFAULT_IMAGE_ENCODER = "efficientnet_lite0"
+DEFAULT_IMAGE_ENCODER = NAME
 DEFAULT_TEXT_ENCODER = "minilm"
 _OPEN_CLIP_FORMS = "open_clip:MODEL/PRETRAINED, open_clip:MODEL@PATH"
 
@@ -20,10 +21,8 @@ def image_encoder(
     Raises UnknownName, which lists what there is, and BadInput for `precomputed`, which encodes nothing, and
     for weights that cannot be loaded.
     """
-    if name == "efficientnet_lite0":
-        from gnn.encoders.efficientnet import EfficientNetLite0
-
-        return EfficientNetLite0(device=device, threads=threads)
+    if name in (NAME, INT8_NAME):
+        return EfficientNetLite0(device=device, threads=threads, int8=name == INT8_NAME)
     if name.startswith(PREFIX):
         return OpenClip(name, device=device)
     if is_precomputed(name):
@@ -33,7 +32,7 @@ def image_encoder(
         )
     raise UnknownName(
         f"There is no image encoder {name!r}",
-        hint=f"Known: efficientnet_lite0, {_OPEN_CLIP_FORMS}, {PRECOMPUTED}.",
+        hint=f"Known: {NAME}, {INT8_NAME}, {_OPEN_CLIP_FORMS}, {PRECOMPUTED}.",
     )
 
 

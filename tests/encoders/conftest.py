@@ -26,6 +26,11 @@ def efficientnet() -> EfficientNetLite0:
 
 
 @pytest.fixture(scope="session")
+def efficientnet_int8() -> EfficientNetLite0:
+    return EfficientNetLite0(int8=True)
+
+
+@pytest.fixture(scope="session")
 def minilm() -> MiniLM:
     return MiniLM(device="cpu")
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gnn.encoders import int8_graph
+from gnn.encoders.base import check_same_encoder
 from gnn.encoders.efficientnet import EfficientNetLite0, weights_path
-from graph_store.errors import BadInput
+from graph_store.errors import BadInput, EncoderMismatch, ImsageError
 
 
 def test_features_are_unit_vectors_of_1280_dimensions(
@@ -67,3 +69,51 @@ def test_one_thread_gives_the_same_features(
 
 def test_the_weights_are_named_by_their_digest(efficientnet: EfficientNetLite0) -> None:
     assert efficientnet.spec.weights_sha256.startswith(Path(weights_path()).stem.rpartition("-")[2])
+
+
+def test_int8_features_point_where_those_of_float32_do(
+    efficientnet: EfficientNetLite0, efficientnet_int8: EfficientNetLite0, pictures: list[Image.Image]
+) -> None:
+    batch = np.stack([efficientnet.preprocess(picture) for picture in pictures])
+    features = efficientnet_int8.encode(batch)
+
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1.0, atol=1e-5)
+    assert (features * efficientnet.encode(batch)).sum(axis=1).min() > 0.95
+
+
+def test_int8_features_are_the_same_alone_in_a_batch_and_with_one_thread(
+    efficientnet_int8: EfficientNetLite0, pictures: list[Image.Image]
+) -> None:
+    batch = np.stack([efficientnet_int8.preprocess(picture) for picture in pictures])
+    together = efficientnet_int8.encode(batch)
+
+    np.testing.assert_allclose(efficientnet_int8.encode(batch[2:3]), together[2:3], atol=1e-5)
+    single = EfficientNetLite0(int8=True, threads=1)
+    np.testing.assert_allclose(single.encode(batch), together, atol=1e-5)
+
+
+def test_int8_features_are_never_compared_with_those_of_float32(
+    efficientnet: EfficientNetLite0, efficientnet_int8: EfficientNetLite0
+) -> None:
+    assert efficientnet_int8.spec.slug != efficientnet.spec.slug
+    with pytest.raises(EncoderMismatch, match="efficientnet_lite0_int8"):
+        check_same_encoder(efficientnet.spec, efficientnet_int8.spec)
+
+
+def test_another_network_is_not_quantized_with_these_ranges(
+    efficientnet: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8_graph, "RANGES", int8_graph.RANGES[:-1])
+    with pytest.raises(ImsageError, match=r"25 tensors .* 24"):
+        int8_graph.quantized(efficientnet.graph)
+
+
+def test_a_processor_that_computes_int8_wrongly_is_refused(
+    efficientnet: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # What sums that overflow look like: the tensors are cut far below what they reach.
+    cut = tuple((operation, low / 50, high / 50) for operation, low, high in int8_graph.RANGES)
+    monkeypatch.setattr(int8_graph, "RANGES", cut)
+    monkeypatch.setenv("IMSAGE_CACHE_DIR", str(tmp_path))
+    with pytest.raises(ImsageError, match="differs from float32"):
+        EfficientNetLite0(int8=True).encode(np.zeros((1, 3, 224, 224), dtype=np.uint8))
