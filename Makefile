@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-quality lock audit clean
+.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-page bench-build bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -53,12 +53,20 @@ lint: $(STAMP) ## Lint, check the format and the types
 
 bench: demo-built ## Measure how fast: encoding, sampling, searching
 	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images
+	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images --encoder efficientnet_lite0_int8
 	$(BIN)/python benchmarks/sampler_throughput.py
 	$(BIN)/python -m benchmarks.latency_by_id
 
 bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checked, beside FAISS, Chroma and LanceDB
 	$(BIN)/python -m benchmarks.load --data build/bench/load
 	$(BIN)/python -m benchmarks.load.rivals --data build/bench/load --cache build/bench/rivals
+	$(BIN)/python -m benchmarks.load.rivals --data build/bench/load --cache build/bench/rivals --no-filter
+
+bench-page: $(STAMP) ## Measure how soon the page follows the dial, over the pictures of bench-load
+	$(BIN)/python -m benchmarks.dial_latency --data build/bench/load
+
+bench-build: $(STAMP) ## Measure what a build of PHOTOS costs: time and memory, step by step
+	$(BIN)/python -m benchmarks.build_cost $(PHOTOS)
 
 # PHOTOS names a tags.jsonl of photos with a test split; by default that of coco6k below IMSAGE_TEST_DATA.
 PHOTOS ?= $(IMSAGE_TEST_DATA)/coco6k/tags.jsonl

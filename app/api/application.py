@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ from app.settings import Settings, load_settings
 from app.tidying import tidy_up_or_say
 
 WEB = Path(__file__).parent.parent / "web"
+_SWITCH_SECONDS = 0.001
+"""How long a thread that computes in Python may keep others waiting; Python's own is 0.005."""
 
 CORS: dict[str, Any] = {
     "allow_methods": ["GET", "POST", "PATCH", "DELETE"],
@@ -135,6 +138,8 @@ def app_from_environment() -> FastAPI:
     """What a server process runs: settings come from its environment (see `app.serve`)."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    # A search changes threads a few times, and each time it may wait as long for the interpreter.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return create_app(settings)
 
 

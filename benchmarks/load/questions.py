@@ -17,25 +17,28 @@ YEARS = 12
 
 @dataclass(frozen=True)
 class Asking:
-    """One question: a picture, years that it may be of (first, end), and a tag that results must have."""
+    """One question: a picture, years that results must be of (first, end), and a tag that they must have."""
 
     image_id: str
-    years: tuple[int, int]
+    years: tuple[int, int] | None = None
     tag: str | None = None
 
     @property
     def body(self) -> bytes:
         """As the service is asked."""
-        first, end = self.years
-        must: list[dict[str, Any]] = [{"key": "year", "range": {"gte": first, "lt": end}}]
+        must: list[dict[str, Any]] = []
+        if self.years is not None:
+            must.append({"key": "year", "range": {"gte": self.years[0], "lt": self.years[1]}})
         if self.tag is not None:
             must.append({"key": "tags", "match": self.tag})
-        return json.dumps({"image": {"id": self.image_id}, "limit": LIMIT, "filter": {"must": must}}).encode()
+        asked: dict[str, Any] = {"image": {"id": self.image_id}, "limit": LIMIT}
+        return json.dumps(asked | ({"filter": {"must": must}} if must else {})).encode()
 
     def admits(self, attributes: dict[str, Any], tags: Sequence[str]) -> bool:
         """Whether a picture with these may be found."""
-        first, end = self.years
-        return first <= attributes["year"] < end and (self.tag is None or self.tag in tags)
+        if self.years is not None and not self.years[0] <= attributes["year"] < self.years[1]:
+            return False
+        return self.tag is None or self.tag in tags
 
 
 def wide(ids: Sequence[str], count: int) -> list[Asking]:

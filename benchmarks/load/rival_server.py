@@ -5,7 +5,7 @@
 It runs with another environment's packages, so it imports nothing of imsage. FOLDER has `vectors.npy`
 [n, dim], `queries.npy` [q, dim], `asked.json` (the id of each query's picture), `records.json` (a list of
 {"id", "year", "tags"}) and, for FAISS, `index.faiss`.
-`POST /search` takes {"number", "first", "end"}: the number of a query, and years that results must be of. It
+`POST /search` takes {"number", "years"}: the number of a query, and years that results must be of, or null. It
 answers with the 20 best and what is known of them, as imsage does. --width is what an engine calls ef, or
 probes: more finds more, in more time.
 """
@@ -26,16 +26,17 @@ from pydantic import BaseModel
 
 LIMIT = 20
 CHUNK = 5000
-Search = Callable[[Any, int, int], list[tuple[str, float]]]
-"""(query [dim], first, end) → ids with scores, the best first, `LIMIT` + 1 of them."""
+Years = tuple[int, int] | None
+"""first ≤ year < end; None lets all through."""
+Search = Callable[[Any, Years], list[tuple[str, float]]]
+"""(query [dim], years) → ids with scores, the best first, `LIMIT` + 1 of them."""
 
 
 class Question(BaseModel):
-    """A query's number, and years: first ≤ year < end."""
+    """A query's number, and years."""
 
     number: int
-    first: int
-    end: int
+    years: Years = None
 
 
 def faiss_search(folder: Path, width: int) -> Search:
@@ -44,15 +45,18 @@ def faiss_search(folder: Path, width: int) -> Search:
 
     index = faiss.read_index(str(folder / "index.faiss"))
     records = json.loads((folder / "records.json").read_text())
-    years = np.array([one["year"] for one in records])
+    year_of = np.array([one["year"] for one in records])
 
     @cache
-    def selector(first: int, end: int) -> Any:
-        mask = (years >= first) & (years < end)
+    def selector(years: Years) -> Any:
+        if years is None:
+            return None
+        first, end = years
+        mask = (year_of >= first) & (year_of < end)
         return faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
-    def search(query: Any, first: int, end: int) -> list[tuple[str, float]]:
-        parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector(first, end))
+    def search(query: Any, years: Years) -> list[tuple[str, float]]:
+        parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector(years))
         scores, rows = index.search(query[None], LIMIT + 1, params=parameters)
         return [(records[row]["id"], score) for row, score in zip(rows[0], scores[0].tolist(), strict=True)]
 
@@ -87,11 +91,14 @@ def chroma_search(folder: Path, width: int) -> Search:
     collection = chroma_collection(folder)
     collection.modify(configuration={"hnsw": {"ef_search": width}})
 
-    def search(query: Any, first: int, end: int) -> list[tuple[str, float]]:
+    def where(years: Years) -> dict[str, Any] | None:
+        return years and {"$and": [{"year": {"$gte": years[0]}}, {"year": {"$lt": years[1]}}]}
+
+    def search(query: Any, years: Years) -> list[tuple[str, float]]:
         found = collection.query(
             query_embeddings=[query],
             n_results=LIMIT + 1,
-            where={"$and": [{"year": {"$gte": first}}, {"year": {"$lt": end}}]},
+            where=where(years),
             include=["distances"],
         )
         return [(one, 1 - far) for one, far in zip(found["ids"][0], found["distances"][0], strict=True)]
@@ -136,12 +143,12 @@ def lancedb_search(folder: Path, width: int) -> Search:
 
     table = lancedb.connect(folder / "lancedb").open_table("images")
 
-    def search(query: Any, first: int, end: int) -> list[tuple[str, float]]:
+    def search(query: Any, years: Years) -> list[tuple[str, float]]:
+        asked = table.search(query).distance_type("dot")
+        if years is not None:
+            asked = asked.where(f"year >= {years[0]} AND year < {years[1]}", prefilter=True)
         found = (
-            table.search(query)
-            .distance_type("dot")
-            .where(f"year >= {first} AND year < {end}", prefilter=True)
-            .ef(width)
+            asked.ef(width)
             .nprobes(1)
             .refine_factor(2)
             .limit(LIMIT + 1)
@@ -169,7 +176,7 @@ def serve(engine: str, folder: Path, width: int, port: int) -> None:
     # An ordinary function, so that FastAPI runs it in its threads: all three let go of the interpreter.
     @app.post("/search")
     def answer(question: Question) -> dict[str, Any]:
-        found = search(queries[question.number], question.first, question.end)
+        found = search(queries[question.number], question.years)
         hits = [{**records[one], "score": score} for one, score in found if one != asked[question.number]]
         return {"hits": hits[:LIMIT]}
 

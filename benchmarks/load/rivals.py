@@ -1,15 +1,16 @@
 """Throughput beside what else could be used, at the same recall, in the same run.
 
-    python -m benchmarks.load.rivals --data DIR --cache DIR [--prepare] [--seconds 30] [--json FILE]
+    python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--prepare] [--seconds 30] [--json FILE]
 
 The same questions go to imsage and to one FastAPI server each around FAISS (over the very index file of the
-snapshot), Chroma and LanceDB (over the same vectors): a picture by its id, years that results must be of,
-the 20 best with what is known of them. Chroma and LanceDB live in an environment of their own, made below the
+snapshot), Chroma and LanceDB (over the same vectors): a picture by its id, years that results must be of (not
+with --no-filter), the 20 best with what is known of them. Chroma and LanceDB live in an environment of their own, made below the
 cache folder; what they build is kept there as well.
 
 Recall is the share of the true 20 best, found by comparing with all vectors. Each rival gets the narrowest
 search that finds as much as imsage does, so none is held to more. With --prepare all is built, these widths
-are found and kept, and nothing is measured.
+are found and kept, and nothing is measured; otherwise recall is measured in the same run as throughput. Ends
+with status 1 when a server answered with an error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,13 @@ from graph_store.data_dir import DataDir
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
-PACKAGES = ("chromadb", "lancedb", "fastapi", "uvicorn[standard]", "numpy")
+PACKAGES = (
+    "chromadb==1.5.9",
+    "lancedb==0.40.0",
+    "fastapi==0.165.0",
+    "uvicorn[standard]==0.54.0",
+    "numpy==2.4.6",
+)
 SERVER = Path(__file__).with_name("rival_server.py")
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 RIVALS = ("faiss", "chroma", "lancedb")
@@ -86,7 +93,7 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Pat
 
 def tuned(url: str, folder: Path, questions: Sequence[Asking], cache: Path) -> dict[str, Any]:
     """What imsage finds, and for each rival its width and what it finds with it. Remembered in the folder."""
-    known = folder / "tuned.json"
+    known = folder / ("tuned.json" if questions[0].years else "tuned-no-filter.json")
     if not known.exists():
         true = _true_ids(folder, questions[:_JUDGED])
         recall = _recall(url, _imsage(questions), true)
@@ -103,12 +110,15 @@ def compare(
 ) -> dict[str, Any]:
     """The figures of each by name. url: where imsage serves the snapshot that the folder was made of."""
     found = tuned(url, folder, questions, cache)
+    true = _true_ids(folder, questions[:_JUDGED])
     taken: dict[str, list[list[Asked]]] = {}
     with ExitStack() as stack:
         servers = [(url, _imsage(questions))]
         for name in RIVALS:
             served = stack.enter_context(_served(name, folder, cache, found[name]["width"]))
             servers.append((served, Rival(name, "/search", _bodies(questions))))
+        for address, rival in servers:
+            found[rival.name]["recall"] = round(_recall(address, rival, true), 4)
         for number in range(SLICES + 1):
             for address, rival in servers:
                 until = 2.0 if number == 0 else seconds / SLICES  # the first is for warming up
@@ -134,8 +144,7 @@ def _together(slices: Sequence[Sequence[Asked]]) -> dict[str, Any]:
 
 def _bodies(questions: Sequence[Asking]) -> list[bytes]:
     return [
-        json.dumps({"number": number, "first": one.years[0], "end": one.years[1]}).encode()
-        for number, one in enumerate(questions)
+        json.dumps({"number": number, "years": one.years}).encode() for number, one in enumerate(questions)
     ]
 
 
@@ -147,7 +156,8 @@ def _true_ids(folder: Path, questions: Sequence[Asking]) -> list[set[str]]:
     true = []
     for number, question in enumerate(questions):
         scores = vectors @ queries[number]
-        scores[(years < question.years[0]) | (years >= question.years[1])] = -np.inf
+        if question.years is not None:
+            scores[(years < question.years[0]) | (years >= question.years[1])] = -np.inf
         scores[rows[question.image_id]] = -np.inf
         true.append({records[row]["id"] for row in np.argpartition(-scores, LIMIT)[:LIMIT].tolist()})
     return true
@@ -211,10 +221,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--no-filter", action="store_true", help="all pictures may be found")
     parser.add_argument("--prepare", action="store_true", help="build and tune, and measure nothing")
     options = parser.parse_args()
     snapshot = Snapshot.open(DataDir(options.data), verify=False)
     questions = wide(RecordTable.open(snapshot.path("records")).ids, QUESTIONS)
+    if options.no_filter:
+        questions = [replace(one, years=None) for one in questions]
     folder = prepare(snapshot, questions, options.cache)
     with serving(options.data) as url:
         if options.prepare:
@@ -225,6 +238,7 @@ def main() -> None:
     print(text)
     if options.json:
         options.json.write_text(text, encoding="utf-8")
+    sys.exit(any(one["errors"] for one in found.values()))
 
 
 if __name__ == "__main__":

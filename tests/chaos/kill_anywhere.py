@@ -45,6 +45,7 @@ from graph_store.data_dir import DataDir
 from tests.chaos.left_behind import complaints
 from tests.chaos.operations import (
     EPOCHS,
+    INCREMENTAL,
     OPERATIONS,
     World,
     do_ingest,
@@ -59,6 +60,8 @@ from tests.chaos.traffic_of_writes import Ledger, Tags, write_until_killed
 WRITES = "upsert and delete"
 _MOST_WRITES = 12
 _START_SECONDS = 120.0
+_LAST_STEPS_SECONDS = 2.0
+"""What a service may still do after an answer: its delta is folded, its logs are written."""
 
 
 @dataclass
@@ -207,7 +210,7 @@ class Chaos:
                 self._next_known()
             self._look(
                 f"after taking up {kill.operation} again, killed at {kill.point}",
-                reindexed=kill.operation == "reindex",
+                reindexed=kill.operation.endswith("reindex"),
             )
             self.figures.resumed += killed
             if kill.operation.startswith("train"):
@@ -223,9 +226,17 @@ class Chaos:
             self._next_source()
         elif operation.startswith("train"):
             forget_training(self.world)
+        elif operation == INCREMENTAL:
+            self._change_some()
+
+    def _change_some(self) -> None:
+        """Other pictures and tags than the snapshot holds, so that there is something to index."""
+        self._next_source()
+        in_child(lambda: do_ingest(self.world, Points(self.world.data_dir)))
+        self._ledger.acknowledged()
 
     def _write(self, points: Points, random_moment: bool) -> bool:
-        """A service that is killed while it is written to. Always true."""
+        """A service that is killed while it is written to; whether it died where it was meant to."""
         door = socket.socket()
         door.bind(("127.0.0.1", 0))
         door.listen()
@@ -249,8 +260,11 @@ class Chaos:
                 _send_and_leave(client, self._ledger, self._random.randrange(2**31))
                 time.sleep(self._random.uniform(0, 0.05))
             self.figures.acknowledged += self._ledger.answered - before
-        os.kill(child, signal.SIGKILL)
-        return ended(child)
+        died = random_moment or _died_by_itself(child)
+        if random_moment or not died:
+            os.kill(child, signal.SIGKILL)
+            ended(child)
+        return died
 
     # -- looking
 
@@ -336,6 +350,21 @@ def _is_ready(client: httpx.Client) -> bool:
         return True  # it was killed while it started: nobody needs to wait
 
 
+def _died_by_itself(child: int) -> bool:
+    """Whether a child is killed at its point, perhaps a moment after its last answer. Raises Broken when it
+    failed in another way.
+    """
+    until = time.monotonic() + _LAST_STEPS_SECONDS
+    while time.monotonic() < until:
+        number, status = os.waitpid(child, os.WNOHANG)
+        if number:
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                return True
+            raise Broken("the service ended without being killed")
+        time.sleep(0.02)
+    return False
+
+
 def _send_and_leave(client: httpx.Client, ledger: Ledger, seed: int) -> None:
     with httpx.Client(base_url=client.base_url, timeout=0.03, trust_env=False) as hasty:
         write_until_killed(hasty, ledger, seed, 1)
@@ -346,7 +375,10 @@ def run(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> Figu
     began = time.monotonic()
     chaos = Chaos(folder, seed)
     chaos.build()
-    visited = {name: chaos.visited(name) for name in ("ingest", WRITES, "train", "train paper", "reindex")}
+    visited = {
+        name: chaos.visited(name)
+        for name in ("ingest", WRITES, "train", "train paper", "reindex", INCREMENTAL)
+    }
     chosen = random.Random(seed)
     say(f"{sum(map(len, visited.values()))} points, {kills} kills, seed {seed}")
     before = ""

@@ -23,6 +23,7 @@ from graph_store.data_dir import DataDir
 from tests.chaos.points import Points
 from tests.shapes import Shape, all_shapes, draw, rows
 
+INCREMENTAL = "incremental reindex"
 NEW_PICTURES = 8
 EPOCHS = 2
 
@@ -68,10 +69,10 @@ def do_train(preset: str, world: World, points: Points) -> None:
     train(world.data_dir, preset, epochs=EPOCHS, resume=True, progress=points)
 
 
-def do_reindex(world: World, points: Points) -> None:
-    """`imsage reindex --full`, with its swap."""
+def do_reindex(full: bool, world: World, points: Points) -> None:
+    """`imsage reindex`, with or without `--full`, with its swap."""
     tidy_up(world.data_dir)
-    reindex(world.data_dir, "default", full=True, progress=points)
+    reindex(world.data_dir, "default", full=full, progress=points)
 
 
 def do_serve(world: World, door: socket.socket) -> None:
@@ -85,7 +86,8 @@ OPERATIONS: dict[str, Callable[[World, Points], None]] = {
     "ingest": do_ingest,
     "train": partial(do_train, "default"),
     "train paper": partial(do_train, "paper"),
-    "reindex": do_reindex,
+    "reindex": partial(do_reindex, True),
+    INCREMENTAL: partial(do_reindex, False),
 }
 """Upserts and deletes come beside these: they need a service and a client."""
 

@@ -114,7 +114,7 @@ def soak(
         nonlocal reindexes
         try:
             while not over.wait(reindex_every):
-                _reindex(client)
+                _reindex(client, full=reindexes % 2 == 0)
                 reindexes += 1
         except BaseException as error:
             failures.append(error)
@@ -195,8 +195,8 @@ def ids_of(data_dir: DataDir) -> list[str]:
         return catalog.ids("train")
 
 
-def _reindex(client: httpx.Client) -> None:
-    job = client.post("/v1/jobs", json={"kind": "reindex", "full": True})
+def _reindex(client: httpx.Client, full: bool) -> None:
+    job = client.post("/v1/jobs", json={"kind": "reindex", "full": full})
     assert job.status_code == 202, job.text
     until = time.monotonic() + _JOB_SECONDS
     while True:

@@ -252,14 +252,17 @@ def test_a_server_without_file_handles_answers_what_it_can_and_then_goes_on(
         shutil.copytree(second.directory, built_copy.snapshots_dir / second.version)
         first = states.current.version
         write_bytes(built_copy.current_path, f"{second.version}\n".encode())
+        refusals = 0
         for handles in (0, 1, 4):
             with few_handles(handles):
                 assert found(client) == {*everything, "before"}
                 answer = upsert(client, "never mind")
                 assert answer.status_code in (200, 503), answer.text
+                refusals += answer.status_code == 503
                 states.refresh()
             if states.current.version == first:
                 assert states.changed(), "it must look again"
+        assert refusals, "there were handles enough, so nothing was tested"
         states.refresh()
         assert states.current.version == second.version and not states.problem
         assert upsert(client, "after").status_code == 200
@@ -309,6 +312,7 @@ def test_without_memory_commands_fail_in_one_line_and_a_server_goes_on(built_cop
     )
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
     codes, answers, searches = json.loads(done.stdout.splitlines()[-1])
+    assert 1 in codes and {422, 503} & set(answers), "there was memory enough, so nothing was tested"
     assert set(codes) <= {0, 1} and set(answers) <= {200, 422, 503} and searches == [200, 200]
     lines = [line for line in done.stderr.splitlines() if line.startswith("imsage: ")]
     assert len(lines) == sum(codes)

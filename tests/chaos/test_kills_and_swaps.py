@@ -16,6 +16,8 @@ POINTS = (
     "ingest:before upsert the catalogue:3",
     "upsert and delete:after write features/efficientnet_lite#-#.f#:2",
     "reindex:before replace .CURRENT.next:1",
+    "incremental reindex:within embed:1",
+    "incremental reindex:after replace .CURRENT.next:1",
 )
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +120,13 @@ def test_a_processor_that_computes_int8_wrongly_is_refused(
     monkeypatch.setenv("IMSAGE_CACHE_DIR", str(tmp_path))
     with pytest.raises(ImsageError, match="differs from float32"):
         EfficientNetLite0(int8=True).encode(np.zeros((1, 3, 224, 224), dtype=np.uint8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no nice value of their own here")
+def test_encoding_many_pictures_gives_way_to_whoever_asks(efficientnet: EfficientNetLite0) -> None:
+    def nice_values() -> set[int]:
+        return {os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in threading.enumerate()}
+
+    encoder = EfficientNetLite0(device="cpu", threads=2)
+    encoder.encode(np.zeros((8, 3, 224, 224), dtype=np.uint8))
+    assert {os.nice(0), os.nice(0) + 5} <= nice_values()

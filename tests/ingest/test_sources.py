@@ -267,6 +267,14 @@ def test_coco_annotations_that_fit_nothing_are_skipped_by_number(tmp_path: Path)
     assert any("annotation 21" in one.item and "'99'" in one.reason for one in skips)
 
 
+def test_a_coco_file_that_would_not_fit_into_memory_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    with path.open("wb") as file:
+        file.truncate(2**31 + 1)  # a hole: no byte of it is written
+    with pytest.raises(BadInput, match=r"2,147,483,649 bytes.*tags\.jsonl"):
+        CocoSource(path).count()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [], "annotations": 3}', "nonsense"])
 def test_a_json_file_that_is_not_coco_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "coco.json"
