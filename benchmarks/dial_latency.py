@@ -3,8 +3,8 @@
     python -m benchmarks.dial_latency --data DIR [--drags 6] [--json FILE]
 
 The data directory is one that `python -m benchmarks.latency_by_id --data DIR` has generated (100,000
-images). The question is a picture by its id, 48 results; a real mouse drags the dial from end to end. Ends with
-status 1 when the 95th percentile is above 100 ms.
+images). The question is a picture by its id, 48 results; a real mouse drags the dial from end to end.
+Ends with status 1 when the 95th percentile is above 100 ms.
 
 * An input is followed when the first grid is painted whose answer was asked for at that input or after it.
   The time runs from the event's own time stamp to the moment after that frame was painted.

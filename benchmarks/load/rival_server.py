@@ -5,8 +5,8 @@
 It runs with another environment's packages, so it imports nothing of imsage. FOLDER has `vectors.npy`
 [n, dim], `queries.npy` [q, dim], `asked.json` (the id of each query's picture), `records.json` (a list of
 {"id", "year", "tags"}) and, for FAISS, `index.faiss`.
-`POST /search` takes {"number", "years"}: the number of a query, and years that results must be of, or null. It
-answers with the 20 best and what is known of them, as imsage does. --width is what an engine calls ef, or
+`POST /search` takes {"number", "years"}: the number of a query, and years that results must be of, or null.
+It answers with the 20 best and what is known of them, as imsage does. --width is what an engine calls ef, or
 probes: more finds more, in more time.
 """
 

@@ -1,11 +1,11 @@
 """Throughput beside what else could be used, at the same recall, in the same run.
 
-    python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--prepare] [--seconds 30] [--json FILE]
+    python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--prepare] [--seconds N]
 
 The same questions go to imsage and to one FastAPI server each around FAISS (over the very index file of the
 snapshot), Chroma and LanceDB (over the same vectors): a picture by its id, years that results must be of (not
-with --no-filter), the 20 best with what is known of them. Chroma and LanceDB live in an environment of their own, made below the
-cache folder; what they build is kept there as well.
+with --no-filter), the 20 best with what is known of them. Chroma and LanceDB live in an environment of their
+own, made below the cache folder; what they build is kept there as well.
 
 Recall is the share of the true 20 best, found by comparing with all vectors. Each rival gets the narrowest
 search that finds as much as imsage does, so none is held to more. With --prepare all is built, these widths

@@ -150,9 +150,8 @@ class EfficientNetLite0:
 
 
 def _give_way() -> None:
-    """Let this thread come after the others: many pictures at once are for storing, a single one is a question.
-
-    On Linux a thread has a nice value of its own.
+    """Let this thread come after the others: many pictures at once are to be stored, a single one is a
+    question. On Linux a thread has a nice value of its own.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + _STORING_NICE)

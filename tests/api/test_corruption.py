@@ -29,7 +29,7 @@ from tests.shapes import Shape
 
 
 def damaged_forms(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The file cut to three lengths, and with one bit flipped at its beginning, in its middle and at its end."""
+    """The file cut to three lengths, and with one bit flipped at its beginning, middle and end."""
     for length in sorted({0, len(data) // 2, len(data) - 1}):
         yield f"cut to {length} bytes", data[:length]
     for place in {0, len(data) // 2, len(data) - 1}:
@@ -73,18 +73,17 @@ def test_each_damaged_file_of_a_snapshot_is_refused_by_name_and_the_last_good_on
     assert running.current.version == bad.version and running.problem == ""
 
 
-@pytest.mark.parametrize("how", ["cut short", "flipped", "gone"])
 def test_a_reindex_heals_whatever_file_verify_has_found_damaged(
-    built_copy: DataDir, how: str, capsys: pytest.CaptureFixture[str]
+    built_copy: DataDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--data", str(built_copy.root)]
     names = [*Snapshot.open(built_copy).manifest["files"], "manifest.json", "manifest.sha256"]
-    for name in names:
+    for number, name in enumerate(names):
         path = Snapshot.open(built_copy).directory / name
         whole = path.read_bytes()
         path.unlink()
-        if how != "gone":
-            path.write_bytes(whole[:-1] if how == "cut short" else bytes([whole[0] ^ 1]) + whole[1:])
+        if number % 3:  # every third is gone
+            path.write_bytes(whole[:-1] if number % 3 == 1 else bytes([whole[0] ^ 1]) + whole[1:])
         assert run(["verify", *data]) == FAILURE, name
         assert str(path.parent) in capsys.readouterr().out, name
         assert run(["reindex", *data]) == 0, name

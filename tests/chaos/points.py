@@ -24,7 +24,13 @@ from graph_store.data_dir import DataDir
 from graph_store.features import FeatureFile
 from graph_store.progress import Advance
 
-_VARYING = re.compile(r"\d{6}-[0-9a-f]{8}|[0-9a-f]{8,}|\d+")
+# The two hexadecimal digits are the folders of blobs, which are named by what is in them.
+_VARYING = re.compile(r"(?<=/)[0-9a-f]{2}(?=/|$)|\d{6}-[0-9a-f]{8}|[0-9a-f]{8,}|\d+")
+
+
+def name_of(path: Path) -> str:
+    """One name for the file of a step in all runs, whatever the numbers and hashes in its own."""
+    return _VARYING.sub("#", path.as_posix()) or "."
 
 
 class Points:
@@ -98,4 +104,4 @@ class Points:
         path = Path(f"/proc/self/fd/{what}").readlink() if isinstance(what, int) else Path(what)
         if not path.is_relative_to(self._root):
             return None
-        return _VARYING.sub("#", path.relative_to(self._root).as_posix()) or "."
+        return name_of(path.relative_to(self._root))

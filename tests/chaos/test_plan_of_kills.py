@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from tests.chaos.plan_of_kills import Kill, drawn, planned, strike_until
+from tests.chaos.points import name_of
 
 VISITED = {
     "ingest": Counter({"beginning of embed": 1, "before write blobs": 9}),
@@ -41,3 +45,16 @@ def test_every_point_is_killed_at_before_any_is_drawn() -> None:
     assert {(kill.operation, kill.point) for kill in plan if kill.visit == 1} >= {
         (name, point) for name, points in VISITED.items() for point in points
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("blobs/thumbnails/ea/ea54f0c1.webp", "blobs/thumbnails/#/#.webp"),
+        ("blobs/originals/4a", "blobs/originals/#"),
+        ("snapshots/000012-0a1b2c3d/states/image_0.npy", "snapshots/#/states/image_#.npy"),
+        ("features/efficientnet_lite0-579344248a93.f32", "features/efficientnet_lite#-#.f#"),
+    ],
+)
+def test_the_same_step_of_two_runs_is_one_point(path: str, name: str) -> None:
+    assert name_of(Path(path)) == name

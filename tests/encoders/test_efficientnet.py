@@ -123,7 +123,7 @@ def test_a_processor_that_computes_int8_wrongly_is_refused(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no nice value of their own here")
-def test_encoding_many_pictures_gives_way_to_whoever_asks(efficientnet: EfficientNetLite0) -> None:
+def test_encoding_many_pictures_gives_way_to_whoever_asks() -> None:
     def nice_values() -> set[int]:
         return {os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in threading.enumerate()}
 

@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise BadInput(
-                f"The file {path} has {size:,} bytes, and at most {MOST_BYTES:,} of annotations are read at once",
+                f"The file {path} has {size:,} bytes, and at most {MOST_BYTES:,} are read at once",
                 hint="Split it, or write its tags as tags.jsonl, which is read line by line.",
             )
         document = orjson.loads(path.read_bytes())
