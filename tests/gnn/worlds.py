@@ -85,10 +85,11 @@ def trained(
     epochs: int = 2,
     seed: int = 0,
     resume: bool = False,
+    device: str = "cpu",
     progress: Progress | None = None,
     **options: str,
 ) -> TrainedModel:
-    """The model that training makes, on the CPU; its files go to the folder. options: of the recipe."""
+    """The model that training makes, by default on the CPU; its files go to the folder. options: of the recipe."""
     recipe = with_options(preset_named(preset), options)
     learn = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}[recipe.model]
     model, _ = learn(
@@ -98,7 +99,7 @@ def trained(
         epochs=epochs,
         seed=seed,
         resume=resume,
-        device="cpu",
+        device=device,
         progress=progress or SilentProgress(),
     )
     return model

@@ -10,7 +10,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
@@ -93,6 +96,45 @@ def test_the_first_write_to_an_old_catalogue_keeps_a_copy_of_it_and_is_not_repea
         catalog.delete(["image-1"])
     assert (version_of(one.catalog_path), version_of(copy)) == (2, 1)
     assert dump(copy) == before
+
+
+WRITE_AND_DIE = """
+import sys
+from pathlib import Path
+from graph_store.catalog import Catalog
+from graph_store.data_dir import DataDir
+from tests.chaos.points import Points
+data_dir = DataDir(Path(sys.argv[1]))
+Points(data_dir, die_at=(sys.argv[2], 1)).watch_files()
+with Catalog.open(data_dir.catalog_path) as catalog:
+    catalog.delete(["image-0"])
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before fsync .catalog.sqlite.v#.tmp",
+        "before replace .catalog.sqlite.v#.tmp",
+        "after replace .catalog.sqlite.v#.tmp",
+    ],
+)
+def test_the_next_write_takes_up_what_a_killed_one_had_begun_to_bring_up_to_date(
+    one: DataDir, moment: str
+) -> None:
+    before = dump(one.catalog_path)
+    killed = subprocess.run(
+        [sys.executable, "-c", WRITE_AND_DIE, str(one.root), moment],
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert dump(one.catalog_path) == before
+    with Catalog.open(one.catalog_path) as catalog:
+        catalog.delete(["image-0"])
+    assert dump(one.root / "catalog.sqlite.v1") == before
+    assert version_of(one.catalog_path) == 2
+    assert not list(one.root.glob(".catalog*"))
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
