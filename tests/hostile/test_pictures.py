@@ -21,7 +21,7 @@ from app.ingest.pipeline import ingest
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from tests.api.conftest import serving
-from tests.hostile.corpus import bad, either, everything, good
+from tests.hostile.corpus import FORMATS, bad, either, everything, good
 
 # Pillow warns of broken metadata; a service goes on after a warning, and this is what is tested here.
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
@@ -50,7 +50,7 @@ def test_odd_pictures_are_used_and_bombs_and_scripts_are_refused(taken: dict[str
     assert [name for name in good() if not taken[name]] == []
     assert [name for name in bad() if taken[name]] == []
     cut = [name for name in either() if name.startswith("cut at 5.") or name.startswith("cut at 50.")]
-    assert len(cut) == 10 and [name for name in cut if taken[name]] == []
+    assert len(cut) == 2 * len(FORMATS) and [name for name in cut if taken[name]] == []
 
 
 def test_no_metadata_breaks_the_reading_of_keywords() -> None:
@@ -126,10 +126,12 @@ def test_an_upsert_of_all_stores_what_is_a_picture_and_names_all_else(
         {"id": f"hostile/{name}", "image": {"data": base64.b64encode(data).decode()}}
         for name, data in everything().items()
     ]
-    answer = client.post("/v1/images", json={"images": images})
-
-    assert answer.status_code == 200
-    told = {result["id"].removeprefix("hostile/"): result["status"] for result in answer.json()["results"]}
+    told = {}
+    for start in range(0, len(images), 200):  # no call takes all of them
+        answer = client.post("/v1/images", json={"images": images[start : start + 200]})
+        assert answer.status_code == 200
+        results = answer.json()["results"]
+        told |= {result["id"].removeprefix("hostile/"): result["status"] for result in results}
     assert told == {name: "created" if is_one else "failed" for name, is_one in taken.items()}
 
 
@@ -173,7 +175,7 @@ def test_the_command_line_does_not_wait_for_a_pipe(
 LARGE = """
 import json, resource, sys
 from app.images import decode, thumbnail
-from tests.hostile.corpus import webp_of_size
+from tests.hostile.corpus import FORMATS, webp_of_size
 from tests.hostile.pictures import png_of_zeros
 
 def peak():
