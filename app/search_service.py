@@ -210,7 +210,9 @@ class SearchService:
         start: float,
         state: ServingState | None = None,
     ) -> bytes:
+        """`state`: what all questions of a batch are answered from; None for a question that comes alone."""
         stages: dict[str, float] = {}
+        in_batch = state is not None
         if state is None:
             state = await self.latest()
         after = None
@@ -218,7 +220,14 @@ class SearchService:
         if options.cursor is not None:
             question = question_of(options, upload)
             cursor = cursor_of(options.cursor, question)
-            state = await self._pinned(cursor.version)
+            if not in_batch:
+                state = await self._pinned(cursor.version)
+            elif cursor.version != state.version:
+                raise InvalidRequest.at(
+                    "/cursor",
+                    f"it is pinned to the snapshot {cursor.version}, and this batch is answered from "
+                    f"{state.version}; ask for that page by itself",
+                )
             after = cursor.position
         pictures = await self.pictures.find_all(state, image, upload, stages)
         query = query_of(options, pictures)
