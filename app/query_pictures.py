@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from app.api.batching import Batcher
 from app.images import Decoded, decode
 from app.settings import Settings
+from app.threads import in_thread
 from app.unpacking import UnpackingRoom
 from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
 from gnn.encoders.registry import image_encoder
@@ -84,14 +84,11 @@ class QueryPictures:
         self, data: bytes, spec: EncoderSpec, stages: dict[str, float], also: Callable[[Decoded], T]
     ) -> tuple[Float32Array, T]:
         """The same, and what `also` makes of the decoded picture, in the thread that decodes it."""
-        loop = asyncio.get_running_loop()
         if spec not in self._encodings:
-            await loop.run_in_executor(self._encoder_thread, self.load, spec)
+            await in_thread(self._encoder_thread, lambda: self.load(spec))
         encoding = self._encodings[spec]
         start = time.perf_counter()
-        pixels, made = await loop.run_in_executor(
-            self._decoders, lambda: self._decode(data, encoding.encoder, also)
-        )
+        pixels, made = await in_thread(self._decoders, lambda: self._decode(data, encoding.encoder, also))
         decoded = time.perf_counter()
         features = await encoding.batcher.submit(pixels)
         stages["decode"] = decoded - start

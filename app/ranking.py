@@ -18,6 +18,9 @@ _DECIMALS = 6
 # Scores of one image may differ by float32 noise from one depth of search to another.
 _NOISE = 1e-5
 
+LEAST_POOL, MOST_POOL = 200, 2000
+"""Results that diversity chooses from: four times as many as the first page shows, within these bounds."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -149,7 +152,7 @@ def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after
     # All pages are cut from one pool of fixed depth: an order that depends on what came before needs the same
     # start. What was shown is told by the position, so that it stays the start when pictures come or go.
     shown = after.near if after else ()
-    pool = after.pool if after and after.pool else min(max(4 * ranking.limit, 200), 2000)
+    pool = after.pool if after and after.pool else min(max(4 * ranking.limit, LEAST_POOL), MOST_POOL)
     found = _results(engine, vectors, ranking, pool)
     place_of = {row: place for place, row in enumerate(found.rows)}
     first = [place_of[row] for row in shown if row in place_of]

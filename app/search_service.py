@@ -43,7 +43,7 @@ from app.request_errors import (
 )
 from app.serving_state import ServingState, ServingStates
 from app.settings import Settings
-from app.threads import begin_all
+from app.threads import begin_all, in_thread
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
 from graph_store.errors import ImsageError
@@ -54,7 +54,9 @@ _SEARCHES_AT_ONCE = os.cpu_count() or 1
 
 
 class SearchService:
-    """Answers questions. `observe` is given the seconds of each stage of each answer."""
+    """Answers questions. `observe` is given the seconds of each stage of each answer; `on_change` is called
+    when what is served has changed, or `problem`.
+    """
 
     def __init__(
         self,
@@ -64,10 +66,10 @@ class SearchService:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._observe = observe
+        self.observe = observe
         self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
         self.catalogue = CatalogueReader(settings.data_dir)
-        self._keeper = DeltaKeeper(settings.data_dir, self.catalogue)
+        self._keeper = DeltaKeeper(settings.data_dir, self.catalogue, on_change)
         self.states = ServingStates(
             settings.data_dir, self._words.encoder, on_change, self._keeper.revised, settings.milvus
         )
@@ -95,7 +97,7 @@ class SearchService:
     async def start(self) -> None:
         """Open what CURRENT names, make its encoder ready, and begin to watch for newer snapshots."""
         await begin_all(self._threads, _SEARCHES_AT_ONCE)
-        await self._in(self._opening, self.states.refresh)
+        await in_thread(self._opening, self.states.refresh)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
@@ -118,15 +120,11 @@ class SearchService:
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread."""
-        return await self._in(self._threads, work)
+        return await in_thread(self._threads, work)
 
     async def write(self, work: Callable[[], T]) -> T:
         """The result of `work`, which changes the catalogue."""
-        return await self._in(self._writing, work)
-
-    @staticmethod
-    async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
+        return await in_thread(self._writing, work)
 
     async def latest(self) -> ServingState:
         """The state to answer from: it knows every change that was answered before, whichever process of this
@@ -144,7 +142,7 @@ class SearchService:
         """Take in what was written to the catalogue, announced or not."""
         # Read first: what is written while the catalogue is read has a later number.
         number = self._notice.number
-        await self._in(self._revising, self.states.revise)
+        await in_thread(self._revising, self.states.revise)
         self._known_change = number
 
     async def announce(self) -> None:
@@ -158,7 +156,7 @@ class SearchService:
             await asyncio.sleep(self._settings.snapshot_poll_seconds)
             try:
                 if self.states.changed():
-                    await self._in(self._opening, self.states.refresh)
+                    await in_thread(self._opening, self.states.refresh)
                     await self._warm()
                 else:
                     await self.catch_up()
@@ -171,7 +169,7 @@ class SearchService:
         if state is None:
             return
         try:
-            await self._in(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
+            await in_thread(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
         except ImsageError:
             # Searching by id goes on; a query with a new picture is told the reason.
             return
@@ -212,7 +210,9 @@ class SearchService:
         start: float,
         state: ServingState | None = None,
     ) -> bytes:
+        """`state`: what all questions of a batch are answered from; None for a question that comes alone."""
         stages: dict[str, float] = {}
+        in_batch = state is not None
         if state is None:
             state = await self.latest()
         after = None
@@ -220,7 +220,14 @@ class SearchService:
         if options.cursor is not None:
             question = question_of(options, upload)
             cursor = cursor_of(options.cursor, question)
-            state = await self._pinned(cursor.version)
+            if not in_batch:
+                state = await self._pinned(cursor.version)
+            elif cursor.version != state.version:
+                raise InvalidRequest.at(
+                    "/cursor",
+                    f"it is pinned to the snapshot {cursor.version}, and this batch is answered from "
+                    f"{state.version}; ask for that page by itself",
+                )
             after = cursor.position
         pictures = await self.pictures.find_all(state, image, upload, stages)
         query = query_of(options, pictures)
@@ -258,14 +265,14 @@ class SearchService:
         body["took_ms"] = {stage: round(seconds * 1000, 3) for stage, seconds in stages.items()}
         body["next_cursor"] = next_cursor
         # Counted when the answer is on its way.
-        asyncio.get_running_loop().call_soon(self._observe, stages)
+        asyncio.get_running_loop().call_soon(self.observe, stages)
         return orjson.dumps(body)
 
     async def _pinned(self, version: str) -> ServingState:
         current = self.states.current
         if current.version == version:
             return current
-        pinned = await self._in(self._opening, lambda: self.states.pinned(version))
+        pinned = await in_thread(self._opening, lambda: self.states.pinned(version))
         if pinned is None:
             raise CursorGone(
                 f"The snapshot {version} that the cursor is pinned to is gone",
@@ -344,7 +351,7 @@ class SearchService:
         else:
             raise InvalidRequest.at("/image", "there are no features of this picture")
         stages["total"] = time.perf_counter() - start
-        self._observe(stages)
+        self.observe(stages)
         return orjson.dumps(
             {
                 "tags": [{"name": name, "score": round(float(score), 6)} for name, score in tags],

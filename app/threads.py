@@ -1,11 +1,24 @@
-"""Threads that are there before anybody asks for one."""
+"""Threads that are there before anybody asks for one, and work that is done in them."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """The result of `work`, done in a thread of the pool. Context variables are there as they are here, so
+    what it logs names the request that it is done for.
+    """
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(work))
 
 
 async def begin_all(pool: ThreadPoolExecutor, number: int) -> None:

@@ -310,6 +310,8 @@ def _manifest(
             "has": graph.tags_of_image.num_edges,
             "related": graph.related.num_edges,
             "indexed": graph.num_images,
+            # A snapshot that left an image out has been refused by now: see `refuse_losses`.
             "skipped": 0,
+            "failed": 0,
         },
     }

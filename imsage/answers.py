@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from imsage.errors import Wrong
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,19 @@ class SpokenTag:
 
 
 @dataclass(frozen=True)
+class SpokenNeighbor:
+    """A picture that the question is joined to, and that spoke for a result (or, below zero, against it)."""
+
+    id: str
+    contribution: float
+
+
+@dataclass(frozen=True)
 class HitExplanation:
-    """Why a result is there."""
+    """Why a result is there: the tags that spoke for it, and the pictures that the question is joined to."""
 
     tags: tuple[SpokenTag, ...]
+    neighbors: tuple[SpokenNeighbor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,17 @@ class Neighbors:
 
 
 @dataclass(frozen=True)
+class DeltaCounts:
+    """What the catalogue holds beyond the snapshot: pictures that were added or changed, those of them that
+    stand for one of the snapshot, and pictures of the snapshot that are found no more.
+    """
+
+    images: int
+    replaced: int
+    deleted: int
+
+
+@dataclass(frozen=True)
 class Index:
     """What is being served."""
 
@@ -156,6 +178,7 @@ class Index:
     text_encoder: Mapping[str, Any] | None
     model: Mapping[str, Any]
     parameters: Mapping[str, Any]
+    delta: DeltaCounts | None = None
     degraded: str | None = None
     credits: str | None = None
 
@@ -199,7 +222,7 @@ class JobError:
 
 @dataclass(frozen=True)
 class Job:
-    """A reindex or a training, run by the server. Times are ISO 8601, UTC."""
+    """A reindex or a training, run by the server. Times are ISO 8601, UTC; `trigger`: request or schedule."""
 
     id: str
     kind: str
@@ -214,6 +237,8 @@ class Job:
     error: JobError | None = None
     result: Mapping[str, Any] | None = None
     resumed_from: str | None = None
+    trigger: str = "request"
+    cancel_requested: bool = False
 
     @property
     def active(self) -> bool:
@@ -231,12 +256,14 @@ class Jobs:
 
 @dataclass(frozen=True)
 class ItemProblem:
-    """Why one item of a call could not be done."""
+    """Why one item of a call could not be done; `errors` are the wrong parts of the request."""
 
     type: str
     title: str
     status: int
     detail: str
+    instance: str = ""
+    errors: tuple[Wrong, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,13 +277,14 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of each image that was to be stored, in order."""
+    """What became of each image that was to be stored, in order. `took_ms` is by stage."""
 
     results: tuple[StoredImage, ...]
     created: int
     replaced: int
     failed: int
     index_version: str
+    took_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,9 @@ class AsyncClient:
         """Up to 64 questions, all answered from one snapshot; when one cannot be answered, none is."""
         return await self._send(calls.batch(questions))
 
-    async def predict_tags(self, picture: Picture, limit: int = 10) -> Prediction:
-        """The likeliest tags of a picture."""
-        return await self._send(calls.predict(picture, limit))
+    async def predict_tags(self, picture: Picture, limit: int = 10, *, missing: bool = False) -> Prediction:
+        """The likeliest tags of a picture; with `missing` only those that an indexed one does not carry."""
+        return await self._send(calls.predict(picture, limit, missing))
 
     async def complete_tags(self, prefix: str = "", limit: int = 20) -> tuple[CountedTag, ...]:
         """Tags of which some word begins like this, the most used first."""

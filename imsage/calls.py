@@ -76,9 +76,9 @@ def batch(questions: Sequence[Mapping[str, Any]]) -> Call[tuple[Answer, ...]]:
     return Call("POST", "/v1/search/batch", lambda response: answer_as(Answers)(response).results, json=body)
 
 
-def predict(picture: Picture, limit: int) -> Call[Prediction]:
+def predict(picture: Picture, limit: int, missing: bool) -> Call[Prediction]:
     """The likeliest tags of a picture."""
-    body = {"image": picture_json(picture), "limit": limit}
+    body = {"image": picture_json(picture), "limit": limit, "missing": missing}
     return Call("POST", "/v1/tags/predict", answer_as(Prediction), json=body)
 
 

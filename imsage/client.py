@@ -95,9 +95,9 @@ class Client:
         """Up to 64 questions, all answered from one snapshot; when one cannot be answered, none is."""
         return self._send(calls.batch(questions))
 
-    def predict_tags(self, picture: Picture, limit: int = 10) -> Prediction:
-        """The likeliest tags of a picture."""
-        return self._send(calls.predict(picture, limit))
+    def predict_tags(self, picture: Picture, limit: int = 10, *, missing: bool = False) -> Prediction:
+        """The likeliest tags of a picture; with `missing` only those that an indexed one does not carry."""
+        return self._send(calls.predict(picture, limit, missing))
 
     def complete_tags(self, prefix: str = "", limit: int = 20) -> tuple[CountedTag, ...]:
         """Tags of which some word begins like this, the most used first."""

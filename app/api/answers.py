@@ -114,7 +114,12 @@ class SearchAnswer(BaseModel):
         description="Milliseconds by stage: decode, encode, attach, search, total.",
         examples=[{"attach": 0.05, "search": 0.4, "total": 0.6}],
     )
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    next_cursor: str | None = Field(
+        description=(
+            "Give it as `cursor` for the next page; null at the end: of the results, of the first 10,000, or "
+            "of what `diversity` chooses from."
+        )
+    )
 
 
 class BatchAnswer(BaseModel):

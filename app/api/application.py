@@ -66,13 +66,14 @@ def create_app(settings: Settings) -> FastAPI:
     def on_change() -> None:
         serving = service.states.serving
         if serving is None:
-            metrics.serving("", 0, 0, degraded=True)
+            metrics.serving("", 0, 0, 0, degraded=True)
         else:
             metrics.serving(
                 serving.version,
                 serving.engine.num_images,
                 len(serving.tag_counts),
-                degraded=bool(service.states.problem),
+                serving.delta_counts["images"],
+                degraded=bool(service.problem),
             )
 
     service = SearchService(settings, observe=metrics.observe, on_change=on_change)

@@ -33,7 +33,9 @@ class ReindexRequest(WithoutNulls):
 
     kind: Literal["reindex"]
     full: bool = Field(
-        False, description="Make a new snapshot also where neither catalogue nor model has changed."
+        False,
+        description="Compute everything anew, also where neither catalogue nor model has changed. "
+        "Without it, what a change does not reach is kept, and without any change the snapshot itself.",
     )
     preset: PresetName | None = Field(
         None, description="Whose trained model to use. Without it: the last one trained."
@@ -98,16 +100,22 @@ class JobProgressAnswer(BaseModel):
     """How far a job is."""
 
     phase: str = Field(
-        description="What is being done: start, then train's search and solve (or train), reindex's similar, "
-        "embed and write.",
+        description="What is being done: start, then train's search and solve (or train; with preset hash "
+        "then query views and 16-bit codes to 256-bit codes), reindex's similar, embed and write.",
         examples=["embed"],
     )
     done: int = Field(description="Items of the phase that are done.", examples=[41_000])
     total: int | None = Field(
         description="Items of the phase; null when not known beforehand.", examples=[100_000]
     )
-    skipped: int = Field(description="Items that were left out, and are named.", examples=[0])
-    failed: int = Field(description="Items that could not be done, and are named.", examples=[0])
+    skipped: int = Field(
+        description="Images that the new snapshot leaves out. Always 0: a reindex that would leave one out "
+        "fails and names it in `error`.",
+        examples=[0],
+    )
+    failed: int = Field(
+        description="Images that could not be embedded. Always 0, for the same reason.", examples=[0]
+    )
     seconds_left: float | None = Field(
         description="An estimate of the seconds until the job ends: its phase at its pace, and the phases "
         "after it as long as they took last time. Null while there is nothing to go by.",

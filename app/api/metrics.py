@@ -24,7 +24,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         stage = Histogram(
             "imsage_stage_seconds",
-            "Seconds that one stage of an answer took: decode, encode, attach, search, total.",
+            "Seconds that one stage of an answer took: decode, encode, attach, search, total; decode and "
+            "encode also of each picture that is stored.",
             ["stage"],
             buckets=_BUCKETS,
             registry=self._registry,
@@ -37,10 +38,17 @@ class Metrics:
             registry=self._registry,
         )
         self._children: dict[tuple[str, str, int], Counter] = {}
-        self._images = self._gauge("imsage_index_images", "Images in the snapshot that is served.")
-        self._tags = self._gauge("imsage_index_tags", "Tags in the snapshot that is served.")
+        self._images = self._gauge(
+            "imsage_index_images", "Images that can be found: those of the snapshot and those written since."
+        )
+        self._tags = self._gauge("imsage_index_tags", "Tags of the images that can be found.")
+        self._delta = self._gauge(
+            "imsage_index_delta_images",
+            "Images that were added or changed since the snapshot was made; the next reindex takes them in.",
+        )
         self._degraded = self._gauge(
-            "imsage_index_degraded", "1 while the newest snapshot cannot be served and an older one is."
+            "imsage_index_degraded",
+            "1 while the newest snapshot cannot be served or the catalogue cannot be read, as /readyz tells.",
         )
         self._version = Gauge(
             "imsage_index_version",
@@ -73,10 +81,11 @@ class Metrics:
             child = self._children[key] = self._requests.labels(method, route, str(status))
         child.inc()
 
-    def serving(self, version: str, images: int, tags: int, degraded: bool) -> None:
+    def serving(self, version: str, images: int, tags: int, delta: int, degraded: bool) -> None:
         """Record what is being served now."""
         self._images.set(images)
         self._tags.set(tags)
+        self._delta.set(delta)
         self._degraded.set(int(degraded))
         if self._served != version:
             if self._served:

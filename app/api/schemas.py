@@ -143,13 +143,21 @@ class SearchOptions(WithoutNulls):
     cursor: CursorText | None = Field(
         None,
         description=(
-            "next_cursor of the answer before, with the same question. 410 when its snapshot is gone."
+            "next_cursor of the answer before, with the same question. 410 when its snapshot is gone. "
+            "No cursor leads past 10,000 results."
         ),
     )
     filter: Filter | None = Field(None, description="Which images may be found at all.")
     score_threshold: float | None = Field(None, description="Leave out results with a lower score.")
     diversity: float = Field(
-        0.0, ge=0, le=1, description="How much results that resemble an earlier one are held back; 0 is off."
+        0.0,
+        ge=0,
+        le=1,
+        description=(
+            "How much results that resemble an earlier one are held back; 0 is off. All pages are then cut "
+            "from the best 4 × limit results of the first page, at least 200 and at most 2,000, and end "
+            "with them."
+        ),
     )
     collapse: float | None = Field(
         None,

@@ -76,7 +76,9 @@ def search_routes(service: SearchService) -> APIRouter:
         openapi_extra=describes_json(BatchRequest),
     )
     async def search_batch(request: Request) -> Response:
-        """All questions are answered from one snapshot; when one cannot be answered, none is."""
+        """All questions are answered from one snapshot; when one cannot be answered, none is. A cursor that
+        is pinned to another snapshot than the one that is served is refused here: ask for its page by itself.
+        """
         return Response(await service.search_batch(await json_body(request, BatchRequest)), media_type=JSON)
 
     @router.post(

@@ -117,7 +117,7 @@ def run_job(settings: Settings, job_id: str) -> None:
     """From claim to end. What goes wrong stands in the job."""
     store = JobStore(jobs_path(settings.data_dir))
     job = store.claim(job_id)
-    tracker = Tracker(store.earlier_phases(job.kind, job.parameters.get("preset")))
+    tracker = Tracker(store.earlier_phases(job.kind, job.parameters))
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         tracker.stop("interrupted")
@@ -142,8 +142,9 @@ def run_job(settings: Settings, job_id: str) -> None:
         store.finish(job_id, "failed", error=_FAULT if lacking is None else _told(lacking))
     else:
         pulse.end()
-        skipped = result.get("counts", {}).get("skipped", 0)
-        store.report(job_id, replace(tracker.progress(), skipped=skipped), tracker.phases())
+        counts = result.get("counts", {})
+        left_out = {name: counts.get(name, 0) for name in ("skipped", "failed")}
+        store.report(job_id, replace(tracker.progress(), **left_out), tracker.phases())
         store.finish(job_id, "succeeded", result=result)
 
 

@@ -77,13 +77,18 @@ class JobStore:
         """The newest job of that kind, and state."""
         return next(iter(self.page(1, kind=kind, state=state)), None)
 
-    def earlier_phases(self, kind: Kind, preset: str | None) -> Phases:
-        """The phases of the newest job of that kind and preset that succeeded; none when there was none."""
+    def earlier_phases(self, kind: Kind, parameters: Mapping[str, Any]) -> Phases:
+        """The phases of the newest job like this one that succeeded; none when there was none.
+
+        Like it is one of the same preset and, of reindexes, one that was or was not `full` as well. One that
+        found nothing to do got no further than its start and tells nothing.
+        """
         with self._read() as connection:
             row = connection.execute(
                 "SELECT phases FROM job WHERE kind = ? AND state = 'succeeded'"
-                " AND json_extract(parameters, '$.preset') IS ? ORDER BY number DESC LIMIT 1",
-                (kind, preset),
+                " AND json_extract(parameters, '$.preset') IS ? AND json_extract(parameters, '$.full') IS ?"
+                " AND json_array_length(phases) > 1 ORDER BY number DESC LIMIT 1",
+                (kind, parameters.get("preset"), parameters.get("full")),
             ).fetchone()
             return [(str(name), float(seconds)) for name, seconds in json.loads(row[0])] if row else []
 

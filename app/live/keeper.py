@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -42,11 +43,18 @@ class DeltaKeeper:
     """Brings states up to the catalogue's revision, whoever wrote: this process, another worker or a command.
 
     A catalogue that cannot be read costs nobody a search: the state stays as it is, and the log says why.
+    `on_change` is called when `problem` has changed.
     """
 
-    def __init__(self, data_dir: DataDir, catalogue: CatalogueReader) -> None:
+    def __init__(
+        self,
+        data_dir: DataDir,
+        catalogue: CatalogueReader,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._data_dir = data_dir
         self._catalogue = catalogue
+        self._on_change = on_change
         self._complaint = ""
 
     @property
@@ -59,12 +67,18 @@ class DeltaKeeper:
         try:
             revised = self._revised(state, self._catalogue.catalog)
         except ImsageError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                structlog.get_logger().error("changes_not_read", reason=self._complaint)
+            self._complain(str(error))
             return state
-        self._complaint = ""
+        self._complain("")
         return revised
+
+    def _complain(self, complaint: str) -> None:
+        if complaint == self._complaint:
+            return
+        self._complaint = complaint
+        if complaint:
+            structlog.get_logger().error("changes_not_read", reason=complaint)
+        self._on_change()
 
     def _revised(self, state: ServingState, catalog: Catalog) -> ServingState:
         base = state.base if isinstance(state, LiveState) else state

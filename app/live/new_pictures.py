@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,21 @@ class _Bytes:
 
 
 class NewPictures:
-    """Reads, checks and encodes the pictures of upserts."""
+    """Reads, checks and encodes the pictures of upserts. `observe` is given the seconds of decode and encode
+    of each.
+    """
 
-    def __init__(self, settings: Settings, finder: PictureFinder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        finder: PictureFinder,
+        observe: Callable[[Mapping[str, float]], None],
+    ) -> None:
         self._folder = settings.upsert_folder
         self._keep = settings.keep_upserted
         self._max_bytes = settings.max_image_bytes
         self._finder = finder
+        self._observe = observe
 
     async def read(self, images: Sequence[NewImage], spec: EncoderSpec) -> list[NewPicture | ImsageError]:
         """For each image what is to be stored, or why it cannot be. Of one id the last image counts."""
@@ -87,12 +95,16 @@ class NewPictures:
             )
             return described, thumbnail_of(data, decoded)
 
+        stages: dict[str, float] = {}
         try:
-            features, (described, small) = await self._finder.encoding.features_and(data, spec, {}, describe)
+            features, (described, small) = await self._finder.encoding.features_and(
+                data, spec, stages, describe
+            )
         except BadInput as error:
             raise UnusablePicture(
                 error.message, hint=error.hint, errors=[("/image", error.message)]
             ) from error
+        self._observe(stages)
         kept = data if self._keep and found.path is None else None
         return NewPicture(described, features, small, kept)
 

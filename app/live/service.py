@@ -33,7 +33,7 @@ class LiveCatalogue:
 
     def __init__(self, settings: Settings, service: SearchService) -> None:
         self._service = service
-        self._pictures = NewPictures(settings, service.pictures)
+        self._pictures = NewPictures(settings, service.pictures, service.observe)
         self._writer = CatalogueWriter(settings.data_dir, service.catalogue)
 
     async def upsert(self, images: Sequence[NewImage]) -> Upserted:

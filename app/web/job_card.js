@@ -9,10 +9,12 @@ const PHASES = {
   search: "Choosing the parameters",
   solve: "Fitting the model",
   train: "Training",
+  "query views": "Asking as searches will",
   similar: "Joining similar pictures",
   embed: "Embedding pictures and tags",
   write: "Writing the snapshot",
 };
+const CODES = /^(\d+)-bit codes$/;
 
 export class JobCard {
   #listeners;
@@ -64,7 +66,7 @@ export class JobCard {
     const { phase, bar, counts } = this.#parts;
     phase.parentElement.hidden = over;
     const { phase: name, done, total, skipped, failed, seconds_left: left } = job.progress;
-    phase.textContent = job.state === "enqueued" ? "Waiting for its turn" : PHASES[name] ?? name;
+    phase.textContent = job.state === "enqueued" ? "Waiting for its turn" : phaseOf(name);
     counts.textContent = [
       total ? `${number(done)} of ${number(total)}` : done ? number(done) : "",
       left === null || left === undefined ? "" : `about ${duration(left)} left`,
@@ -79,6 +81,11 @@ export class JobCard {
     else bar.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     bar.setAttribute("aria-valuetext", [share === null ? "" : percent(share), counts.textContent].filter(Boolean).join(", ") || "under way");
   }
+}
+
+function phaseOf(name) {
+  const bits = CODES.exec(name)?.[1];
+  return bits ? `Learning codes of ${bits} bits` : PHASES[name] ?? name;
 }
 
 export function titleOf({ kind, parameters }) {

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.application import create_app
 from app.api.limits import Limits, Rate
 from app.keys import create_key
+from app.settings import Settings
 from graph_store.data_dir import DataDir
 from tests.api.conftest import problem, serving
+from tests.api.listening import listening
+from tests.api.test_snapshot_swap import wait_until
 
 SEARCH = {"tags": ["red"], "limit": 1}
 
@@ -159,6 +168,54 @@ def test_each_key_has_a_rate_of_its_own(built_copy: DataDir) -> None:
             return client.post("/v1/search", json=SEARCH, headers=headers).status_code
 
         assert [status(keys[0]), status(keys[0]), status(keys[1])] == [200, 429, 200]
+
+
+# -- the service as it is served
+
+
+@contextmanager
+def half_a_search(address: str) -> Iterator[tuple[HTTPConnection, bytes]]:
+    """A search of which only the beginning has been sent; with it the rest."""
+    url = httpx.URL(address)
+    body = json.dumps(SEARCH).encode()
+    connection = HTTPConnection(url.host, url.port, timeout=60)
+    connection.putrequest("POST", "/v1/search")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:1])
+    try:
+        yield connection, body[1:]
+    finally:
+        connection.close()
+
+
+def test_a_service_that_is_asked_too_much_at_once_says_when_to_come_again(built_data_dir: DataDir) -> None:
+    app = create_app(Settings(data=built_data_dir.root, max_concurrent=1))
+    with (
+        listening(app) as address,
+        httpx.Client(base_url=address, timeout=60, trust_env=False) as client,
+        half_a_search(address) as (waiting, rest),
+    ):
+        wait_until(lambda: client.post("/v1/search", json=SEARCH).status_code == 503)
+        refused = client.post("/v1/search", json=SEARCH)
+        looked = client.get("/v1/index")
+        waiting.send(rest)
+        answered = waiting.getresponse().status
+        afterwards = client.post("/v1/search", json=SEARCH)
+
+    assert "max_concurrent" in problem(refused, 503, "too-busy")["detail"]
+    assert refused.headers["retry-after"] == "1"
+    assert [looked.status_code, answered, afterwards.status_code] == [200, 200, 200]
+
+
+def test_a_call_that_takes_too_long_is_ended_and_told_when_to_come_again(built_data_dir: DataDir) -> None:
+    app = create_app(Settings(data=built_data_dir.root, request_timeout=0.3))
+    with listening(app) as address, half_a_search(address) as (waiting, _):
+        ended = waiting.getresponse()
+        told = json.loads(ended.read())
+
+    assert (ended.status, ended.headers["retry-after"]) == (503, "5")
+    assert told["type"] == "urn:imsage:problem:timeout" and "request_timeout" in told["detail"]
 
 
 # -- other pages

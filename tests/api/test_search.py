@@ -157,6 +157,45 @@ def test_parts_that_cancel_are_refused(client: TestClient) -> None:
     problem(client.post("/v1/search", json=only_zero), 422, "empty-query")
 
 
+# -- attachment that is spelt out
+
+
+def test_a_picture_that_is_attached_by_tags_is_joined_to_the_named_tags_alone(
+    client: TestClient, indexed: list[Shape]
+) -> None:
+    shape = next(shape for shape in indexed if shape.colour == "red")
+    answer = search(client, image={"id": shape.id}, tags=["blue"], attach="tags", explain=True)
+    assert answer["attach"] == "tags" and answer["explain"]["images"] == []
+    assert {edge["name"] for edge in answer["explain"]["tags"]} == {"blue"}
+    assert answer["hits"] and shape.id not in ids(answer)
+
+
+def test_a_picture_that_is_attached_by_both_is_joined_to_its_likes_and_to_the_named_tags(
+    client: TestClient, indexed: list[Shape]
+) -> None:
+    shape = next(shape for shape in indexed if shape.colour == "red")
+    answer = search(client, image={"id": shape.id}, tags=["blue"], attach="mixed", explain=True)
+    assert answer["attach"] == "mixed" and answer["explain"]["images"]
+    assert {edge["name"] for edge in answer["explain"]["tags"]} == {"blue"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "lacking"),
+    [
+        ({"image": {"id": "an image"}, "attach": "tags"}, "needs a tag"),
+        ({"image": {"id": "an image"}, "attach": "mixed"}, "needs a tag"),
+        ({"tags": ["red"], "attach": "mixed"}, "needs an image"),
+        ({"tags": ["red"], "attach": "image"}, "needs an image"),
+    ],
+)
+def test_an_attachment_without_what_it_joins_is_refused(
+    client: TestClient, indexed: list[Shape], asked: dict[str, Any], lacking: str
+) -> None:
+    if "image" in asked:
+        asked = {**asked, "image": {"id": indexed[0].id}}
+    assert lacking in problem(client.post("/v1/search", json=asked), 422, "bad-input")["detail"]
+
+
 # -- which and how many
 
 
@@ -221,6 +260,42 @@ def test_pages_are_the_whole_list_cut_in_pieces(
     whole = search(client, **{**asked, "limit": 1000})
     assert len(found) == len(set(found)) == len(whole["hits"])
     assert found == ids(whole)
+
+
+def all_pages(client: TestClient, **asked: Any) -> list[list[str]]:
+    """The ids of every page, to where there is no cursor."""
+    answer = search(client, **asked)
+    pages = [ids(answer)]
+    while answer["next_cursor"] is not None:
+        answer = search(client, **asked, cursor=answer["next_cursor"])
+        pages.append(ids(answer))
+    return pages
+
+
+@pytest.mark.parametrize(("limit", "found"), [(3, 14), (4, 16), (7, 21)])
+def test_with_diversity_pages_end_with_what_there_is_to_choose_from(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch, limit: int, found: int
+) -> None:
+    monkeypatch.setattr("app.ranking.LEAST_POOL", 14)
+    monkeypatch.setattr("app.ranking.MOST_POOL", 21)
+    asked: dict[str, Any] = {"image": {"id": indexed[5].id}}
+    pages = all_pages(client, **asked, limit=limit, diversity=0.5)
+    best = ids(search(client, **asked, limit=found))
+
+    assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert sorted(image_id for page in pages for image_id in page) == sorted(best)
+    assert len(ids(search(client, **asked, limit=1000))) > found
+
+
+def test_no_cursor_leads_deeper_than_the_greatest_depth(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.ranking.MAX_DEPTH", 20)
+    asked: dict[str, Any] = {"image": {"id": indexed[5].id}}
+    pages = all_pages(client, **asked, limit=8)
+
+    assert [len(page) for page in pages] == [8, 8, 4]
+    assert [image_id for page in pages for image_id in page] == ids(search(client, **asked, limit=20))
 
 
 def test_a_cursor_serves_its_own_question_only(client: TestClient, indexed: list[Shape]) -> None:

@@ -98,6 +98,29 @@ def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
         assert gone["errors"][0]["pointer"] == "/cursor"
 
 
+def test_a_batch_refuses_a_cursor_of_another_snapshot_and_takes_one_of_its_own(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    with serving(built_copy.root) as client:
+
+        def batch(cursor: str) -> Any:
+            return client.post("/v1/search/batch", json={"queries": [body, {**body, "cursor": cursor}]})
+
+        first = client.post("/v1/search", json=body).json()
+        own = batch(first["next_cursor"])
+        newer = commit_copy(built_copy).version
+        wait_until(lambda: version(client) == newer)
+        refused = problem(batch(first["next_cursor"]), 422, "invalid-request")
+        alone = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+
+    assert {result["index_version"] for result in own.json()["results"]} == {first["index_version"]}
+    (wrong,) = refused["errors"]
+    assert wrong["pointer"] == "/queries/1/cursor"
+    assert first["index_version"] in wrong["detail"] and newer in wrong["detail"]
+    assert alone.status_code == 200 and alone.json()["hits"] == own.json()["results"][1]["hits"]
+
+
 def test_what_is_served_answers_everything_also_when_its_files_are_gone(
     built_copy: DataDir, indexed: list[Shape]
 ) -> None:

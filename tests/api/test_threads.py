@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import structlog
 
-from app.threads import begin_all
+from app.threads import begin_all, in_thread
 
 
 @pytest.mark.asyncio
@@ -36,3 +37,9 @@ async def test_with_room_for_one_thread_only_the_pool_works_with_that(
             patched.setattr(threading.Thread, "start", begin_once)
             await begin_all(pool, 3)
         assert await asyncio.get_running_loop().run_in_executor(pool, lambda: 7) == 7
+
+
+@pytest.mark.asyncio
+async def test_work_in_a_thread_knows_which_request_it_is_done_for() -> None:
+    with ThreadPoolExecutor(1) as pool, structlog.contextvars.bound_contextvars(request_id="mine"):
+        assert await in_thread(pool, structlog.contextvars.get_contextvars) == {"request_id": "mine"}

@@ -83,6 +83,18 @@ def test_a_running_job_shows_its_phase_its_share_and_the_time_left(visit: Visit)
     expect(page.get_by_role("button", name="Cancel Reindex")).to_be_enabled()
 
 
+@pytest.mark.parametrize(
+    ("phase", "shown"),
+    [("query views", "Asking as searches will"), ("64-bit codes", "Learning codes of 64 bits")],
+)
+def test_the_phases_of_learning_codes_are_told_in_words(visit: Visit, phase: str, shown: str) -> None:
+    progress = {**job()["progress"], "phase": phase}
+    answer(visit.page, [job(kind="train", progress=progress)])
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+    visit.page.goto(visit.url + "/jobs")
+    expect(visit.page.locator(".job-phase")).to_have_text(shown)
+
+
 def test_a_broken_stream_goes_on_after_the_last_event(visit: Visit) -> None:
     result = {"index_version": "000013-0badcafe", "counts": {"images": 7}}
     ended = ": still here\n\n" + event(8, job("succeeded", result=result))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.api.schemas import SearchRequest
-from imsage import Client, ImsageError, Question, Url
+from imsage import Client, DeltaCounts, ImsageError, Question, Url
 from tests.shapes import all_shapes, is_test
 
 INDEXED = next(shape for shape in all_shapes() if not is_test(shape.id) and shape.size == "large")
@@ -89,6 +89,16 @@ def test_a_question_may_have_words_a_filter_and_its_reasons(client: Client) -> N
     assert answer.hits[0].explain is not None and answer.hits[0].explain.tags
 
 
+def test_the_pictures_that_spoke_for_a_result_are_told(client: Client) -> None:
+    answer = client.search(image=INDEXED.id, visual_weight=0.0, explain=True, limit=4)
+
+    assert answer.explain is not None
+    joined = {edge.id for edge in answer.explain.images}
+    for hit in answer.hits:
+        assert hit.explain is not None and hit.explain.neighbors
+        assert {neighbour.id for neighbour in hit.explain.neighbors} <= joined
+
+
 def test_pages_follow_one_another_to_the_end(client: Client) -> None:
     whole = client.search(image=INDEXED.id, limit=1000)
     pages = list(client.pages(image=INDEXED.id, limit=30))
@@ -111,6 +121,13 @@ def test_tags_are_predicted_and_completed(client: Client, picture: Path) -> None
     assert [tag.name for tag in completed] == ["red"] and completed[0].count > 0
 
 
+def test_only_tags_that_a_picture_does_not_carry_are_predicted_where_that_is_asked(client: Client) -> None:
+    carried = set(INDEXED.tags)
+
+    assert carried & {tag.name for tag in client.predict_tags(INDEXED.id, limit=1000).tags}
+    assert not carried & {tag.name for tag in client.predict_tags(INDEXED.id, limit=1000, missing=True).tags}
+
+
 def test_a_picture_is_described_with_its_edges_and_files(client: Client, picture: Path) -> None:
     described = client.image(INDEXED.id)
     edges = client.neighbors(INDEXED.id)
@@ -126,6 +143,7 @@ def test_the_service_tells_what_it_serves(client: Client) -> None:
     assert client.ready().status == "ok"
     assert client.index().counts["images"] > 50
     assert client.index().index_version == client.ready().index_version
+    assert client.index().delta == DeltaCounts(images=0, replaced=0, deleted=0)
 
 
 def test_a_refusal_has_the_fields_of_its_problem(client: Client) -> None:

@@ -53,7 +53,8 @@ async def test_a_job_is_stopped_and_taken_up_again_by_the_asynchronous_client(ad
 
         resumed = await client.resume_job(training.id)
         await client.cancel_job(resumed.id)
-        assert (await client.wait_for_job(resumed.id, timeout=60)).resumed_from == training.id
+        ended = await client.wait_for_job(resumed.id, timeout=60)
+        assert (ended.resumed_from, ended.trigger, ended.cancel_requested) == (training.id, "request", True)
 
 
 def test_a_stream_that_breaks_is_taken_up_again() -> None:

@@ -34,6 +34,8 @@ def test_a_picture_is_stored_found_and_removed(built_copy: DataDir, shapes_sourc
         assert (stored.created, stored.failed) == (1, 1)
         assert [one.status for one in stored.results] == ["created", "failed"]
         assert stored.results[1].problem is not None and stored.results[1].problem.status == 422
+        assert stored.results[1].problem.errors[0].pointer == "/images/1/image"
+        assert stored.took_ms["total"] > 0
         assert "new/one" in [hit.id for hit in client.search(image=picture, visual_weight=1.0).hits]
         assert client.image("new/one").attributes["year"] == 2026
 

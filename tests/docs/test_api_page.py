@@ -10,6 +10,8 @@ import pytest
 from app.api.application import create_app
 from app.api.filter_schemas import Condition, Range
 from app.api.schemas import SearchRequest
+from app.cursor import MAX_DEPTH
+from app.ranking import LEAST_POOL, MOST_POOL
 from app.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -42,3 +44,9 @@ def test_the_page_explains_every_field_of_a_question() -> None:
 @pytest.mark.parametrize("model", [Condition, Range])
 def test_the_page_names_every_part_of_a_condition(model: type[Condition] | type[Range]) -> None:
     assert not [name for name in model.model_fields if f"`{name}`" not in PAGE and f'"{name}"' not in PAGE]
+
+
+def test_the_page_and_openapi_say_where_pages_end() -> None:
+    shown = SearchRequest.model_fields
+    for limit, field in ((MAX_DEPTH, "cursor"), (LEAST_POOL, "diversity"), (MOST_POOL, "diversity")):
+        assert f"{limit:,}" in PAGE and f"{limit:,}" in str(shown[field].description)

@@ -75,6 +75,7 @@ def test_the_manifest_counts_what_is_indexed(template: DataDir) -> None:
     manifest = Snapshot.open(template).manifest
     engine = QueryEngine.open(Snapshot.open(template))
     assert manifest["counts"]["images"] == manifest["counts"]["indexed"] == NUM == engine.num_images
+    assert manifest["counts"]["skipped"] == manifest["counts"]["failed"] == 0
     assert manifest["counts"]["tags"] == len(engine.tag_names) == len(TAGS)
     assert manifest["counts"]["has"] == sum(engine.tag_counts)
     assert manifest["encoder"] == SPEC.to_dict()

@@ -8,6 +8,7 @@ import pytest
 
 from app.jobs import watch as watch_module
 from app.jobs.index_age import IndexAgeReader
+from app.jobs.watch import JobWatch
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from tests.api.conftest import serving
@@ -56,3 +57,23 @@ def test_a_server_reindexes_by_itself_when_enough_has_changed(
     assert job["trigger"] == "schedule" and last["state"] == "succeeded"
     assert last["result"]["index_version"] != before
     assert only["id"] == job["id"]
+
+
+@pytest.mark.parametrize(("hours", "started"), [(1e-6, ["schedule"]), (24, [])])
+def test_a_server_reindexes_by_itself_when_the_index_is_old_enough(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch, hours: float, started: list[str]
+) -> None:
+    looks: list[object] = []
+    look = JobWatch.look
+
+    def counted(watch: JobWatch) -> object:
+        looks.append(look(watch))
+        return looks[-1]
+
+    monkeypatch.setattr(watch_module, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(JobWatch, "look", counted)
+    with serving(built_copy.root, reindex_every_hours=hours) as client:
+        wait_until(lambda: len(looks) >= 2 or bool(client.get("/v1/jobs").json()["jobs"]))
+        jobs = client.get("/v1/jobs").json()["jobs"]
+
+    assert [job["trigger"] for job in jobs] == started

@@ -10,13 +10,14 @@ import pytest
 
 from app.jobs import store as store_module
 from app.jobs.errors import JobEnded
-from app.jobs.job import JobProgress, Order
+from app.jobs.job import JobProgress, Order, State
 from app.jobs.measures import JobMeasures
 from app.jobs.slot import take_slot
 from app.jobs.store import JobStore
 from graph_store.errors import CorruptFile, NotFound
 
 REINDEX = Order("reindex", {"full": False, "preset": None})
+FULL = Order("reindex", {"full": True, "preset": None})
 TRAIN = Order("train", {"preset": "default", "epochs": None, "seed": 0, "resume": False})
 
 
@@ -28,6 +29,15 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> JobStore:
     return JobStore(path)
+
+
+def ended_after(
+    store: JobStore, order: Order, phases: list[tuple[str, float]], state: State = "succeeded"
+) -> None:
+    """A job that went through these phases."""
+    job = store.add(order)
+    store.report(job.id, JobProgress(), phases)
+    store.finish(job.id, state)
 
 
 def test_looking_where_there_never_was_a_job_makes_no_file(path: Path, store: JobStore) -> None:
@@ -108,18 +118,29 @@ def test_canceling_twice_is_canceling_once(store: JobStore) -> None:
 
 
 def test_phases_are_those_of_the_last_success_of_the_same_preset(store: JobStore) -> None:
-    for order, seconds, state in (
-        (TRAIN, 1.0, "succeeded"),
-        (TRAIN, 2.0, "canceled"),
-        (REINDEX, 3.0, "succeeded"),
-    ):
-        job = store.add(order)
-        store.report(job.id, JobProgress(), [("start", seconds)])
-        store.finish(job.id, state)  # type: ignore[arg-type]  # the tuple's words are states
+    ended_after(store, TRAIN, [("start", 1.0), ("work", 1.0)])
+    ended_after(store, TRAIN, [("start", 2.0), ("work", 2.0)], "canceled")
+    ended_after(store, REINDEX, [("start", 3.0), ("work", 3.0)])
 
-    assert store.earlier_phases("train", "default") == [("start", 1.0)]
-    assert store.earlier_phases("train", "paper") == []
-    assert store.earlier_phases("reindex", None) == [("start", 3.0)]
+    assert store.earlier_phases("train", TRAIN.parameters) == [("start", 1.0), ("work", 1.0)]
+    assert store.earlier_phases("train", {**TRAIN.parameters, "preset": "paper"}) == []
+    assert store.earlier_phases("reindex", REINDEX.parameters) == [("start", 3.0), ("work", 3.0)]
+
+
+def test_a_full_reindex_is_estimated_from_a_full_one_and_no_other_from_it(store: JobStore) -> None:
+    ended_after(store, FULL, [("start", 1.0), ("embed", 600.0)])
+    assert store.earlier_phases("reindex", REINDEX.parameters) == []
+
+    ended_after(store, REINDEX, [("start", 1.0), ("embed", 2.0)])
+    assert store.earlier_phases("reindex", FULL.parameters) == [("start", 1.0), ("embed", 600.0)]
+    assert store.earlier_phases("reindex", REINDEX.parameters) == [("start", 1.0), ("embed", 2.0)]
+
+
+def test_a_reindex_that_found_nothing_to_do_tells_nothing_of_the_next(store: JobStore) -> None:
+    ended_after(store, REINDEX, [("start", 1.0), ("embed", 2.0)])
+    ended_after(store, REINDEX, [("start", 0.5)])
+
+    assert store.earlier_phases("reindex", REINDEX.parameters) == [("start", 1.0), ("embed", 2.0)]
 
 
 def test_the_history_does_not_grow_for_ever(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
