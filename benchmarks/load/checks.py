@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.load.clients import Asked
-from benchmarks.load.questions import LIMIT, Asking
+from benchmarks.load.questions import Asking
 from benchmarks.load.writer import Written
 from gnn.query import Query, QueryEngine
 from graph_store.data_dir import DataDir
@@ -48,9 +48,14 @@ class Served:
 
 
 def wrong_answers(
-    data_dir: DataDir, questions: Sequence[Asking], asked: Sequence[Asked], written: Written
+    data_dir: DataDir,
+    questions: Sequence[Asking],
+    sure: Sequence[int],
+    asked: Sequence[Asked],
+    written: Written,
 ) -> list[str]:
-    """What is wrong with the answers, in words; nothing should be. asked: in order of their ends.
+    """What is wrong with the answers, in words; nothing should be. asked: in order of their ends; sure: for
+    each question how many results there are at least.
 
     Each hit is a picture of the snapshot that the answer names, or was stored since, and is shown as that
     snapshot knows it; it passes the filter; and it was not deleted before the question was asked. Nobody is
@@ -87,8 +92,8 @@ def wrong_answers(
                 score = snapshot.score(question.image_id, hit["id"])
                 if abs(score - hit["score"]) > _NOISE:
                     wrong.append(f"{version}: {hit['id']} scores {hit['score']}, not {score}")
-        if question.tag is None and len(answer["hits"]) < LIMIT:
-            wrong.append(f"{len(answer['hits'])} hits for {question}")
+        if len(answer["hits"]) < sure[one.number]:
+            wrong.append(f"{len(answer['hits'])} hits for {question}, not {sure[one.number]}")
     return wrong
 
 

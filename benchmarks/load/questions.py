@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,26 @@ class Asking:
         if self.years is not None and not self.years[0] <= attributes["year"] < self.years[1]:
             return False
         return self.tag is None or self.tag in tags
+
+
+def surely_found(questions: Sequence[Asking], pictures: Mapping[str, dict[str, Any]]) -> list[int]:
+    """For each question how many results there must be, up to `LIMIT`, while these pictures stay as they are.
+    pictures: what is known of each by its id.
+    """
+
+    @cache
+    def passing(years: tuple[int, int] | None, tag: str | None) -> set[str]:
+        asked = Asking("", years, tag)
+        return {
+            name
+            for name, known in pictures.items()
+            if asked.admits(known["attributes"], [one["name"] for one in known["tags"]])
+        }
+
+    found = (passing(one.years, one.tag) for one in questions)
+    return [
+        min(LIMIT, len(names) - (one.image_id in names)) for one, names in zip(questions, found, strict=True)
+    ]
 
 
 def wide(ids: Sequence[str], count: int) -> list[Asking]:
