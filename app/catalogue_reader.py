@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class PictureFile:
     path: Path
     media_type: str
     etag: str
+    stat: os.stat_result
 
 
 def media_type_of(head: bytes) -> str | None:
@@ -102,7 +104,7 @@ class CatalogueReader:
         if digest is not None:
             path = self._data_dir.blobs_dir / "thumbnails" / digest[:2] / f"{digest}.webp"
             if path.is_file():
-                return PictureFile(path, "image/webp", f'"t-{digest}"')
+                return PictureFile(path, "image/webp", f'"t-{digest}"', path.stat())
         raise NotFound(f"There is no thumbnail of image {image_id!r}")
 
     def original(self, image_id: str) -> PictureFile:
@@ -118,7 +120,8 @@ class CatalogueReader:
             except OSError:
                 continue
             if media_type is not None:
-                return PictureFile(path, media_type, f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"')
+                etag = f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"'
+                return PictureFile(path, media_type, etag, stat)
         raise NotFound(
             f"The original of image {image_id!r} is not there any more",
             hint="Its thumbnail is; ingest with --keep-originals to keep originals.",

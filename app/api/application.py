@@ -12,8 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from app.api import problems
 from app.api.access import Access
@@ -24,6 +25,7 @@ from app.api.metrics import Metrics
 from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
+from app.api.ranges import WholeFile, without_range
 from app.api.search_routes import search_routes, tag_routes
 from app.api.stopping import Stopping
 from app.api.write_routes import write_routes
@@ -146,7 +148,7 @@ def app_from_environment() -> FastAPI:
 
 def _serve_page(app: FastAPI) -> None:
     def page(name: str) -> Response:
-        return FileResponse(WEB / name, headers={"Cache-Control": "no-cache"})
+        return WholeFile(WEB / name, headers={"Cache-Control": "no-cache"})
 
     @app.get("/", include_in_schema=False)
     async def search_page(_: Request) -> Response:
@@ -161,8 +163,12 @@ def _serve_page(app: FastAPI) -> None:
 
 class PageFiles(StaticFiles):
     """The page's files. Browsers ask each time whether a file has changed, as the page itself does: after an
-    upgrade new parts must not meet old ones.
+    upgrade new parts must not meet old ones. They are small, so each is sent whole.
     """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await super().__call__(without_range(scope), receive, send)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """As the base class has it, with the header."""

@@ -6,12 +6,13 @@ import re
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Header, Path, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
 from app.api.answers import ImageAnswer, NeighborsAnswer
-from app.api.problems import problem_responses
+from app.api.problems import described_header, problem, problem_responses
+from app.api.ranges import WholeFile, range_fits
 from app.catalogue_reader import PictureFile
 from app.search_service import SearchService
 from graph_store.errors import NotFound
@@ -21,9 +22,33 @@ ImageIdPath = Annotated[
     str, Path(alias="id", description="The id of a picture.", examples=["beach/0042.jpg"])
 ]
 
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="The ETag of what the client has: where it still holds, 304 comes instead of it.",
+        examples=['"t-8c0f"'],
+    ),
+]
+Range = Annotated[
+    str | None,
+    Header(
+        alias="Range",
+        description="One range of bytes. Several at once, and what is no range, get the whole picture.",
+        examples=["bytes=0-1023"],
+    ),
+]
+IfRange = Annotated[
+    str | None,
+    Header(
+        alias="If-Range",
+        description="The ETag that the range is meant for: where it holds no more, the whole picture comes.",
+        examples=['"t-8c0f"'],
+    ),
+]
+
 _PROBLEMS = problem_responses(404, 422, 500, 503)
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
-_NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names what is there"}}
 # Whatever a picture file turns out to hold, a browser that opens it by itself shall run none of it.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
 
@@ -47,27 +72,39 @@ def image_routes(service: SearchService) -> APIRouter:
         "/{id:path}/file",
         summary="The picture itself",
         response_class=FileResponse,
-        responses={200: {"content": {"image/*": _PICTURE}}, **_NOT_CHANGED, **_PROBLEMS},
+        responses=_picture_responses("image/*"),
     )
-    async def file(request: Request, image_id: ImageIdPath) -> Response:
-        """The original, where it is still there. Ranges are served."""
+    async def file(
+        request: Request,
+        image_id: ImageIdPath,
+        known: IfNoneMatch = None,
+        span: Range = None,
+        span_of: IfRange = None,
+    ) -> Response:
+        """The original, where it is still there. A range of its bytes is served."""
         if _belongs_to_id(request, b"/file"):
             return await describe(f"{image_id}/file")
         found = await service.run(lambda: service.catalogue.original(image_id))
-        return _picture(request, found)
+        return _picture(request, found, known, _span(found, span, span_of))
 
     @router.get(
         "/{id:path}/thumbnail",
         summary="A small copy of the picture",
         response_class=FileResponse,
-        responses={200: {"content": {"image/webp": _PICTURE}}, **_NOT_CHANGED, **_PROBLEMS},
+        responses=_picture_responses("image/webp"),
     )
-    async def thumbnail(request: Request, image_id: ImageIdPath) -> Response:
-        """WebP, made at ingestion."""
+    async def thumbnail(
+        request: Request,
+        image_id: ImageIdPath,
+        known: IfNoneMatch = None,
+        span: Range = None,
+        span_of: IfRange = None,
+    ) -> Response:
+        """WebP, made at ingestion. A range of its bytes is served."""
         if _belongs_to_id(request, b"/thumbnail"):
             return await describe(f"{image_id}/thumbnail")
         found = await service.run(lambda: service.catalogue.thumbnail(image_id))
-        return _picture(request, found)
+        return _picture(request, found, known, _span(found, span, span_of))
 
     @router.get(
         "/{id:path}/neighbors",
@@ -90,7 +127,7 @@ def image_routes(service: SearchService) -> APIRouter:
         "/{id:path}",
         summary="What the catalogue knows of a picture",
         response_model=ImageAnswer,
-        responses=_PROBLEMS,
+        responses=_PROBLEMS | problem_responses(405),
     )
     async def image(request: Request, image_id: ImageIdPath) -> Response:
         """Its tags and attributes, also where it is held out of the index."""
@@ -132,13 +169,42 @@ def _belongs_to_id(request: Request, ending: bytes) -> bool:
     return bool(raw) and not raw.endswith(ending)
 
 
-def _picture(request: Request, found: PictureFile) -> Response:
+def _span(found: PictureFile, asked: str | None, meant_for: str | None) -> str:
+    """The range that is asked for; empty where it was meant for another file than there is now."""
+    return "" if asked is None or meant_for not in (None, found.etag) else asked
+
+
+def _picture(request: Request, found: PictureFile, known: str | None, span: str) -> Response:
     headers = {
         "ETag": found.etag,
         "Cache-Control": _PICTURE_CACHE,
         "Content-Security-Policy": _PICTURE_POLICY,
     }
-    asked = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
-    if found.etag in asked or "*" in asked:
+    tags = [tag.strip() for tag in (known or "").split(",")]
+    if found.etag in tags or "*" in tags:
         return Response(status_code=304, headers=headers)
-    return FileResponse(found.path, headers=headers, media_type=found.media_type)
+    size = found.stat.st_size
+    fits = range_fits(span, size)
+    if fits is False:
+        detail = f"The picture has {size} bytes, and none of them is in the range {span}"
+        beyond = {"Content-Range": f"bytes */{size}"}
+        return problem(request, "range-not-satisfiable", 416, detail, headers=beyond)
+    kind = FileResponse if fits else WholeFile
+    return kind(found.path, headers=headers, media_type=found.media_type, stat_result=found.stat)
+
+
+def _picture_responses(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` of a call whose answer is a picture file."""
+    content = {media_type: _PICTURE}
+    kept = {
+        "ETag": described_header("Names these bytes, for If-None-Match and If-Range.", '"t-8c0f"'),
+        "Cache-Control": described_header("How long a cache may keep the picture.", _PICTURE_CACHE),
+    }
+    part = {"Content-Range": described_header("Which bytes these are, and of how many.", "bytes 0-1023/9041")}
+    return {
+        200: {"content": content, "headers": kept},
+        206: {"description": "The range that was asked for", "content": content, "headers": kept | part},
+        304: {"description": "If-None-Match names what is there", "headers": kept},
+        **_PROBLEMS,
+        **problem_responses(416),
+    }

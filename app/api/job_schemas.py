@@ -88,11 +88,15 @@ class JobsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(20, ge=1, le=1000, description="Most jobs in the answer.")
-    kind: Kind | None = Field(None, description="Only jobs of this kind.")
-    state: State | None = Field(None, description="Only jobs in this state.")
+    limit: int = Field(20, ge=1, le=1000, description="Most jobs in the answer.", examples=[20])
+    kind: Kind | None = Field(None, description="Only jobs of this kind.", examples=["reindex"])
+    state: State | None = Field(None, description="Only jobs in this state.", examples=["failed"])
     cursor: str | None = Field(
-        None, min_length=1, max_length=100, description="next_cursor of the answer before."
+        None,
+        min_length=1,
+        max_length=100,
+        description="next_cursor of the answer before.",
+        examples=["000012-5f0a9c3e"],
     )
 
 

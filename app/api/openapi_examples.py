@@ -67,7 +67,7 @@ def _problem_of(example: dict[str, Any], path: str, call: dict[str, Any]) -> dic
             shown = str(next(_examples_of(parameter), parameter["name"]))
             problem["instance"] = problem["instance"].replace("{" + parameter["name"] + "}", shown)
     if problem["errors"] and "requestBody" not in call:
-        parameter = call["parameters"][-1]
+        parameter = call["parameters"][0]
         problem["errors"] = [
             {"pointer": f"#{parameter['in']}/{parameter['name']}", "detail": "Input should be a valid value"}
         ]

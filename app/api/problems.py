@@ -177,6 +177,7 @@ _DESCRIPTIONS = {
     401: "An API key is needed, and there is none or it is not known",
     403: "A setting of this server leaves that off, or the API key may not do it",
     404: "Nothing has that name",
+    405: "This path is not for that method; Allow says which it takes",
     409: (
         "The encoder at hand is not the one that made the snapshot's features, "
         "or another process keeps the data directory to itself"
@@ -184,6 +185,7 @@ _DESCRIPTIONS = {
     410: "The snapshot that the cursor is pinned to is gone",
     413: "The body is larger than the setting max_body_bytes",
     415: "The body is not JSON",
+    416: "The file has nothing in the range that is asked for; Content-Range says how long it is",
     422: "The request is not valid; errors names each wrong part",
     429: "This client asks too often; Retry-After says when to come again",
     500: "A fault of the service or of its files",
@@ -198,10 +200,12 @@ _CODES = {
     401: "unauthorized",
     403: "setting-off",
     404: "not-found",
+    405: "method-not-allowed",
     409: "encoder-mismatch",
     410: "cursor-gone",
     413: "body-too-large",
     415: "unsupported-media-type",
+    416: "range-not-satisfiable",
     422: "invalid-request",
     429: "too-many-requests",
     500: "corrupt-file",
@@ -210,11 +214,35 @@ _CODES = {
 }
 
 
+def described_header(description: str, example: str | int, *, always: bool = True) -> dict[str, Any]:
+    """OpenAPI for a header of a response; `always` where it is never left out."""
+    kind = "integer" if isinstance(example, int) else "string"
+    return {"description": description, "required": always, "schema": {"type": kind}, "example": example}
+
+
+_AGAIN = {"Retry-After": described_header("Seconds after which to ask again.", 5)}
+_HEADERS = {
+    401: {"WWW-Authenticate": described_header("The kind of key that is needed.", 'Bearer realm="imsage"')},
+    403: {
+        "WWW-Authenticate": described_header(
+            "The scope that the key would need, where it is for that that the call is refused.",
+            'Bearer realm="imsage", error="insufficient_scope", scope="write"',
+            always=False,
+        )
+    },
+    405: {"Allow": described_header("The methods that the path takes.", "GET")},
+    416: {"Content-Range": described_header("How many bytes the file has.", "bytes */9041")},
+    429: _AGAIN,
+    503: _AGAIN,
+}
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the problems that a call may answer with, each with an example."""
     return {
         status: {
             "description": _DESCRIPTIONS[status],
+            "headers": _HEADERS.get(status, {}),
             "content": {
                 PROBLEM_TYPE: {
                     "schema": {"$ref": "#/components/schemas/Problem"},

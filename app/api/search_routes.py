@@ -27,9 +27,12 @@ class TagsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prefix: str = Field(
-        "", max_length=300, description="The beginning of a tag or of one of its words, in any case."
+        "",
+        max_length=300,
+        description="The beginning of a tag or of one of its words, in any case.",
+        examples=["do"],
     )
-    limit: int = Field(20, ge=1, le=MAX_LIMIT, description="Most tags in the answer.")
+    limit: int = Field(20, ge=1, le=MAX_LIMIT, description="Most tags in the answer.", examples=[20])
 
 
 class DirectRoute(APIRoute):

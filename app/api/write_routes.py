@@ -79,7 +79,7 @@ def write_routes(live: LiveCatalogue, service: SearchService) -> APIRouter:
         "/{id:path}",
         summary="Remove a picture",
         response_model=DeletedImage,
-        responses=problem_responses(404, 422, *_DELETE_PROBLEMS),
+        responses=problem_responses(404, 405, 422, *_DELETE_PROBLEMS),
     )
     async def delete(request: Request, image_id: ImageIdPath) -> Response:
         """It is gone from the disk and from searches when this is answered."""
@@ -92,7 +92,7 @@ def write_routes(live: LiveCatalogue, service: SearchService) -> APIRouter:
         "/{id:path}",
         summary="Change a picture's tags and attributes",
         response_model=ImageAnswer,
-        responses=problem_responses(404, *_BODY_PROBLEMS, *_DELETE_PROBLEMS),
+        responses=problem_responses(404, 405, *_BODY_PROBLEMS, *_DELETE_PROBLEMS),
         openapi_extra=describes_json(DescribeRequest),
     )
     async def describe(request: Request, image_id: ImageIdPath) -> Response:

@@ -1,11 +1,13 @@
 /**
  * Conditions on attributes as a person types them, and as the API has them:
  *   year >= 2019 · licence = cc-by, cc0 · licence != unknown · place.country = "12" · author exists
- * A value in quotes is text, also where it looks like a number.
+ * A value in quotes is text, also where it looks like a number or holds a comma.
  */
 
 const COMPARED = /^\s*(.+?)\s*(>=|<=|!=|=|>|<)\s*(.+?)\s*$/u;
 const EXISTS = /^\s*(.+?)\s+exists\s*$/iu;
+/** Each of the values that commas part; a comma in quotes parts none. */
+const VALUE = /\s*(?:"[^"]*"(?=\s*(?:,|$))|[^,]+)/gu;
 const BOUNDS = { ">=": "gte", ">": "gt", "<=": "lte", "<": "lt" };
 
 /** {written, list: "must" | "must_not", condition}; null for what is no condition. */
@@ -18,7 +20,7 @@ export function conditionOf(text) {
   const written = `${key} ${operator} ${value}`;
   const bound = BOUNDS[operator];
   if (bound) return { written, list: "must", condition: { key, range: { [bound]: scalar(value) } } };
-  const values = value.startsWith('"') ? [value] : value.split(",").map((one) => one.trim()).filter(Boolean);
+  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean);
   if (!values.length) return null;
   const condition = values.length > 1 ? { key, any: values.map(scalar) } : { key, match: scalar(values[0]) };
   return { written, list: operator === "=" ? "must" : "must_not", condition };

@@ -62,6 +62,11 @@ export class JobCard {
     resume.setAttribute("aria-label", `Resume ${called}`);
   }
 
+  /** Whether another job may be started now. */
+  mayResume(yes) {
+    this.#parts.resume.disabled = !yes;
+  }
+
   #showProgress(job, over, called) {
     const { phase, bar, counts } = this.#parts;
     phase.parentElement.hidden = over;

@@ -63,6 +63,7 @@ function take(job, onTop) {
   // One runs at a time: while it does, another would be refused.
   const running = [...known.values()].some((other) => !hasEnded(other));
   for (const name of ["reindex", "train"]) byId(name).disabled = running;
+  for (const card of cards.values()) card.mayResume(!running);
   const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
   byId("hint").textContent = newest?.kind === "train" ? "The newest model is not served yet: reindex." : "";
   if (before && before.state !== job.state) {

@@ -71,6 +71,7 @@ describeIndex().then(showAbout, () => {}); // the first search tells what is wro
 /** The whole page for a query. `moved`: only the dial was turned. */
 function show(query, { moved }) {
   dial.show(query.visualWeight);
+  byId("share-label").textContent = "Copy link";
   if (moved && !isEmpty(query)) {
     void results.rerank(query);
     return;
@@ -78,7 +79,6 @@ function show(query, { moved }) {
   box.show(query);
   refine.show(query);
   void suggestions.show(query);
-  byId("share-label").textContent = "Copy link";
   for (const view of ["grid", "graph"]) byId(`view-${view}`).setAttribute("aria-pressed", String(query.view === view));
   const words = inWords(query);
   document.title = words ? `${words} — imsage` : "imsage";

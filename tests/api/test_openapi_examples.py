@@ -60,6 +60,36 @@ def test_the_example_of_an_error_is_one_of_this_call(one: Media) -> None:
         assert "{" not in example["instance"]
 
 
+def parameters_of_all_calls() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(call, parameter) of everything that comes beside the bodies."""
+    for path, calls in DESCRIPTION["paths"].items():
+        for method, call in calls.items():
+            for parameter in call.get("parameters", []):
+                yield f"{method.upper()} {path}", parameter
+
+
+PARAMETERS = list(parameters_of_all_calls())
+IN_ADDRESSES = [one for one in PARAMETERS if one[1]["in"] in ("path", "query")]
+
+
+def examples_of_parameter(parameter: dict[str, Any]) -> list[Any]:
+    return parameter["schema"].get("examples", []) + examples_of(parameter)
+
+
+@pytest.mark.parametrize("one", PARAMETERS, ids=lambda one: f"{one[0]} {one[1]['name']}")
+def test_the_examples_of_a_parameter_are_what_its_schema_allows(one: tuple[str, dict[str, Any]]) -> None:
+    _, parameter = one
+    validator = jsonschema_rs.validator_for({**parameter["schema"], "components": DESCRIPTION["components"]})
+
+    for example in examples_of_parameter(parameter):
+        validator.validate(example)
+
+
+@pytest.mark.parametrize("one", IN_ADDRESSES, ids=lambda one: f"{one[0]} {one[1]['name']}")
+def test_what_stands_in_an_address_has_an_example(one: tuple[str, dict[str, Any]]) -> None:
+    assert examples_of_parameter(one[1])
+
+
 def test_every_refusal_is_described_as_a_problem() -> None:
     for path, calls in DESCRIPTION["paths"].items():
         for call in calls.values():

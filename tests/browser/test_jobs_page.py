@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.hostile import HOSTILE_ID, HOSTILE_MARKUP, HOSTILE_TAG
 from tests.browser.visit import Visit
@@ -138,6 +139,84 @@ def test_a_click_that_got_no_answer_is_tried_again_as_the_same_order(visit: Visi
     expect(page.get_by_role("alert")).to_be_hidden()
     assert len(keys) == 2
     assert len(set(keys)) == 1
+
+
+def test_an_order_that_comes_second_says_why_and_shows_what_runs(visit: Visit) -> None:
+    visit.expected_statuses = {409}
+    running: list[dict[str, Any]] = []
+    answer(visit.page, running)
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+
+    def come_second(route: Route) -> None:
+        running.append(job())
+        refuse(route, 409, "The job 000012-5f0a9c3e is running.")
+
+    visit.page.route("**/v1/jobs", come_second)
+    page = visit.open("/jobs")
+    page.get_by_role("button", name="Reindex", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("The job 000012-5f0a9c3e is running.")
+    expect(page.get_by_role("progressbar", name="Reindex: Embedding pictures and tags")).to_be_visible()
+    expect(page.get_by_role("button", name="Reindex", exact=True)).to_be_disabled()
+
+
+def test_a_job_is_resumed_as_a_new_one_above_it(visit: Visit) -> None:
+    stopped = job("failed", interrupted=True)
+    answer(visit.page, [stopped])
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+    asked: list[Request] = []
+
+    def go_on(route: Route) -> None:
+        asked.append(route.request)
+        route.fulfill(json=job(id="000013-0badcafe", resumed_from=stopped["id"]), status=202)
+
+    visit.page.route("**/v1/jobs/*/resume", go_on)
+    page = visit.open("/jobs")
+    resume = page.get_by_role("button", name="Resume Reindex")
+    resume.click()
+    expect(page.locator(".job-state")).to_have_text(["Running", "Interrupted"])
+    expect(page.locator(".job-when").first).to_contain_text("resumed")
+    expect(resume).to_be_disabled()  # one runs at a time
+    assert [(request.method, request.url.split("/")[-2]) for request in asked] == [("POST", stopped["id"])]
+    assert asked[0].headers["idempotency-key"]
+
+
+def test_older_jobs_are_fetched_below_the_newer_ones(visit: Visit) -> None:
+    pages = {
+        None: {"jobs": [job("succeeded")], "next_cursor": "000012-5f0a9c3e"},
+        "000012-5f0a9c3e": {
+            "jobs": [job("succeeded", id="000011-0badcafe", kind="train")],
+            "next_cursor": None,
+        },
+    }
+
+    def list_page(route: Route) -> None:
+        cursor = parse_qs(urlsplit(route.request.url).query).get("cursor", [None])[0]
+        route.fulfill(json=pages[cursor])
+
+    visit.page.route("**/v1/jobs?*", list_page)
+    page = visit.open("/jobs")
+    older = page.get_by_role("button", name="Show older jobs")
+    older.click()
+    expect(page.locator(".job h3")).to_have_text(["Reindex", "Train"])
+    expect(older).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("newest", "hint"), [("train", "The newest model is not served yet: reindex."), ("reindex", "")]
+)
+def test_a_model_that_is_not_served_yet_is_hinted_at(visit: Visit, newest: str, hint: str) -> None:
+    before = "reindex" if newest == "train" else "train"
+    answer(
+        visit.page,
+        [
+            job("failed", id="000014-0badcafe", kind=before),
+            job("succeeded", id="000013-0badcafe", kind=newest),
+            job("succeeded", kind=before),
+        ],
+    )
+    page = visit.open("/jobs")
+    expect(page.locator(".job")).to_have_count(3)
+    expect(page.locator("#hint")).to_have_text(hint)
 
 
 def test_a_server_without_jobs_says_what_to_do_instead(visit: Visit) -> None:

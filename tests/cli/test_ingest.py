@@ -14,6 +14,9 @@ import pytest
 from app.cli import run
 from app.cli.errors import FAILURE, INTERRUPTED, USAGE
 from graph_store.data_dir import DataDir
+from tests.ingest.conftest import records, tags_of
+from tests.ingest.test_keywords import jpeg_with_iptc
+from tests.shapes import all_shapes, draw
 
 
 def test_it_counts_what_it_saw_and_names_what_it_skipped(
@@ -36,6 +39,44 @@ def test_it_counts_what_it_saw_and_names_what_it_skipped(
 
     assert run(["info", "--skips", "--data", str(tmp_path / "D")]) == 0
     assert "gone" in capsys.readouterr().out
+
+
+def test_a_coco_file_is_ingested_with_the_pictures_of_another_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    names = ["one.jpg", "two.jpg"]
+    for name, shape in zip(names, all_shapes(), strict=False):
+        draw(shape).save(pictures / name)
+    listed = [{"id": number, "file_name": name} for number, name in enumerate([*names, "gone.jpg"], 7)]
+    dog = {"image_id": 7, "category_id": 18}
+    objects = {"images": listed, "categories": [{"id": 18, "name": "dog"}], "annotations": [dog, dog]}
+    captions = {"images": listed, "annotations": [{"image_id": 8, "caption": "Two of them."}]}
+    (tmp_path / "instances_x.json").write_text(json.dumps(objects))
+    (tmp_path / "captions_x.json").write_text(json.dumps(captions))
+    data_dir = DataDir(tmp_path / "D")
+
+    source = str(tmp_path / "instances_x.json")
+    assert run(["ingest", source, "--images", str(pictures), "--data", str(data_dir.root)]) == 0
+
+    assert "3 seen = 2 stored + 0 unchanged + 1 skipped" in capsys.readouterr().out
+    stored = records(data_dir)
+    assert tags_of(stored["one.jpg"]) == ["dog"] and tags_of(stored["two.jpg"]) == []
+    assert stored["one.jpg"].attributes == {"coco_id": 7, "counts": {"dog": 2}}
+    assert stored["two.jpg"].caption == "Two of them."
+    assert stored["one.jpg"].path == str(pictures / "one.jpg")
+
+
+def test_keywords_inside_the_pictures_of_a_folder_become_tags(tmp_path: Path) -> None:
+    folder = tmp_path / "coast"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(jpeg_with_iptc((2, 25, b"harbour"), (2, 25, "Möwe".encode())))
+    data_dir = DataDir(tmp_path / "D")
+
+    assert run(["ingest", str(folder), "--data", str(data_dir.root)]) == 0
+
+    assert set(tags_of(records(data_dir)["1.jpg"])) >= {"harbour", "Möwe"}
 
 
 def test_strict_stops_at_the_first_bad_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

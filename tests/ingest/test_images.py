@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,59 @@ def test_sixteen_bit_grey_keeps_its_tones(value: int, expected: int) -> None:
     data = saved(Image.fromarray(np.full((8, 8), value, dtype=np.uint16)), "PNG")
 
     assert corner(data) == (expected, expected, expected)
+
+
+def deep_png(red: int, green: int, blue: int) -> bytes:
+    """Two by two pixels of one colour, 16 bits each, which Pillow reads but does not write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = (b"\0" + struct.pack(">3H", red, green, blue) * 2) * 2
+    size = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", size)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def deep_tiff(order: str, red: int, green: int, blue: int) -> bytes:
+    """The same as a TIFF; `order` is < or >, as in struct."""
+    pixels = struct.pack(f"{order}3H", red, green, blue) * 4
+    bits = struct.pack(f"{order}3H", 16, 16, 16)
+    at_bits = 8
+    at_pixels = at_bits + len(bits)
+    short, long = 3, 4
+    fields = [
+        (256, short, 1, 2),  # width
+        (257, short, 1, 2),  # height
+        (258, short, 3, at_bits),
+        (259, short, 1, 1),  # not compressed
+        (262, short, 1, 2),  # RGB
+        (273, long, 1, at_pixels),
+        (277, short, 1, 3),
+        (278, short, 1, 2),  # all rows in one strip
+        (279, long, 1, len(pixels)),
+        (284, short, 1, 1),  # pixel by pixel
+    ]
+    directory = struct.pack(f"{order}H", len(fields))
+    for tag, kind, count, value in fields:
+        held = f"{order}HHIHxx" if kind == short and count == 1 else f"{order}HHII"
+        directory += struct.pack(held, tag, kind, count, value)
+    mark = b"II" if order == "<" else b"MM"
+    head = mark + struct.pack(f"{order}HI", 42, at_pixels + len(pixels))
+    return head + bits + pixels + directory + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [deep_png, partial(deep_tiff, "<"), partial(deep_tiff, ">")],
+    ids=["PNG", "little-endian TIFF", "big-endian TIFF"],
+)
+def test_sixteen_bit_colours_keep_their_tones(deep: Callable[[int, int, int], bytes]) -> None:
+    assert corner(deep(65535, 32768, 300)) == (255, 128, 1)
 
 
 def test_floating_point_tiff_is_stretched_to_its_range() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, DataDirBusy, EncoderMismatch, UnknownName
 from graph_store.features import FeatureFile
 from graph_store.progress import SilentProgress
+from tests.chaos.exhausting import as_nobody
 from tests.ingest.conftest import Draw, drawn, records, tags_of, with_features, write_rows
 
 
@@ -154,15 +156,37 @@ def test_every_kind_of_bad_picture_is_skipped_by_name_and_the_good_ones_are_stor
         assert catalog.skips("ingest-000001") == list(report.skipped)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_an_unreadable_picture_is_skipped_by_name(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
-    draw("good.png")
-    draw("secret.png").chmod(0)
-    source = write_rows(tmp_path / "tags.jsonl", [{"image": "good.png"}, {"image": "secret.png"}])
+def test_an_unreadable_picture_is_skipped_by_name() -> None:
+    # Root may read every file, and pytest's folders are their owner's alone: nobody gets one of their own.
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o777)
+        names = ["good.png", "secret.png"]
+        for name in names:
+            drawn(0).save(place / name)
+        source = write_rows(place / "tags.jsonl", [{"image": name} for name in names])
+        # Once with all rights: what is imported at its first use may lie where nobody can read.
+        with_features(source, DataDir(place / "before"), names)
+        (place / "secret.png").chmod(0)
 
-    (skip,) = ingest(source, data_dir).skipped
+        with as_nobody():
+            report = ingest(source, DataDir(place / "data"), features=place / "features.npy")
 
+    (skip,) = report.skipped
     assert skip.item == "secret.png" and "Permission denied" in skip.reason
+    assert report.stored == 1
+
+
+def test_a_good_thumbnail_is_not_written_again(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    picture = draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    with_features(source, data_dir, ["1.png"])
+    thumbnail = thumbnail_path(data_dir, records(data_dir)["1.png"].sha256 or "")
+    os.utime(thumbnail, ns=(0, 0))
+    os.utime(picture, ns=(1, 1))
+
+    assert with_features(source, data_dir, ["1.png"]).stored == 1
+    assert thumbnail.stat().st_mtime_ns == 0
 
 
 def test_unicode_tags_are_stored_and_overlong_ones_are_noted(
