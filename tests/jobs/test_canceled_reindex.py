@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from gnn.reindex import reindex
 from gnn.training import train
@@ -13,10 +14,11 @@ from graph_store.data_dir import DataDir
 from graph_store.snapshot_files import TEMPORARY, versions
 from graph_store.verify import verify_data_dir
 from tests.api.conftest import serving
+from tests.api.test_snapshot_swap import wait_until
 from tests.gnn.worlds import SPEC, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 from tests.jobs.conftest import ended, follow, submitted
 
-TRAINED, ALL = 40, 30_000
+TRAINED, ALL = 40, 20_000
 """Joining so many pictures to those like them takes seconds, so that a test can be in the middle of it."""
 
 
@@ -37,6 +39,19 @@ def under_way(job: dict[str, Any]) -> bool:
     return job["progress"]["phase"] == "similar" and job["progress"]["done"] > 0
 
 
+def going_on(client: TestClient, job_id: str) -> dict[str, Any]:
+    """The job that takes up an ended one, as soon as that one's process is gone."""
+    answers: list[Any] = []
+
+    def accepted() -> bool:
+        answers.append(client.post(f"/v1/jobs/{job_id}/resume"))
+        return bool(answers[-1].status_code == 202)
+
+    wait_until(accepted)
+    job: dict[str, Any] = answers[-1].json()
+    return job
+
+
 @pytest.mark.timeout(600)  # two jobs start, each of which loads PyTorch
 def test_a_reindex_is_canceled_in_the_middle_and_a_resumed_one_indexes_everything(grown: DataDir) -> None:
     (before,) = versions(grown)
@@ -45,13 +60,15 @@ def test_a_reindex_is_canceled_in_the_middle_and_a_resumed_one_indexes_everythin
         follow(client, job["id"], under_way)
         client.post(f"/v1/jobs/{job['id']}/cancel")
         canceled = follow(client, job["id"], ended)
-        left = versions(grown), sorted(grown.snapshots_dir.glob(f"{TEMPORARY}*"))
+        # Where it had to be ended at once, whoever watches over its process tidies up right after.
+        wait_until(lambda: not list(grown.snapshots_dir.glob(f"{TEMPORARY}*")))
+        left = versions(grown)
         served = client.get("/v1/index").json()["index_version"]
-        resumed = client.post(f"/v1/jobs/{job['id']}/resume").json()
+        resumed = going_on(client, job["id"])
         last = follow(client, resumed["id"], ended)
 
     assert (canceled["state"], canceled["resumable"], canceled["result"]) == ("canceled", True, None)
-    assert left == ([before], []) and served == before
+    assert left == [before] and served == before
     assert (resumed["resumed_from"], resumed["parameters"]) == (job["id"], job["parameters"])
     assert last["state"] == "succeeded"
     counts = last["result"]["counts"]
