@@ -43,8 +43,11 @@ from gnn.model.tag_sets import indicator, jaccard_features
 _SOME_LANDMARKS = 256
 """So many tell where the middle of the kernel's values is; any number near it does."""
 
-_SAME = 1 - 1e-4
-"""A kernel above this means the landmark itself: 0.014 lengths away at most."""
+_SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
+"""A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second another
+image (0.14 lengths). An image whose neighbours have changed since training moves away from what it was as a
+landmark; between the two its own part fades, so that no rounding decides about the whole of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,9 @@ class KernelSage(GraphModel):
         if not self.config.leaves_out or not len(values):
             return self._summed(kernel)
         nearest, landmark = kernel.max(dim=1)
-        itself = nearest > _SAME if apart is None else (nearest > _SAME) & apart
+        itself = ((nearest - _OTHER) / (_SAME - _OTHER)).clamp(0, 1)
+        if apart is not None:
+            itself = itself * apart
         own = self.get_buffer("own")[landmark] * itself
         return self._summed(kernel) - own.unsqueeze(1) * values[landmark]
 

@@ -89,7 +89,7 @@ def trained(
     progress: Progress | None = None,
     **options: str,
 ) -> TrainedModel:
-    """The model that training makes, by default on the CPU; its files go to the folder. options: of the recipe."""
+    """The model that training makes; its files go to the folder. options: of the recipe."""
     recipe = with_options(preset_named(preset), options)
     learn = {"kernel": train_kernel, "sage": train_sage, "rise": train_rise}[recipe.model]
     model, _ = learn(
