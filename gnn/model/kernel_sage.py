@@ -44,9 +44,9 @@ _SOME_LANDMARKS = 256
 """So many tell where the middle of the kernel's values is; any number near it does."""
 
 _SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
-"""A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second another
-image (0.14 lengths). An image whose neighbours have changed since training moves away from what it was as a
-landmark; between the two its own part fades, so that no rounding decides about the whole of it.
+"""A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second
+another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it was
+as a landmark; between the two its own part fades, so that no rounding decides about the whole of it.
 """
 
 
