@@ -45,8 +45,8 @@ _SOME_LANDMARKS = 256
 
 _SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
 """A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second
-another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it was
-as a landmark; between the two its own part fades, so that no rounding decides about the whole of it.
+another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it
+was as a landmark; between the two its own part fades, so that no rounding decides about the whole of it.
 """
 
 

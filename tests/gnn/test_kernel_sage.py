@@ -343,6 +343,19 @@ def test_the_prediction_loses_nothing_to_what_cancels_in_it(model: KernelSage) -
     assert (alone - exact).abs().max() < 2e-6
 
 
+def test_an_image_that_moves_away_from_its_landmark_gives_up_its_own_part_without_a_jump(
+    model: KernelSage,
+) -> None:
+    landmark = model.get_buffer("landmarks")[:1]
+    step = torch.randn(landmark.shape, generator=torch.Generator().manual_seed(3))
+    lengths = torch.linspace(0, 0.3, 301)[:, None] * model.config.length
+    moved = landmark + lengths * step / step.norm()
+    own_part = (model.predict(moved) - model.predict_apart(moved)).norm(dim=1)
+    assert own_part[0] > 1e-3
+    assert own_part[-1] < 1e-6
+    assert (own_part[1:] - own_part[:-1]).abs().max() < 0.02 * own_part[0]
+
+
 def test_a_prediction_of_nearly_nothing_weighs_nearly_nothing() -> None:
     vectors = torch.tensor([[3.0, 4.0], [0.06, 0.08], [0.003, 0.004], [0.0, 0.0]])
     lengths = torch.linalg.vector_norm(at_most_unit(vectors), dim=1)
