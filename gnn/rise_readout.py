@@ -21,6 +21,7 @@ class RiseReadout:
         self._width = model.config.width
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
         self.slider = Slider(balance.visual)
+        self.refusal = 1.0
         self.meaning = (np.arange(model.dim) >= self._width).astype(np.float32)
 
     def visual(self, embeddings: Float32Array) -> Float32Array:

@@ -25,6 +25,9 @@ from graph_store.graph import Graph
 
 Doubles = NDArray[np.float64]
 
+_QUIETLY = 0.65
+"""What is refused of a picture without tags weighs so much of what is refused of tags."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -158,7 +161,8 @@ class Oracle:
         unwanted = {name: -weight for name, weight in asked.tags.items() if weight < 0}
         if unwanted:
             away = self._meant(unwanted) @ (self._tag_vectors * self._scale)
-            conceptual = conceptual - away / (told.sum() if asked.attach != "image" and told.sum() else 1.0)
+            beside_tags = asked.attach != "image" and told.sum()
+            conceptual = conceptual - away * (1 / told.sum() if beside_tags else _QUIETLY)
         return node * self._looks, conceptual
 
     # -- nodes

@@ -130,6 +130,21 @@ def test_a_refused_tag_keeps_its_images_out_of_a_picture_query(default: QueryEng
     assert reds(tagged("red", weight=-1.0)) < reds(())
 
 
+def test_what_is_refused_of_a_bare_picture_weighs_less_than_what_is_refused_of_tags(
+    default: QueryEngine,
+) -> None:
+    image = features(default, min(carriers(default, "red")))
+
+    def taken(*told: str) -> float:
+        with_it, without = (
+            default.embed(Query(images=image, tags=(*tagged(*told), *refused)))
+            for refused in ((), tagged("blue", weight=-1.0))
+        )
+        return float(np.linalg.norm(with_it.conceptual - without.conceptual))
+
+    assert taken() == pytest.approx(0.65 * taken("circle"), rel=1e-4)
+
+
 def test_a_tag_of_weight_nought_asks_for_nothing(engine: QueryEngine) -> None:
     image = features(engine, 2)
     without, with_it = (engine.embed(Query(images=image, tags=t)) for t in ((), tagged("red", weight=0.0)))
