@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import problems
 from app.api.access import Access
+from app.api.heads import Heads
 from app.api.image_routes import image_routes
 from app.api.job_routes import job_routes
 from app.api.limits import Limits
@@ -57,7 +58,7 @@ DESCRIPTION = """\
 Image search with a dial: like this picture, and about these things, this much of each.
 
 Every error is an RFC 9457 problem (`application/problem+json`); `errors` points at each wrong part of the
-request.
+request. Whatever answers GET answers HEAD as well.
 """
 
 
@@ -112,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.state.runner = runner
     # The last that is added is the outermost.
+    app.add_middleware(Heads)
     app.add_middleware(
         Limits,
         seconds=settings.request_timeout,

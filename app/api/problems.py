@@ -161,8 +161,8 @@ def _methods_at(request: Request) -> str:
             by_path.setdefault(route.path, set()).update(route.methods or ())
     if not by_path:
         return _OF_FILES
-    spelt_out = max(by_path, key=lambda path: len(re.sub(r"\{[^}]*\}", "", path)))
-    return ", ".join(sorted(by_path[spelt_out]))
+    methods = by_path[max(by_path, key=lambda path: len(re.sub(r"\{[^}]*\}", "", path)))]
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def install(app: FastAPI) -> None:
@@ -230,7 +230,7 @@ _HEADERS = {
             always=False,
         )
     },
-    405: {"Allow": described_header("The methods that the path takes.", "GET")},
+    405: {"Allow": described_header("The methods that the path takes.", "GET, HEAD")},
     416: {"Content-Range": described_header("How many bytes the file has.", "bytes */9041")},
     429: _AGAIN,
     503: _AGAIN,

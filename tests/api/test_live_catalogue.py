@@ -221,7 +221,7 @@ def test_any_id_can_be_stored_changed_and_deleted(live: TestClient, image_id: st
 def test_a_part_of_a_picture_is_no_picture(live: TestClient, path: str) -> None:
     refused = live.delete(f"/v1/images/{path}")
     problem(refused, 405, "method-not-allowed")
-    assert refused.headers["allow"] == ("POST" if path == "delete" else "GET")
+    assert refused.headers["allow"] == ("POST" if path == "delete" else "GET, HEAD")
 
 
 def test_several_are_deleted_and_those_that_are_missing_are_named(
