@@ -13,7 +13,7 @@ COPY requirements.lock installer.lock pyproject.toml README.md LICENSE ./
 # package must have a hash of the lock. `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes
 # less, in the locked version but from PyTorch's own index, for whose files the lock has no hashes.
 ARG TORCH_BACKEND=""
-# `--build-arg EXTRA=milvus` adds the client of a Milvus server.
+# `--build-arg EXTRA=milvus` adds the client of a Milvus server, `EXTRA=s3` what reaches S3 (not in the lock).
 ARG EXTRA=""
 RUN python -m venv /opt/imsage \
     && /opt/imsage/bin/pip install --require-hashes --requirement installer.lock \
@@ -39,7 +39,7 @@ RUN /opt/imsage/bin/python -c "from gnn.encoders.registry import image_encoder, 
 FROM python:3.11-slim-bookworm
 
 # One thread a search: the service runs many searches at once. See docs/deployment.md.
-# Everything that is written goes to /data or /tmp, so the root file system may be read-only.
+# Everything that is written goes to /data, /tmp or, where snapshots are published to it, /store, so the root file system may be read-only.
 ENV PATH=/opt/imsage/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -52,7 +52,7 @@ ENV PATH=/opt/imsage/bin:$PATH \
 
 RUN groupadd --gid 10001 imsage \
     && useradd --uid 10001 --gid imsage --no-create-home --home-dir /tmp --shell /usr/sbin/nologin imsage \
-    && install --directory --owner=imsage --group=imsage /data
+    && install --directory --owner=imsage --group=imsage /data /store
 
 COPY --from=build /opt/imsage /opt/imsage
 

@@ -36,6 +36,8 @@ from app.picture_finder import PictureFinder
 from app.query_words import QueryWords
 from app.quickness import is_small, is_stored, needs_words
 from app.ranking import Page, Ranking, rank
+from app.replica.follower import follower_of
+from app.replica.no_catalogue import NoCatalogue
 from app.request_errors import (
     CursorGone,
     InvalidRequest,
@@ -68,10 +70,16 @@ class SearchService:
         self._settings = settings
         self.observe = observe
         self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
-        self.catalogue = CatalogueReader(settings.data_dir)
-        self._keeper = DeltaKeeper(settings.data_dir, self.catalogue, on_change)
+        self._follower = follower_of(settings, lambda: self.states.refused, on_change)
+        self.catalogue = (NoCatalogue if settings.replica else CatalogueReader)(settings.data_dir)
+        self._keeper = self._follower or DeltaKeeper(settings.data_dir, self.catalogue, on_change)
         self.states = ServingStates(
-            settings.data_dir, self._words.encoder, on_change, self._keeper.revised, settings.milvus
+            settings.data_dir,
+            self._words.encoder,
+            on_change,
+            self._keeper.revised,
+            settings.milvus,
+            lambda: "" if self._follower is None else self._follower.awaited,
         )
         self.pictures = PictureFinder(settings, self.catalogue)
         self._threads = ThreadPoolExecutor(_SEARCHES_AT_ONCE, thread_name_prefix="search")
@@ -87,8 +95,8 @@ class SearchService:
 
     @property
     def problem(self) -> str:
-        """Why answers are not what they should be: the newest snapshot or the catalogue cannot be read.
-        Empty when all is well.
+        """Why answers are not what they should be: the newest snapshot or the catalogue cannot be read,
+        or a replica cannot follow what is published. Empty when all is well.
         """
         return self.states.problem or self._keeper.problem
 
@@ -99,6 +107,8 @@ class SearchService:
         await begin_all(self._threads, _SEARCHES_AT_ONCE)
         await in_thread(self._opening, self.states.refresh)
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        if self._follower is not None:
+            self._follower.start()
 
     async def close(self) -> None:
         """Stop watching, close files, threads and connections, and let go of models and snapshots: whoever
@@ -109,6 +119,8 @@ class SearchService:
             await asyncio.gather(self._watcher, return_exceptions=True)
             # Its traceback would hold the snapshot that it looked at.
             self._watcher = None
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.close)
         self._words.close()
         for threads in (self._threads, self._writing, self._revising, self._opening):
             threads.shutdown(cancel_futures=True)

@@ -23,9 +23,12 @@ def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
     Raises NothingToServe when the data directory has no snapshot, BadInput when the address cannot be
-    listened on.
+    listened on or the package is missing that reaches a replica's store. A replica starts without a snapshot,
+    and is ready when it has fetched one.
     """
-    if not settings.data_dir.current_path.exists():
+    if settings.replica and settings.store is not None:
+        _ = settings.store.files  # a missing package is told here, in one line; connecting comes later
+    elif not settings.data_dir.current_path.exists():
         raise NothingToServe(
             f"There is nothing to serve in {settings.data}", hint="Build an index with `imsage build SOURCE`."
         )

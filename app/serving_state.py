@@ -23,11 +23,12 @@ from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.query import QueryEngine
 from graph_store.arrays import Int64Array
 from graph_store.data_dir import DataDir
-from graph_store.errors import Exhausted, ImsageError, NothingToServe
+from graph_store.errors import CorruptFile, Exhausted, ImsageError, NothingToServe
 from graph_store.exhaustion import exhausted
 from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, last_good
+from graph_store.snapshot_files import OtherSchema
 from graph_store.tag_names import tag_key
 
 _KEPT_OLD_STATES = 2
@@ -146,7 +147,8 @@ class ServingStates:
     """The state that is served now, and lately served ones for cursors that are pinned to them.
 
     `refresh` does the work (seconds, when there is a new snapshot); call it off the event loop. `current`
-    never waits. `revised` gives a state of the same snapshot that knows what was written since.
+    never waits. `revised` gives a state of the same snapshot that knows what was written since. `awaited`
+    says why there is nothing yet where snapshots come from elsewhere; empty where they do not.
     """
 
     data_dir: DataDir
@@ -154,10 +156,12 @@ class ServingStates:
     on_change: Callable[[], None] = field(default=lambda: None)
     revised: Callable[[ServingState], ServingState] = field(default=lambda state: state)
     milvus: MilvusServer | None = None
+    awaited: Callable[[], str] = field(default=lambda: "")
 
     def __post_init__(self) -> None:
         self._state: ServingState | None = None
         self._problem: str = "the service has only just started"
+        self._refused = False
         # No signature is equal to this, so the first look is a change.
         self._seen: object = object()
         self._old: OrderedDict[str, ServingState] = OrderedDict()
@@ -170,6 +174,9 @@ class ServingStates:
         """The state to answer from. Raises NothingToServe."""
         state = self._state
         if state is None:
+            awaited = self.awaited()
+            if awaited:
+                raise NothingToServe(f"There is nothing to serve: {awaited}")
             raise NothingToServe(
                 f"There is nothing to serve: {self._problem}", hint="Build an index with `imsage build`."
             )
@@ -185,6 +192,11 @@ class ServingStates:
         """Why the newest snapshot is not what is served; empty when all is well."""
         return self._problem
 
+    @property
+    def refused(self) -> bool:
+        """Whether the last look at CURRENT ended with the refusal of a damaged snapshot."""
+        return self._refused
+
     def changed(self) -> bool:
         """Whether CURRENT is another file than `refresh` last looked at. It reads a few bytes."""
         return self._signature() != self._seen
@@ -195,6 +207,7 @@ class ServingStates:
         """
         with self._opening:
             self._seen = self._signature()
+            self._refused = False
             try:
                 self._move_to(Snapshot.open(self.data_dir))
                 self._problem = ""
@@ -203,6 +216,7 @@ class ServingStates:
                 if told is None:
                     raise
                 self._problem = str(told)
+                self._refused = isinstance(told, CorruptFile) and not isinstance(told, OtherSchema)
                 structlog.get_logger().error("snapshot_refused", reason=str(told))
                 if isinstance(told, Exhausted):
                     # Nothing is wrong with the snapshot: the next look may well open it.

@@ -11,9 +11,10 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -25,6 +26,7 @@ from pydantic_settings import (
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
+from graph_store.snapshot_store import SnapshotStore
 
 ENV_PREFIX = "IMSAGE_"
 SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
@@ -79,6 +81,25 @@ class Settings(BaseSettings):
         "imsage",
         pattern=f"^{COLLECTION_PREFIX}$",
         description="How the names of our collections there begin, and the alias of the newest.",
+    )
+
+    snapshot_store: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "Where a reindex publishes its snapshot and replicas get theirs, a URL of fsspec such as "
+            "s3://bucket/imsage or file:///mnt/store. Not set, nothing is published."
+        ),
+    )
+    replica: bool = Field(
+        False,
+        description=(
+            "Whether this server fetches what it serves from snapshot_store and takes no writes. It needs "
+            "neither catalogue nor pictures."
+        ),
+    )
+    replica_poll_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="How often a replica asks whether there is a newer snapshot."
     )
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -229,6 +250,20 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin; one looks like https://shop.example")
         return value
 
+    @field_validator("snapshot_store")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        # The value is not repeated: it may hold what logs in.
+        if value is not None and not _is_url(value):
+            raise ValueError("this is no URL; one looks like s3://bucket/imsage or file:///mnt/store")
+        return value
+
+    @model_validator(mode="after")
+    def _replica_of_something(self) -> Self:
+        if self.replica and self.snapshot_store is None:
+            raise ValueError("replica needs snapshot_store, the place that snapshots are published to")
+        return self
+
     @property
     def data_dir(self) -> DataDir:
         """The data directory, with the names of what lies in it."""
@@ -240,6 +275,11 @@ class Settings(BaseSettings):
         if self.milvus_uri is None:
             return None
         return MilvusServer(self.milvus_uri, self.milvus_token or "", self.milvus_prefix)
+
+    @property
+    def store(self) -> SnapshotStore | None:
+        """Where snapshots are published, where that is set; nothing is connected to before it is used."""
+        return None if self.snapshot_store is None else SnapshotStore(self.snapshot_store)
 
     def to_environment(self) -> dict[str, str]:
         """The same settings as environment variables: how a worker process gets those of its parent."""
@@ -264,6 +304,14 @@ class Settings(BaseSettings):
         if not file:
             return init_settings, env_settings
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(file))
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return "://" in value and bool(parts.scheme) and bool(parts.netloc or parts.path)
 
 
 def load_settings(**flags: Any) -> Settings:

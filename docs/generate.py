@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that the code already knows: settings, commands and metrics.
+"""Writes the parts of the documentation that the code already knows: settings, commands, metrics, the plan.
 
     python -m docs.generate
 
@@ -22,9 +22,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api.application import create_app
 from app.cli import application
 from app.settings import ENV_PREFIX, Settings
+from benchmarks import plan
 
 DOCS = Path(__file__).parent
-GENERATED = {"configuration.md": "settings", "cli.md": "commands", "operations.md": "metrics"}
+GENERATED = {
+    "configuration.md": "settings",
+    "cli.md": "commands",
+    "operations.md": "metrics",
+    "scale.md": "plan",
+}
 
 
 def settings_table() -> str:
@@ -102,7 +108,13 @@ def between_markers(text: str, part: str) -> re.Match[str]:
 
 def generated(part: str) -> str:
     """What belongs between the markers of `part`."""
-    return {"settings": settings_table, "commands": commands_text, "metrics": metrics_table}[part]()
+    parts = {
+        "settings": settings_table,
+        "commands": commands_text,
+        "metrics": metrics_table,
+        "plan": plan.text,
+    }
+    return parts[part]()
 
 
 def main() -> None:

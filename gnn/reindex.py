@@ -47,6 +47,7 @@ from graph_store.similar import NeighbourIndex
 from graph_store.similar_changes import changed_edges
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune, remove_damaged
 from graph_store.snapshot_files import OtherSchema, versions
+from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
 
 KEEP_SNAPSHOTS = 3
@@ -84,6 +85,7 @@ def reindex(
     progress: Progress | None = None,
     milvus: MilvusServer | None = None,
     engine: Engine | None = None,
+    store: SnapshotStore | None = None,
 ) -> Snapshot:
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
@@ -91,11 +93,14 @@ def reindex(
     current snapshot it is returned as it is, and when the catalogue has, only what the changes reach is
     computed again, unless `full`. The newest `keep` snapshots stay. With `milvus`
     the vectors are searched there: a collection for each snapshot, and an alias for the newest. `engine`
-    computes the layers; None is this process. Raises NothingToServe when no model is trained, EncoderMismatch
-    when the features are of another encoder, IndexUnreachable, EngineFailed, and IncompleteReindex, which
-    names images, when one would be lost; then nothing has changed.
+    computes the layers; None is this process. The snapshot is published to `store` last; StoreUnreachable
+    then means that it is current here and not there, and the next reindex publishes it. Raises NothingToServe
+    when no model is trained, EncoderMismatch when the features are of another encoder, IndexUnreachable,
+    EngineFailed, and IncompleteReindex, which names images, when one would be lost; then nothing has changed.
     """
     progress = progress or SilentProgress()
+    if store is not None:
+        _ = store.files  # whether it can be used at all is told before the work
     with data_dir.lock("reindex"):
         finish_interrupted(data_dir)
         directory = trained_directory(data_dir, preset)
@@ -111,7 +116,9 @@ def reindex(
             made_from["milvus"] = milvus.prefix
         current = None if full else _current(data_dir)
         if current is not None and current.manifest["parameters"]["made_from"] == made_from:
-            _clear_up(data_dir, current, keep, milvus)  # a kill may have come right after the swap
+            # A kill may have come right after the swap.
+            _clear_up(data_dir, current, keep, milvus)
+            _publish_to(store, current, keep, progress)
             return current
         with SnapshotWriter(data_dir) as writer:
             kept = None if current is None else reusable(current, trained, data, made_from)
@@ -123,6 +130,7 @@ def reindex(
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
             snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
         _clear_up(data_dir, snapshot, keep, milvus)
+        _publish_to(store, snapshot, keep, progress)
         return snapshot
 
 
@@ -157,6 +165,18 @@ def _publish(current: Snapshot, kept: Sequence[Snapshot], milvus: MilvusServer |
         milvus.publish(collection)
         names = (milvus_collection(snapshot) for snapshot in kept)
         milvus.drop_all_but({name for name in names if name is not None})
+
+
+def _publish_to(store: SnapshotStore | None, snapshot: Snapshot, keep: int, progress: Progress) -> None:
+    if store is None:
+        return
+    try:
+        store.publish(snapshot, keep, progress)
+    except StoreUnreachable as error:
+        raise StoreUnreachable(
+            f"The snapshot {snapshot.version} is current here, and is not published: {error.message}",
+            hint=f"{error.hint} The next reindex publishes it.",
+        ) from None
 
 
 def build_index(

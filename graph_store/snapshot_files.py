@@ -55,6 +55,14 @@ def manifest_of(directory: Path) -> dict[str, Any]:
         data, recorded = path.read_bytes(), seal_path.read_bytes()
     except FileNotFoundError as error:
         raise CorruptFile(f"The file {error.filename} is missing", path=Path(error.filename)) from error
+    return parsed_manifest(data, recorded, directory)
+
+
+def parsed_manifest(data: bytes, recorded: bytes, directory: Path) -> dict[str, Any]:
+    """The manifest in `data`, checked against its checksum `recorded` and the name of its directory. Raises
+    CorruptFile, OtherSchema.
+    """
+    path = directory / MANIFEST
     if recorded != seal(data):
         raise CorruptFile(f"The file {path} is not what {MANIFEST_SHA256} beside it says", path=path)
     manifest: dict[str, Any] = json.loads(data)

@@ -27,6 +27,7 @@ from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
 from app.api.operation_routes import operation_routes
 from app.api.ranges import WholeFile, without_range
+from app.api.read_only import ReadOnly
 from app.api.search_routes import search_routes, tag_routes
 from app.api.stopping import Stopping
 from app.api.write_routes import write_routes
@@ -120,6 +121,8 @@ def create_app(settings: Settings) -> FastAPI:
         at_once=settings.max_concurrent,
         rate=settings.rate_limit,
     )
+    if settings.replica:
+        app.add_middleware(ReadOnly)
     app.add_middleware(Access, ring=KeyRing(keys_path(settings.data_dir), required=settings.require_keys))
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)

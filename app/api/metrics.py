@@ -48,7 +48,8 @@ class Metrics:
         )
         self._degraded = self._gauge(
             "imsage_index_degraded",
-            "1 while the newest snapshot cannot be served or the catalogue cannot be read, as /readyz tells.",
+            "1 while the newest snapshot cannot be served, the catalogue cannot be read or a replica cannot "
+            "follow its store, as /readyz tells.",
         )
         self._version = Gauge(
             "imsage_index_version",

@@ -67,8 +67,8 @@ def operation_routes(service: SearchService, metrics: Metrics) -> APIRouter:
         responses=problem_responses(503),
     )
     async def readyz() -> Response:
-        """200 with status degraded while the newest snapshot is damaged and an older one serves, or while the
-        catalogue cannot be read."""
+        """200 with status degraded while the newest snapshot is damaged and an older one serves, while the
+        catalogue cannot be read, or while a replica cannot follow what is published."""
         state = service.states.current
         body: dict[str, str] = {"status": "ok", "index_version": state.version}
         if service.problem:

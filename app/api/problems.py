@@ -175,7 +175,7 @@ def install(app: FastAPI) -> None:
 _DESCRIPTIONS = {
     400: "The request could not be read",
     401: "An API key is needed, and there is none or it is not known",
-    403: "A setting of this server leaves that off, or the API key may not do it",
+    403: "A setting of this server leaves that off, it is a replica, or the API key may not do it",
     404: "Nothing has that name",
     405: "This path is not for that method; Allow says which it takes",
     409: (

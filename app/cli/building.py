@@ -132,6 +132,7 @@ def reindex(
             progress=terminal_progress(),
             milvus=settings.milvus,
             engine=engine_named(engine),
+            store=settings.store,
         )
     )
 

@@ -49,7 +49,9 @@ class Schedule:
 
 
 def schedule_of(settings: Settings) -> Schedule:
-    """What the settings say."""
+    """What the settings say; a replica never reindexes."""
+    if settings.replica:
+        return Schedule(0.0, timedelta())
     return Schedule(settings.reindex_delta_share, timedelta(hours=settings.reindex_every_hours))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.settings import ENV_PREFIX, Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -61,7 +63,7 @@ def test_every_image_of_the_compose_file_has_a_version(compose: dict[str, Any]) 
         assert not service["image"].endswith(":latest"), name
 
 
-def test_only_the_service_starts_without_the_milvus_profile(compose: dict[str, Any]) -> None:
+def test_only_the_service_starts_without_a_profile(compose: dict[str, Any]) -> None:
     services = compose["services"]
 
     assert [name for name, service in services.items() if "profiles" not in service] == ["imsage"]
@@ -70,6 +72,7 @@ def test_only_the_service_starts_without_the_milvus_profile(compose: dict[str, A
         "minio",
         "milvus",
     }
+    assert [name for name, service in services.items() if service.get("profiles") == ["scale"]] == ["replica"]
 
 
 def test_the_service_runs_on_a_read_only_root_with_its_data_in_a_volume(compose: dict[str, Any]) -> None:
@@ -82,13 +85,34 @@ def test_the_service_runs_on_a_read_only_root_with_its_data_in_a_volume(compose:
     assert place == "/data"
 
 
-def test_the_service_has_no_rights_that_it_does_not_need(compose: dict[str, Any]) -> None:
-    service = compose["services"]["imsage"]
+@pytest.mark.parametrize("name", ["imsage", "replica"])
+def test_the_service_has_no_rights_that_it_does_not_need(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
 
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert not {"privileged", "cap_add", "pid", "network_mode", "user", "devices"} & set(service)
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["read_only"] is True and service["tmpfs"] == ["/tmp"]
+
+
+def test_replicas_serve_what_the_service_publishes_and_cannot_change_it(compose: dict[str, Any]) -> None:
+    service, replica = compose["services"]["imsage"], compose["services"]["replica"]
+
+    assert replica["image"] == service["image"]
+    (shared,) = replica["volumes"]
+    volume, place, mode = shared.split(":")
+    assert mode == "ro" and f"{volume}:{place}" in service["volumes"]
+    assert replica["environment"]["IMSAGE_SNAPSHOT_STORE"].endswith(f":-file://{place}}}")
+    assert replica["environment"]["IMSAGE_REPLICA"] == "true"
+    assert "/store" in (ROOT / "Dockerfile").read_text().partition("install --directory")[2].splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["imsage", "replica"])
+def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any], name: str) -> None:
+    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
+
+    assert set(compose["services"][name]["environment"]) <= known
 
 
 def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:

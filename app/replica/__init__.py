@@ -1,0 +1,1 @@
+"""Servers without a catalogue, which get their snapshots from a store."""
