@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
+from graph_store.index_choice import INDEX_MEMORY, AskedKind, IndexPolicy
 from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
 
 ENV_PREFIX = "IMSAGE_"
@@ -79,6 +80,23 @@ class Settings(BaseSettings):
         "imsage",
         pattern=f"^{COLLECTION_PREFIX}$",
         description="How the names of our collections there begin, and the alias of the newest.",
+    )
+
+    index: AskedKind = Field(
+        "auto",
+        description=(
+            "The search index that a reindex makes: flat compares all, hnsw walks links, ivfpq searches "
+            "compressed vectors and ranks by the whole ones in the snapshot; auto chooses by the number of "
+            "images and index_memory."
+        ),
+    )
+    index_memory: int = Field(
+        INDEX_MEMORY,
+        ge=0,
+        le=2**30,
+        description=(
+            "MiB of memory that the index may take where auto chooses; beyond, it is ivfpq. 0 is no limit."
+        ),
     )
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -240,6 +258,11 @@ class Settings(BaseSettings):
         if self.milvus_uri is None:
             return None
         return MilvusServer(self.milvus_uri, self.milvus_token or "", self.milvus_prefix)
+
+    @property
+    def index_policy(self) -> IndexPolicy:
+        """Which index a reindex makes."""
+        return IndexPolicy(self.index, self.index_memory)
 
     def to_environment(self) -> dict[str, str]:
         """The same settings as environment variables: how a worker process gets those of its parent."""

@@ -28,6 +28,7 @@ def _reindex(parameters: Mapping[str, Any], settings: Settings, progress: Progre
         keep=settings.keep_snapshots,
         progress=progress,
         milvus=settings.milvus,
+        policy=settings.index_policy,
     )
     return {"index_version": snapshot.version, "counts": snapshot.manifest["counts"]}
 
