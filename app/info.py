@@ -43,6 +43,7 @@ class Summary:
         table.add_column(overflow="fold")
         snapshot = self.snapshot or {}
         parameters = ", ".join(f"{name} {value}" for name, value in snapshot.get("counts", {}).items())
+        index = snapshot.get("parameters", {}).get("index")
         for name, value in (
             ("data directory", f"{self.data} ({self.bytes / 1e6:,.1f} MB)"),
             (
@@ -56,6 +57,7 @@ class Summary:
             ("served snapshot", snapshot.get("version") or self.snapshot_problem),
             ("  model", snapshot.get("model")),
             ("  holds", parameters),
+            ("  search index", f"{index['kind']}: {index['reason']}" if index else ""),
             ("kept snapshots", ", ".join(self.snapshots_kept) or "none"),
         ):
             if value:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
+from graph_store.index_choice import INDEX_MEMORY, AskedKind, IndexPolicy
 from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
 from graph_store.snapshot_store import SnapshotStore
 
@@ -100,6 +101,22 @@ class Settings(BaseSettings):
     )
     replica_poll_seconds: float = Field(
         30.0, gt=0, le=86_400, description="How often a replica asks whether there is a newer snapshot."
+    )
+    index: AskedKind = Field(
+        "auto",
+        description=(
+            "The search index that a reindex makes: flat compares all, hnsw walks links, ivfpq searches "
+            "compressed vectors and ranks by the whole ones in the snapshot; auto chooses by the number of "
+            "images and index_memory."
+        ),
+    )
+    index_memory: int = Field(
+        INDEX_MEMORY,
+        ge=0,
+        le=2**30,
+        description=(
+            "MiB of memory that the index may take where auto chooses; beyond, it is ivfpq. 0 is no limit."
+        ),
     )
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -280,6 +297,11 @@ class Settings(BaseSettings):
     def store(self) -> SnapshotStore | None:
         """Where snapshots are published, where that is set; nothing is connected to before it is used."""
         return None if self.snapshot_store is None else SnapshotStore(self.snapshot_store)
+
+    @property
+    def index_policy(self) -> IndexPolicy:
+        """Which index a reindex makes."""
+        return IndexPolicy(self.index, self.index_memory)
 
     def to_environment(self) -> dict[str, str]:
         """The same settings as environment variables: how a worker process gets those of its parent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from graph_store.csr import Csr
 from graph_store.errors import BadInput, NotFound
 from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
+from graph_store.index_choice import IndexChoice, IndexPolicy, choose_index
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.milvus_index import MilvusIndex
 from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
@@ -27,6 +30,8 @@ from graph_store.vector_index import VectorIndex
 
 STATES = ("image", "tag")
 INDEX, NEIGHBOURS = "index.faiss", "neighbours.faiss"
+COMPRESSED = "index.ivfpq.faiss"
+CODES = "codes"
 MILVUS_FILE = "milvus.json"
 
 
@@ -95,15 +100,27 @@ def stored_states(snapshot: Snapshot, model: GraphModel) -> GraphStates:
     )
 
 
+def chosen_index(
+    trained: TrainedModel, num: int, policy: IndexPolicy, milvus: MilvusServer | None = None
+) -> IndexChoice:
+    """Which index `num` images get, and why: `policy` decides where the model or Milvus do not."""
+    if trained.hashing is not None:
+        return IndexChoice("hash", f"Preset {trained.preset.name!r} is searched by its codes.")
+    if milvus is not None:
+        return IndexChoice("milvus", "The setting milvus_uri is set.")
+    return choose_index(num, trained.model.dim, policy)
+
+
 def search_index(
     trained: TrainedModel,
     embeddings: Float32Array,
+    choice: IndexChoice,
     milvus: MilvusServer | None = None,
     grown_from: Path | None = None,
-) -> FaissIndex | HashedIndex | MilvusIndex:
+) -> FaissIndex | IvfPqIndex | HashedIndex | MilvusIndex:
     """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
-    server is given. grown_from: the file of a FAISS index over the first of these images, as they were.
-    Raises BadInput for codes, which are searched in this process only.
+    server is given. choice: of :func:`chosen_index`. grown_from: the file of such an index over the first of
+    these images, as they were. Raises BadInput for codes in Milvus: they are searched in this process only.
     """
     if trained.hashing is not None:
         if milvus is not None:
@@ -114,14 +131,17 @@ def search_index(
         return HashedIndex.build(trained.hashing, embeddings)
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)
-    return FaissIndex.grown(grown_from, embeddings) if grown_from else FaissIndex.build(embeddings, "auto")
+    if choice.kind == "ivfpq":
+        return IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
+    kind: Literal["flat", "hnsw"] = "flat" if choice.kind == "flat" else "hnsw"
+    return (
+        FaissIndex.grown(grown_from, embeddings, kind) if grown_from else FaissIndex.build(embeddings, kind)
+    )
 
 
-def index_file(index: VectorIndex) -> str:
-    """Where a snapshot holds that index: a file, or a directory of two."""
-    if isinstance(index, MilvusIndex):
-        return MILVUS_FILE
-    return "codes" if isinstance(index, HashedIndex) else INDEX
+def index_file(kind: str) -> str:
+    """Where a snapshot holds an index of that kind of :func:`chosen_index`: a file, or a directory of two."""
+    return {"hash": CODES, "milvus": MILVUS_FILE, "ivfpq": COMPRESSED}.get(kind, INDEX)
 
 
 def milvus_collection(snapshot: Snapshot) -> str | None:
@@ -137,7 +157,9 @@ def _open_search(
     snapshot: Snapshot, trained: TrainedModel, embeddings: Float32Array, milvus: MilvusServer | None
 ) -> VectorIndex:
     if trained.hashing is not None:
-        return HashedIndex.open(snapshot.path("codes"), trained.hashing, embeddings)
+        return HashedIndex.open(snapshot.path(CODES), trained.hashing, embeddings)
+    if COMPRESSED in snapshot.manifest["files"]:
+        return IvfPqIndex.open(snapshot.path(COMPRESSED), embeddings)
     if milvus_collection(snapshot) is None:
         return FaissIndex.open(snapshot.path(INDEX))
     if milvus is None:

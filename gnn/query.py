@@ -33,6 +33,7 @@ from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
 from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.milvus_server import MilvusServer
 from graph_store.snapshot import Snapshot
 
@@ -160,7 +161,7 @@ class QueryEngine:
         blended = parts[0] + parts[1]
         wanted = max(min(k + len(exclude), self.num_images), 1)
         index = self._index.index
-        if isinstance(index, FaissIndex):
+        if isinstance(index, FaissIndex | IvfPqIndex):
             found = index.nearest(blended, wanted, allowed)
         else:
             found = index.search(blended[None, :], wanted, allowed).rows[0]

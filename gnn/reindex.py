@@ -20,9 +20,9 @@ from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
-    INDEX,
     NEIGHBOURS,
     GraphIndex,
+    chosen_index,
     index_file,
     messages_of,
     milvus_collection,
@@ -40,6 +40,7 @@ from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import ImsageError
 from graph_store.graph import Graph
+from graph_store.index_choice import IndexChoice, IndexPolicy
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
@@ -52,6 +53,11 @@ from graph_store.swap import finish_interrupted
 
 KEEP_SNAPSHOTS = 3
 REVISION = "catalogue_revision"
+INDEX_CHOICE = "index"
+"""The parameter of a snapshot that says which index it has, and why."""
+
+_BY_COUNT = IndexPolicy(memory=0)
+_BY_DEFAULT = IndexPolicy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +92,19 @@ def reindex(
     milvus: MilvusServer | None = None,
     engine: Engine | None = None,
     store: SnapshotStore | None = None,
+    policy: IndexPolicy = _BY_DEFAULT,
 ) -> Snapshot:
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
-    preset: whose model; None is the last one trained. When neither catalogue nor model has changed since the
-    current snapshot it is returned as it is, and when the catalogue has, only what the changes reach is
-    computed again, unless `full`. The newest `keep` snapshots stay. With `milvus`
-    the vectors are searched there: a collection for each snapshot, and an alias for the newest. `engine`
-    computes the layers; None is this process. The snapshot is published to `store` last; StoreUnreachable
-    then means that it is current here and not there, and the next reindex publishes it. Raises NothingToServe
-    when no model is trained, EncoderMismatch when the features are of another encoder, IndexUnreachable,
-    EngineFailed, and IncompleteReindex, which names images, when one would be lost; then nothing has changed.
+    preset: whose model; None is the last one trained. When neither catalogue nor model nor the kind of index
+    has changed since the current snapshot it is returned as it is, and when the catalogue has, only what the
+    changes reach is computed again, unless `full`. The newest `keep` snapshots stay. With `milvus` the
+    vectors are searched there: a collection for each snapshot, and an alias for the newest; else `policy`
+    says in which index. `engine` computes the layers; None is this process. The snapshot is published to
+    `store` last; StoreUnreachable then means that it is current here and not there, and the next reindex
+    publishes it. Raises NothingToServe when no model is trained, EncoderMismatch when the features are of
+    another encoder, IndexUnreachable, EngineFailed, and IncompleteReindex, which names images, when one would
+    be lost; then nothing has changed.
     """
     progress = progress or SilentProgress()
     if store is not None:
@@ -114,8 +122,13 @@ def reindex(
         }
         if milvus is not None:
             made_from["milvus"] = milvus.prefix
+        choice = chosen_index(trained, len(data.ids), policy, milvus)
         current = None if full else _current(data_dir)
-        if current is not None and current.manifest["parameters"]["made_from"] == made_from:
+        if (
+            current is not None
+            and current.manifest["parameters"]["made_from"] == made_from
+            and _kind_of(current, trained, len(data.ids), milvus) == choice.kind
+        ):
             # A kill may have come right after the swap.
             _clear_up(data_dir, current, keep, milvus)
             _publish_to(store, current, keep, progress)
@@ -125,10 +138,10 @@ def reindex(
             with writer.scratch() as scratch:
                 how = _How(engine or LocalEngine(), _arrays_in(writer), scratch, kept)
                 embedded = _embed(trained, data, data.tags_of_image, progress, how)
-            indexed = _write(writer, directory, trained, data, embedded, milvus, kept, progress)
+            indexed = _write(writer, directory, trained, data, embedded, choice, milvus, kept, progress)
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
-            snapshot = writer.commit(_manifest(trained, data, embedded, made_from))
+            snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
         _clear_up(data_dir, snapshot, keep, milvus)
         _publish_to(store, snapshot, keep, progress)
         return snapshot
@@ -193,7 +206,9 @@ def build_index(
         features=data.features,
         states=embedded.states,
         neighbours=NeighbourIndex.build(embedded.vectors),
-        index=search_index(trained, embedded.states.embeddings),
+        index=search_index(
+            trained, embedded.states.embeddings, chosen_index(trained, len(data.ids), _BY_COUNT)
+        ),
         tag_text=data.tag_text,
         prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
     )
@@ -205,6 +220,12 @@ def _current(data_dir: DataDir) -> Snapshot | None:
         return Snapshot.open(data_dir)
     except ImsageError:
         return None
+
+
+def _kind_of(current: Snapshot, trained: TrainedModel, num: int, milvus: MilvusServer | None) -> str:
+    """The kind of index of a snapshot of `num` images; one that does not say it was made by count alone."""
+    recorded = current.manifest["parameters"].get(INDEX_CHOICE)
+    return str(recorded["kind"]) if recorded else chosen_index(trained, num, _BY_COUNT, milvus).kind
 
 
 def _arrays_in(writer: SnapshotWriter) -> NewArray:
@@ -255,6 +276,7 @@ def _write(
     trained: TrainedModel,
     data: GraphData,
     embedded: _Embedded,
+    choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
@@ -281,8 +303,9 @@ def _write(
         advance(1)
         _neighbours(embedded.vectors, kept).save(writer.path(NEIGHBOURS))
         advance(1)
-        index = search_index(trained, states.embeddings, milvus, _grown_from(kept, INDEX))
-        index.save(writer.path(index_file(index)))
+        file = index_file(choice.kind)
+        index = search_index(trained, states.embeddings, choice, milvus, _grown_from(kept, file))
+        index.save(writer.path(file))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})
@@ -305,7 +328,11 @@ def _grown_from(kept: Reusable | None, name: str) -> Path | None:
 
 
 def _manifest(
-    trained: TrainedModel, data: GraphData, embedded: _Embedded, made_from: dict[str, Any]
+    trained: TrainedModel,
+    data: GraphData,
+    embedded: _Embedded,
+    choice: IndexChoice,
+    made_from: dict[str, Any],
 ) -> dict[str, Any]:
     graph = embedded.graph
     return {
@@ -322,6 +349,7 @@ def _manifest(
             "made_from": made_from,
             "recipe": trained.preset.to_dict(),
             "embedded_anew": embedded.anew,
+            INDEX_CHOICE: choice.to_dict(),
         },
         "counts": {
             "images": graph.num_images,

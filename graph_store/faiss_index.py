@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
-from graph_store.durable import fsync_dir, refusing_unwritable
 from graph_store.errors import CorruptFile
 from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
-from graph_store.exhaustion import refused_by_the_system
 from graph_store.faiss_api import faiss
+from graph_store.faiss_files import read_index, write_index
 from graph_store.index_inputs import checked_vectors, sorted_rows
+from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
 
 Kind = Literal["flat", "hnsw"]
-
-FLAT_BELOW = 20_000
-"""`auto` scans all vectors below this size: about a millisecond, and exact."""
 
 SCAN_ALLOWED_UP_TO = 20_000
 """At most this many allowed rows are scanned one by one; a graph walk would meet too few of them."""
@@ -50,7 +47,7 @@ class FaissIndex:
     def __init__(self, index: Any, kind: Kind) -> None:
         self._index = index
         self._kind: Kind = kind
-        self._last_selector: tuple[Int64Array, Any] | None = None
+        self._selector = RowSelector(int(index.ntotal))
         storage = index if kind == "flat" else faiss.downcast_index(index.storage)
         self._vectors: Float32Array = (
             faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
@@ -70,7 +67,9 @@ class FaissIndex:
         Raises BadInput when a vector is not finite.
         """
         vectors = checked_vectors(vectors, None)
-        chosen: Kind = ("flat" if len(vectors) < FLAT_BELOW else "hnsw") if kind == "auto" else kind
+        chosen: Kind = (
+            ("flat" if len(vectors) < index_choice.FLAT_BELOW else "hnsw") if kind == "auto" else kind
+        )
         if chosen == "flat":
             index = faiss.IndexFlatIP(vectors.shape[1])
         else:
@@ -81,24 +80,27 @@ class FaissIndex:
         return cls(index, chosen)
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array) -> FaissIndex:
+    def grown(
+        cls, path: Path, vectors: Float32Array, kind: Literal["auto", "flat", "hnsw"] = "auto"
+    ) -> FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
         which may have moved a little since, and the others are added.
 
         A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
-        kind of index, all is built anew.
+        kind of index or one of that kind is not wanted, all is built anew.
         """
         vectors = checked_vectors(vectors, None)
         old = cls.open(path)
-        if old.kind != "hnsw" or old.dim != vectors.shape[1] or old.size > len(vectors):
-            return cls.build(vectors)
+        linked = old.kind == "hnsw" and kind != "flat"
+        if not linked or old.dim != vectors.shape[1] or old.size > len(vectors):
+            return cls.build(vectors, kind)
         index = faiss.read_index(str(path))  # in memory, where it may be written to
         storage = faiss.downcast_index(index.storage)
         stored = faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d)
         stored.reshape(index.ntotal, index.d)[:] = vectors[: index.ntotal]
         index.add(vectors[index.ntotal :])
         result = cls(index, "hnsw")
-        return result if result._finds_enough() else cls.build(vectors)
+        return result if result._finds_enough() else cls.build(vectors, kind)
 
     def _finds_enough(self) -> bool:
         sample = self._vectors[np.linspace(0, self.size - 1, _SAMPLE).astype(np.int64)]
@@ -112,15 +114,7 @@ class FaissIndex:
 
         FAISS loads most altered files without a word: take the file from a snapshot, which checks it.
         """
-        if not path.is_file():
-            raise CorruptFile(f"The index {path} is missing", path=path)
-        try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except (RuntimeError, MemoryError) as error:
-            lacking = refused_by_the_system(error)
-            if lacking is not None:
-                raise lacking from error
-            raise CorruptFile(f"The index {path} cannot be read", path=path) from error
+        index = read_index(path)
         found: Kind | None = None
         if isinstance(index, faiss.IndexFlat):
             found = "flat"
@@ -200,13 +194,7 @@ class FaissIndex:
 
     def save(self, path: Path) -> None:
         """Write the index durably. Raises Unwritable."""
-        # FAISS's own file writer drops an error on closing; through this one a full disk is seen.
-        with refusing_unwritable(path):
-            with path.open("wb") as file:
-                faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
-                file.flush()
-                os.fsync(file.fileno())
-            fsync_dir(path.parent)
+        write_index(self._index, path)
 
     def _better_scanned(self, allowed: Int64Array | None) -> bool:
         if allowed is None or len(allowed) > SCAN_ALLOWED_UP_TO:
@@ -225,7 +213,7 @@ class FaissIndex:
         self, queries: Float32Array, count: int, allowed: Int64Array | None
     ) -> tuple[Float32Array, Int64Array]:
         """What FAISS finds, scored again and in order: scores and rows [n, count]."""
-        selector = None if allowed is None else self._selector(allowed)
+        selector = None if allowed is None else self._selector.of(allowed)
         if self._kind == "flat":
             parameters = faiss.SearchParameters(sel=selector) if selector is not None else None
         else:
@@ -238,17 +226,3 @@ class FaissIndex:
                 parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         _, rows = self._index.search(queries, count, params=parameters)
         return ranked(pair_scores(queries, self._vectors, rows), rows, count)
-
-    def _selector(self, allowed: Int64Array) -> Any:
-        """FAISS's form of `allowed`. The one of the last array that cannot change is kept: a catalogue with
-        removed pictures asks with the same one again and again.
-        """
-        last = self._last_selector
-        if last is not None and last[0] is allowed:
-            return last[1]
-        mask = np.zeros(self.size, np.bool_)
-        mask[allowed] = True
-        selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        if not allowed.flags.writeable:
-            self._last_selector = (allowed, selector)
-        return selector

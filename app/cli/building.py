@@ -131,6 +131,7 @@ def reindex(
             keep=settings.keep_snapshots,
             progress=terminal_progress(),
             milvus=settings.milvus,
+            policy=settings.index_policy,
             engine=engine_named(engine),
             store=settings.store,
         )

@@ -29,6 +29,7 @@ def _reindex(parameters: Mapping[str, Any], settings: Settings, progress: Progre
         progress=progress,
         milvus=settings.milvus,
         store=settings.store,
+        policy=settings.index_policy,
     )
     return {"index_version": snapshot.version, "counts": snapshot.manifest["counts"]}
 

@@ -36,7 +36,7 @@ from gnn.encoders.registry import text_encoder
 from gnn.reindex import reindex
 from gnn.trained_model import load_trained_model
 from gnn.training import train
-from graph_store import faiss_index
+from graph_store import faiss_index, index_choice
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_bytes
 from graph_store.data_dir import DataDir
@@ -520,7 +520,7 @@ def test_a_walk_through_links_finds_nearly_all_that_brute_force_does(
     shared_dir: Path, tmp_path: Path, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As in a large catalogue: links instead of a scan, also for filters and removed pictures.
-    monkeypatch.setattr(faiss_index, "FLAT_BELOW", 0)
+    monkeypatch.setattr(index_choice, "FLAT_BELOW", 0)
     monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)
     folder = tmp_path / "hnsw"
     shutil.copytree(trained_world(shared_dir, "default"), folder)

@@ -16,9 +16,10 @@ from gnn.graph_index import GraphIndex, open_index
 from gnn.reindex import build_index, reindex
 from gnn.trained_model import load_trained_model
 from gnn.training import train
-from graph_store import faiss_index
+from graph_store import ivfpq_index
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
+from graph_store.index_choice import AskedKind, IndexChoice, IndexPolicy
 from graph_store.records import ImageRecord, Tag
 from graph_store.snapshot import Snapshot
 from tests.gnn.worlds import TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
@@ -177,16 +178,42 @@ def test_a_change_reaches_its_neighbours_only(islands: DataDir, tmp_path: Path, 
     assert_as_anew(data_dir)
 
 
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivfpq"])
 @pytest.mark.parametrize("change", [("add", 3, 3), ("delete", 3, 3)])
-def test_an_hnsw_index_is_grown_or_made_anew_and_finds_the_same(
-    template: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change
+def test_an_index_of_any_kind_is_grown_or_made_anew_and_finds_the_same(
+    template: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change, kind: AskedKind
 ) -> None:
-    monkeypatch.setattr(faiss_index, "FLAT_BELOW", 10)
+    monkeypatch.setattr(ivfpq_index, "LEAST_RANKED", 80)  # through the codes, not by comparing all
     shutil.copytree(template.root, tmp_path / "data")
     data_dir = DataDir(tmp_path / "data")
-    reindex(data_dir, full=True)
+    policy = IndexPolicy(kind)
+    reindex(data_dir, full=True, policy=policy)
     make(change, data_dir)
-    index = open_index(reindex(data_dir)).index
+    index = open_index(reindex(data_dir, policy=policy)).index
+    assert index.kind == kind
     vectors = np.asarray(open_index(Snapshot.open(data_dir)).states.embeddings)
+    assert index.size == len(vectors) == NUM + (3 if change[0] == "add" else -3)
     wanted = np.sort(vectors[:40] @ vectors.T, axis=1)[:, :-6:-1]
     np.testing.assert_allclose(index.search(vectors[:40], 5).scores, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(("before", "after"), [("flat", "ivfpq"), ("ivfpq", "hnsw"), ("hnsw", "flat")])
+def test_another_kind_of_index_is_made_without_embedding_anything_again(
+    built: DataDir, before: AskedKind, after: AskedKind
+) -> None:
+    first = reindex(built, full=True, policy=IndexPolicy(before))
+    second = reindex(built, policy=IndexPolicy(after))
+    assert (open_index(first).index.kind, open_index(second).index.kind) == (before, after)
+    assert embedded_anew(built) == 0
+    np.testing.assert_array_equal(first.array("embeddings"), second.array("embeddings"))
+    assert reindex(built, policy=IndexPolicy(after)).version == second.version
+
+
+def test_a_snapshot_that_does_not_say_its_index_is_taken_for_one_chosen_by_count(
+    built: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(IndexChoice, "to_dict", lambda _: None)  # as before there was a choice
+    old = reindex(built, full=True)
+    assert old.manifest["parameters"]["index"] is None
+    assert reindex(built).version == old.version
+    assert reindex(built, policy=IndexPolicy("ivfpq")).version != old.version

@@ -7,18 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graph_store import ivfpq_index
 from graph_store.faiss_index import FaissIndex
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.record_table import RecordTable
 from graph_store.records import ImageRecord, Tag
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivfpq"])
 @pytest.mark.parametrize("share", [None, 3, 1])
-def test_the_nearest_rows_are_those_of_a_search_and_perhaps_a_few_more(kind: str, share: int | None) -> None:
+def test_the_nearest_rows_are_those_of_a_search_and_perhaps_a_few_more(
+    kind: str, share: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ivfpq_index, "LEAST_RANKED", 60)
+    monkeypatch.setattr(ivfpq_index, "SCAN_ALLOWED_UP_TO", 8)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((500, 16), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = FaissIndex.build(vectors, kind)  # type: ignore[arg-type]
+    index = IvfPqIndex.build(vectors) if kind == "ivfpq" else FaissIndex.build(vectors, kind)  # type: ignore[arg-type]
     allowed = None if share is None else np.arange(0, 500, share)
     for k in (1, 20, 140, 500):
         query = rng.standard_normal(16, dtype=np.float32)

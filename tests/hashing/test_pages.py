@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gnn.reindex import reindex
-from graph_store import faiss_index
+from graph_store import faiss_index, index_choice
 from graph_store.data_dir import DataDir
 from tests.api.conftest import service_of, serving
 from tests.chaos.test_live_machine import BASE_IDS, NUM, RERANKED, trained_world
@@ -105,7 +105,7 @@ def test_pictures_that_come_and_go_between_pages_of_codes_cost_no_other_its_plac
 def test_all_pages_of_a_walk_through_links_show_every_picture_once(
     shared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faiss_index, "FLAT_BELOW", 0)
+    monkeypatch.setattr(index_choice, "FLAT_BELOW", 0)
     monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)
     folder = tmp_path / "hnsw"
     shutil.copytree(trained_world(shared_dir, "default"), folder)

@@ -23,6 +23,7 @@ from graph_store.binary_index import BinaryIndex
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile, ImsageError
 from graph_store.faiss_index import FaissIndex
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.snapshot import Snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def test_an_array_that_is_a_pickle_is_refused(trap: Callable[[Path], Path], tmp_
 
 def test_an_index_that_is_a_pickle_is_refused(trap: Callable[[Path], Path], tmp_path: Path) -> None:
     file = trap(tmp_path / "index.faiss")
-    for opened in (FaissIndex.open, BinaryIndex.open):
+    for opened in (FaissIndex.open, BinaryIndex.open, lambda path: IvfPqIndex.open(path, np.ones((1, 4)))):
         with pytest.raises(CorruptFile, match=r"index\.faiss"):
             opened(file)
 

@@ -1,0 +1,121 @@
+"""Which search index a catalogue gets: by its size, and by the memory that the index may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from graph_store.errors import BadInput, UnknownName
+from graph_store.pq_layout import compressed_bytes
+
+IndexKind: TypeAlias = Literal["flat", "hnsw", "ivfpq"]
+AskedKind: TypeAlias = Literal["auto", "flat", "hnsw", "ivfpq"]
+
+FLAT_BELOW = 20_000
+"""`auto` scans all vectors below this size: about a millisecond, and exact."""
+
+INDEX_MEMORY = 4096
+"""MiB that `auto` lets an index take where nothing else is said: about 1.2 million images of 784 numbers as
+HNSW.
+"""
+
+_MIB = 2**20
+_LINKS_BYTES = 272
+"""What HNSW keeps for an image beside its vector: 64 links of four bytes, and where they are."""
+
+
+class UnknownIndex(UnknownName):
+    """An index of that kind does not exist."""
+
+    code = "unknown-index"
+
+
+class WrongIndexMemory(BadInput):
+    """No index can take that much memory."""
+
+    code = "wrong-index-memory"
+
+
+@dataclass(frozen=True)
+class IndexPolicy:
+    """What is asked for. kind: `auto` or one by name; memory: MiB that the index may take, 0 for any.
+
+    Raises UnknownIndex and WrongIndexMemory.
+    """
+
+    kind: AskedKind = "auto"
+    memory: int = INDEX_MEMORY
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(AskedKind):
+            raise UnknownIndex(
+                f"There is no index {self.kind!r}", hint=f"Use one of {', '.join(get_args(AskedKind))}."
+            )
+        if self.memory < 0:
+            raise WrongIndexMemory(
+                f"An index cannot take {self.memory} MiB of memory", hint="Use 0 for no limit."
+            )
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """kind: what is built; reason: one sentence for whoever runs it."""
+
+    kind: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+
+def index_bytes(kind: IndexKind, num: int, dim: int) -> int:
+    """About how many bytes an index over `num` vectors of `dim` numbers takes in memory, the vectors
+    included where it keeps them itself.
+    """
+    if kind == "ivfpq":
+        return compressed_bytes(num, dim)
+    return num * (4 * dim + (_LINKS_BYTES if kind == "hnsw" else 0))
+
+
+def choose_index(num: int, dim: int, policy: IndexPolicy) -> IndexChoice:
+    """The index for `num` images whose vectors have `dim` numbers, and why.
+
+    `auto` takes `flat` below 20,000 images and `hnsw` from there on, where that fits into the memory, else
+    `ivfpq`; where not even that fits, the reason says so. A kind that is asked for by name is taken.
+    """
+    if policy.kind != "auto":
+        return IndexChoice(policy.kind, _as_asked(policy.kind, num, dim, policy.memory))
+    few = num < FLAT_BELOW
+    plain: IndexKind = "flat" if few else "hnsw"
+    if _fits(plain, num, dim, policy.memory):
+        limit = f"{FLAT_BELOW:,}"
+        why = f"are fewer than {limit}, so all are compared" if few else f"are {limit} or more"
+        room = f" and {_size('hnsw', num, dim)} fit into {_budget(policy.memory)}"
+        return IndexChoice(plain, f"{num:,} images {why}{'' if few else room}.")
+    larger = f"{plain} would take {_size(plain, num, dim)} for {num:,} images, more than"
+    if _fits("ivfpq", num, dim, policy.memory):
+        end = f"; compressed they take {_size('ivfpq', num, dim)}."
+    else:
+        end = f"; compressed they still take {_size('ivfpq', num, dim)}, so raise index_memory."
+    return IndexChoice("ivfpq", f"{larger} {_budget(policy.memory)}{end}")
+
+
+def _as_asked(kind: IndexKind, num: int, dim: int, memory: int) -> str:
+    if _fits(kind, num, dim, memory):
+        return f"The setting index asks for {kind}."
+    more = f"{_size(kind, num, dim)} for {num:,} images, more than {_budget(memory)}"
+    return f"The setting index asks for {kind}, which takes {more}."
+
+
+def _fits(kind: IndexKind, num: int, dim: int, memory: int) -> bool:
+    return memory == 0 or index_bytes(kind, num, dim) <= memory * _MIB
+
+
+def _size(kind: IndexKind, num: int, dim: int) -> str:
+    return f"{math.ceil(index_bytes(kind, num, dim) / _MIB):,} MiB"
+
+
+def _budget(memory: int) -> str:
+    return f"the {memory:,} MiB of index_memory" if memory else "memory without a limit"
