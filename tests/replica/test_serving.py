@@ -24,6 +24,7 @@ from graph_store.errors import BadInput
 from graph_store.snapshot import Snapshot, SnapshotWriter
 from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from tests.api.conftest import problem, serving
+from tests.api.test_serve import started
 from tests.api.test_snapshot_swap import commit_copy, damage, version, wait_until
 from tests.shapes import Shape, all_shapes, is_test
 
@@ -293,3 +294,16 @@ def test_what_logs_in_to_the_store_is_in_no_log_and_no_problem(
     everything = told + captured.out + captured.err
     assert "ftp://127.0.0.1:9/imsage" in everything
     assert "hunter2" not in everything and "s3cr3t" not in everything
+
+
+def test_workers_of_a_replica_share_what_one_of_them_has_fetched(
+    built_data_dir: DataDir, tmp_path: Path, replica: DataDir
+) -> None:
+    store = SnapshotStore(f"file://{tmp_path / 'store'}")
+    store.publish(Snapshot.open(built_data_dir), keep=3)
+    log = tmp_path / "log"
+    chosen = {"replica": True, "snapshot_store": store.url, "replica_poll_seconds": 0.2, "log_format": "json"}
+    with started(replica.root, log, workers=2, **chosen) as (client, _):
+        wait_until(lambda: log.read_text().count('"snapshot_served"') == 2)
+        assert client.post("/v1/search", json=SEARCH).json()["index_version"] == store.current()
+    assert log.read_text().count('"snapshot_fetched"') == 1
