@@ -1,0 +1,210 @@
+"""What each kind of search index finds, how long it takes and how much memory, over generated vectors.
+
+python -m benchmarks.index_choice
+python -m benchmarks.index_choice --images 50000 --dim 784 --plot index_choice.png
+
+Vectors lie in clusters, as those of `benchmarks.generated`; the questions are new ones from the same
+clusters, and points between two of them. usearch and hnswlib are measured beside ours where they are
+installed; they are no dependencies of imsage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.generated import CLUSTERS
+from graph_store.array_files import load_array, save_array
+from graph_store.arrays import Float32Array, Int64Array
+from graph_store.binary_index import BinaryIndex, Codes
+from graph_store.exact import best_of, pair_scores, ranked
+from graph_store.faiss_api import faiss
+from graph_store.faiss_index import FaissIndex
+from graph_store.ivfpq_index import IvfPqIndex
+
+K, QUERIES, RERANKED = 20, 400, 200
+LINKS, EF_CONSTRUCTION, EF_SEARCH = 32, 120, 128
+OTHERS = ("usearch", "hnswlib")
+
+Find = Callable[[Float32Array], Int64Array]
+"""A query [dim] → the rows [20] that are found."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line: recall of the true 20 best, median milliseconds of one query on one thread, bytes an image
+    beyond the mapped vectors, seconds to build.
+    """
+
+    name: str
+    recall: float
+    milliseconds: float
+    bytes_an_image: float
+    seconds: float
+
+    def line(self) -> str:
+        """A row of a Markdown table."""
+        return (
+            f"| {self.name} | {self.recall:.4f} | {self.milliseconds:.2f} | {self.bytes_an_image:,.0f} |"
+            f" {self.seconds:.1f} |"
+        )
+
+
+def drawn(random: np.random.Generator, centres: Float32Array, num: int) -> Float32Array:
+    """[num, dim] unit norm: as the features of `benchmarks.generated`."""
+    vectors = centres[random.integers(0, len(centres), num)]
+    vectors += 0.8 * random.standard_normal(vectors.shape, dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def questions(random: np.random.Generator, centres: Float32Array) -> Float32Array:
+    """[400, dim]: half of them from the clusters, half between two."""
+    new, other = (drawn(random, centres, QUERIES // 2) for _ in range(2))
+    between = new + other
+    return np.concatenate([new, between / np.linalg.norm(between, axis=1, keepdims=True)])
+
+
+def measured(
+    name: str, build: Callable[[], tuple[Find, float]], queries: Float32Array, true: Int64Array, num: int
+) -> Measured:
+    """Build with all threads, then ask one by one on one thread. build: returns how to ask, and the bytes."""
+    threads = faiss.omp_get_max_threads()
+    started = time.perf_counter()
+    find, size = build()
+    seconds = time.perf_counter() - started
+    faiss.omp_set_num_threads(1)
+    for query in queries[:20]:
+        find(query)
+    took, hits = [], 0
+    for query, best in zip(queries, true, strict=True):
+        began = time.perf_counter()
+        found = find(query)
+        took.append(time.perf_counter() - began)
+        hits += len({*found.tolist()} & {*best.tolist()})
+    faiss.omp_set_num_threads(threads)
+    return Measured(name, hits / true.size, 1e3 * float(np.median(took)), size / num, seconds)
+
+
+def ours(name: str, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
+    """One of our indexes, opened from its file as a service does."""
+    path = folder / name
+    index: FaissIndex | IvfPqIndex
+    if name == "ivfpq":
+        IvfPqIndex.build(vectors).save(path)
+        index = IvfPqIndex.open(path, vectors)
+    else:
+        FaissIndex.build(vectors, "flat" if name == "flat" else "hnsw").save(path)
+        index = FaissIndex.open(path)
+    return (lambda query: index.search(query[None], K).rows[0]), path.stat().st_size
+
+
+def signs(vectors: Float32Array) -> tuple[Find, float]:
+    """256 signs of random projections, searched by Hamming distance, the best 200 ranked by their vectors."""
+    planes = np.random.default_rng(1).standard_normal((vectors.shape[1], 256), dtype=np.float32)
+
+    def codes(rows: Float32Array) -> Codes:
+        return np.packbits(rows @ planes > 0, axis=1, bitorder="little")
+
+    index = BinaryIndex.build(codes(vectors))
+
+    def find(query: Float32Array) -> Int64Array:
+        near = index.nearest(codes(query[None])[0], RERANKED)[None]
+        rows: Int64Array = ranked(pair_scores(query[None], vectors, near), near, K)[1][0]
+        return rows
+
+    return find, 32.0 * len(vectors)
+
+
+def usearch(module: Any, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
+    """usearch with the width of our HNSW."""
+    index = module.Index(
+        ndim=vectors.shape[1],
+        metric="ip",
+        dtype="f32",
+        connectivity=LINKS,
+        expansion_add=EF_CONSTRUCTION,
+        expansion_search=EF_SEARCH,
+    )
+    index.add(np.arange(len(vectors)), vectors)
+    path = folder / "usearch"
+    index.save(str(path))
+    return (lambda query: index.search(query, K, threads=1).keys.astype(np.int64)), path.stat().st_size
+
+
+def hnswlib(module: Any, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
+    """hnswlib with the width of our HNSW."""
+    index = module.Index(space="ip", dim=vectors.shape[1])
+    index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=EF_CONSTRUCTION)
+    index.add_items(vectors)
+    index.set_ef(EF_SEARCH)
+    index.set_num_threads(1)
+    path = folder / "hnswlib"
+    index.save_index(str(path))
+    return (lambda query: index.knn_query(query[None], K)[0][0].astype(np.int64)), path.stat().st_size
+
+
+def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> Iterator[Measured]:
+    """Every index in turn, the absent ones said."""
+    true = np.stack([best_of(query, vectors, K)[1] for query in queries])
+    for name in ("flat", "hnsw", "ivfpq"):
+        yield measured(name, partial(ours, name, vectors, folder), queries, true, len(vectors))
+    yield measured("256 signs", partial(signs, vectors), queries, true, len(vectors))
+    for name in OTHERS:
+        try:
+            module = importlib.import_module("usearch.index" if name == "usearch" else name)
+        except ImportError:
+            print(f"({name} is not installed: not measured)", flush=True)
+            continue
+        build = partial(usearch if name == "usearch" else hnswlib, module, vectors, folder)
+        yield measured(name, build, queries, true, len(vectors))
+
+
+def draw_plot(lines: list[Measured], path: Path) -> None:
+    """Memory against latency, the recall written beside each point."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for line in lines:
+        axes.scatter(line.bytes_an_image, line.milliseconds)
+        axes.annotate(f" {line.name} ({line.recall:.3f})", (line.bytes_an_image, line.milliseconds))
+    axes.set(xscale="log", yscale="log", xlabel="bytes an image", ylabel="median milliseconds of one query")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Draw vectors, measure every index, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--plot", type=Path, help="also draw memory against latency into this file")
+    asked = parser.parse_args()
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((CLUSTERS, asked.dim), dtype=np.float32)
+    lines = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_array(folder / "embeddings.npy", drawn(random, centres, asked.images))
+        vectors = np.asarray(load_array(folder / "embeddings.npy"))
+        print(f"{asked.images:,} vectors of {asked.dim} numbers")
+        print(f"| index | recall@{K} | ms | bytes an image | build, s |\n|---|---|---|---|---|", flush=True)
+        for line in all_measured(vectors, questions(random, centres), folder):
+            print(line.line(), flush=True)
+            lines.append(line)
+    if asked.plot:
+        draw_plot(lines, asked.plot)
+
+
+if __name__ == "__main__":
+    main()
