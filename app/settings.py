@@ -226,6 +226,15 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of a background job; 0 is all cores but one, which the service keeps.",
     )
+    job_nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description=(
+            "How far a background job steps back behind searches: its nice value, and that of its session "
+            "where Linux shares the processor between sessions. 0 is not at all."
+        ),
+    )
 
     reindex_delta_share: float = Field(
         0.0,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 # Two test workers on two cores: more threads in each would only make them wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A job that stepped back behind both of them would be waited for until they have nothing else to do.
+os.environ.setdefault("IMSAGE_JOB_NICE", "0")
 
 import pytest
 from hypothesis import settings

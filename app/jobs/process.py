@@ -35,7 +35,6 @@ GRACE_SECONDS = 3.0
 
 _PULSE_SECONDS = 0.25
 _STDIN = 0
-_NICE = 10  # the service beside it comes first
 _INTERRUPTED = {
     "type": "urn:imsage:problem:interrupted",
     "detail": "The server stopped while the job ran. Resume it to go on.",
@@ -148,16 +147,16 @@ def run_job(settings: Settings, job_id: str) -> None:
         store.finish(job_id, "succeeded", result=result)
 
 
-def step_back(autogroup: Path = Path("/proc/self/autogroup")) -> None:
+def step_back(nice: int, autogroup: Path = Path("/proc/self/autogroup")) -> None:
     """Let this process come after the others that want the processor.
 
     Linux with autogroup shares it between sessions before it looks at the processes in them, and a job has
     a session of its own: there the nice value alone would take nothing from it. See sched(7).
     """
-    os.nice(_NICE)
+    os.nice(nice)
     with suppress(OSError):
         if autogroup.exists():
-            autogroup.write_text(str(_NICE), encoding="ascii")
+            autogroup.write_text(str(nice), encoding="ascii")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     os.set_inheritable(descriptor, False)
-    step_back()
+    step_back(settings.job_nice)
     run_job(settings, job_id)
     sys.stderr.flush()
     # Everything is written. Taking PyTorch down in order takes seconds that a stopping server would wait for.

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from graph_store.data_dir import DataDir
+from tests.api.conftest import serving
+from tests.jobs.conftest import ENDLESS, follow, in_the_middle, submitted
+
 SHOWN = """
 import os, sys
 from pathlib import Path
 from app.jobs.process import step_back
-step_back(*map(Path, sys.argv[1:]))
+step_back(10, *map(Path, sys.argv[1:]))
 print(os.nice(0))
 """
 
@@ -40,6 +44,15 @@ def test_the_system_takes_the_session_back_too() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, start_new_session=True
     )
     assert done.stdout.split()[-1] == "10"
+
+
+@pytest.mark.parametrize("nice", [0, 7])
+def test_a_running_job_has_stepped_back_as_far_as_job_nice_says(built_copy: DataDir, nice: int) -> None:
+    with serving(built_copy.root, job_nice=nice) as client:
+        job = submitted(client, ENDLESS)
+        follow(client, job["id"], in_the_middle)
+        (process,) = client.app.state.runner._processes  # type: ignore[attr-defined]  # any ASGI application
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + nice
 
 
 def test_a_system_without_autogroup_lowers_the_process_alone(tmp_path: Path) -> None:
