@@ -388,7 +388,8 @@ class QueryEngine:
         if asked.unwanted:
             vectors = self._readout.tag_vectors()[[edge.tag for edge in asked.unwanted]]
             away = np.array([edge.weight for edge in asked.unwanted], dtype=np.float32) @ vectors
-            away *= np.float32(1 / told_weight(asked) if told_weight(asked) else self._readout.refusal)
+            told = told_weight(asked)
+            away *= np.float32(1 / told if told else self._readout.refusal)
             parts += float(np.linalg.norm(away * meaning))
             meant = meant - away
         lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts or all_refused(asked)

@@ -52,8 +52,8 @@ class Readout(Protocol):
 
 
 _QUIETLY = 0.65
-"""Of two folds of MS-COCO's training split, 0.5 leaves half of a refused tag's images among the first 20, 1 a
-tenth, at 1 % and 6 % of the relevance to the rest; this leaves a third at 2 % (decision 0007).
+"""On two folds of MS-COCO's training split 0.5 leaves half of a refused tag's images among the first 20, at
+1 % of the relevance to the rest, and 1 an eighth at 6 %. This lies between (decision 0007).
 """
 
 

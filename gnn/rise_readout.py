@@ -16,12 +16,13 @@ from graph_store.arrays import BoolArray, Float32Array
 class RiseReadout:
     """A :class:`gnn.readout.Readout`. The node's own layers have taken its tags in."""
 
+    refusal = 1.0
+
     def __init__(self, model: RiseSage, balance: SliderBalance, tag_embeddings: Float32Array) -> None:
         self._model = model
         self._width = model.config.width
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
         self.slider = Slider(balance.visual)
-        self.refusal = 1.0
         self.meaning = (np.arange(model.dim) >= self._width).astype(np.float32)
 
     def visual(self, embeddings: Float32Array) -> Float32Array:

@@ -13,7 +13,7 @@ from graph_store.errors import CorruptFile
 from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
-from graph_store.index_inputs import checked_vectors, sorted_rows
+from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
 
@@ -39,7 +39,8 @@ class FaissIndex:
     """Nearest rows by inner product; search is safe from many threads at once.
 
     `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120, efSearch = 128 or as it was built)
-    finds more than 95 % of the true best; its links depend on the order in which threads add vectors, unless
+    finds more than 95 % of the true best where questions are like the vectors (docs/performance.md, "Which
+    index", has others); its links depend on the order in which threads add vectors, unless
     FAISS runs on one. Either way the scores that come back are computed again pair by pair: one pair always
     has one score, and equal scores are in order of row.
     """
@@ -158,13 +159,7 @@ class FaissIndex:
         dimension or a query that is not finite, and ValueError for an allowed row that the index does not
         have.
         """
-        queries = checked_vectors(queries, self.dim)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        if allowed is not None:
-            allowed = sorted_rows(allowed, self.size)
-            if len(allowed) == self.size:
-                allowed = None
+        queries, allowed = checked_search(queries, k, allowed, self.dim, self.size)
         reachable = self.size if allowed is None else len(allowed)
         if reachable == 0 or len(queries) == 0 or self._better_scanned(allowed):
             return self._scan(queries, k, allowed)

@@ -27,3 +27,19 @@ def sorted_rows(rows: Int64Array, size: int) -> Int64Array:
     if len(rows) and not 0 <= rows[0] <= rows[-1] < size:
         raise ValueError(f"allowed rows must lie in [0, {size})")
     return rows
+
+
+def checked_search(
+    queries: Float32Array, k: int, allowed: Int64Array | None, dim: int, size: int
+) -> tuple[Float32Array, Int64Array | None]:
+    """Queries [n, dim] and allowed rows of a search for the best k among `size`; all rows are None. Raises
+    BadInput for queries of another shape or not finite, and ValueError for a wrong k or allowed row.
+    """
+    queries = checked_vectors(queries, dim)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    if allowed is not None:
+        allowed = sorted_rows(allowed, size)
+        if len(allowed) == size:
+            allowed = None
+    return queries, allowed

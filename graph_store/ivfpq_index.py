@@ -14,7 +14,7 @@ from graph_store.errors import CorruptFile
 from graph_store.exact import MARGIN, best_of, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
-from graph_store.index_inputs import checked_vectors, sorted_rows
+from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.pq_layout import BITS, codes_of, lists_for, padded
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
@@ -140,7 +140,7 @@ class IvfPqIndex:
         dimension or a query that is not finite, and ValueError for an allowed row that the index does not
         have.
         """
-        queries, allowed = self._checked(queries, k, allowed)
+        queries, allowed = checked_search(queries, k, allowed, self.dim, self.size)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for i, query in enumerate(queries):
@@ -157,7 +157,7 @@ class IvfPqIndex:
         """[at least min(k, rows there are)] rows near one query [dim], in no order: those that `search` would
         rank, so that a caller who scores them itself reads each vector once. Raises what `search` raises.
         """
-        queries, allowed = self._checked(query[None, :], k, allowed)
+        queries, allowed = checked_search(query[None, :], k, allowed, self.dim, self.size)
         near = self._near(queries[0], k, allowed)
         if near is None:
             _, near = best_of(queries[0], self._vectors, k, allowed)
@@ -167,18 +167,6 @@ class IvfPqIndex:
     def save(self, path: Path) -> None:
         """Write the codes durably. The vectors stay where they are. Raises Unwritable."""
         write_index(self._index, path)
-
-    def _checked(
-        self, queries: Float32Array, k: int, allowed: Int64Array | None
-    ) -> tuple[Float32Array, Int64Array | None]:
-        queries = checked_vectors(queries, self.dim)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        if allowed is not None:
-            allowed = sorted_rows(allowed, self.size)
-            if len(allowed) == self.size:
-                allowed = None
-        return queries, allowed
 
     def _near(self, query: Float32Array, k: int, allowed: Int64Array | None) -> Int64Array | None:
         """[≥ min(k, rows there are)] candidates for one query; None where comparing all is as cheap."""

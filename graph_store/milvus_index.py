@@ -12,7 +12,7 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.durable import write_bytes
 from graph_store.errors import CorruptFile
 from graph_store.exact import SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
-from graph_store.index_inputs import checked_vectors, sorted_rows
+from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.vector_index import SearchResult
 
@@ -120,13 +120,7 @@ class MilvusIndex:
         dimension or a query that is not finite, and ValueError for an allowed row that the index does not
         have.
         """
-        queries = checked_vectors(queries, self.dim)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        if allowed is not None:
-            allowed = sorted_rows(allowed, self.size)
-            if len(allowed) == self.size:
-                allowed = None
+        queries, allowed = checked_search(queries, k, allowed, self.dim, self.size)
         reachable = self.size if allowed is None else len(allowed)
         few = allowed is not None and len(allowed) <= SCAN_ALLOWED_UP_TO
         count = min(k + SLACK, reachable)

@@ -36,7 +36,7 @@ OURS = {
 
 SHOWN_JOB = "000012-5f0a9c3e"
 KEY_SHOWN = "$KEY"
-# Jobs step back behind everything else: on a busy machine a reindex takes minutes.
+# On a busy machine a reindex takes minutes.
 JOBS_TAKE_LONG = pytest.mark.timeout(900)
 
 

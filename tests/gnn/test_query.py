@@ -136,7 +136,7 @@ def test_what_is_refused_of_a_bare_picture_weighs_less_than_what_is_refused_of_t
     image = features(default, min(carriers(default, "red")))
 
     def taken(*told: str) -> float:
-        with_it, without = (
+        without, with_it = (
             default.embed(Query(images=image, tags=(*tagged(*told), *refused)))
             for refused in ((), tagged("blue", weight=-1.0))
         )
