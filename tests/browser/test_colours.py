@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -45,6 +47,9 @@ def hard_to_read(page: Page, *selectors: str) -> list[str]:
     """What of the texts stands out too little; there is at least one text for each selector."""
     faint = []
     for selector in selectors:
+        # A part of the page that an answer fills may still be empty.
+        written = page.locator(selector).filter(has_text=re.compile(r"\S")).filter(visible=True)
+        expect(written.first).to_be_visible()
         measured = page.evaluate(CONTRASTS, selector)
         assert measured, selector
         faint += [f"{selector}: {text} ({ratio:.1f})" for text, ratio in measured if ratio < LEAST_CONTRAST]
