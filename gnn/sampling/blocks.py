@@ -1,8 +1,9 @@
 """Fixed fan-out blocks: what a training step needs of the graph, as dense rectangles.
 
 A :class:`SampledBlock` is one relation seen from n receiving nodes: a rectangle of at most ``fan_out``
-neighbours each. A :class:`MiniBatch` is L levels of such blocks, from the seeds down to the input states.
-The rectangles go straight into ``embedding_bag``: gathering, weighting and summing are one pass in memory.
+neighbours each, no wider than these nodes need. A :class:`MiniBatch` is L levels of such blocks, from the
+seeds down to the input states. The rectangles go straight into ``embedding_bag``: gathering, weighting and
+summing are one pass in memory.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _SPARSE = 64
 class SampledBlock:
     """One relation, sampled. ``seeds`` [n] are the receivers' global ids.
 
-    ``neighbours`` [n, fan_out] int64: rows of the senders' state matrix (0 where masked); ``weights``
-    [n, fan_out] float32: zero where masked, the rest of a row sums to one; ``mask``: true at real edges.
+    ``neighbours`` [n, width] int64: rows of the senders' state matrix (0 where masked); ``weights``
+    [n, width] float32: zero where masked, the rest of a row sums to one; ``mask``: true at real edges.
     """
 
     seeds: Int64Array
@@ -73,12 +74,17 @@ def sample_block(csr: Csr, rows: Int64Array, fan_out: int, rng: np.random.Genera
             rows, np.zeros(shape, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
         )
     picks = pick_neighbours(csr, rows, fan_out, rng)
-    weights = np.where(picks.mask, csr.weights[picks.edges], np.float32(0))
+    # Plain arrays: what is taken from a memory map would be called one, though it is a copy.
+    neighbours: Int64Array = np.asarray(csr.indices).take(picks.edges)
+    weights: Float32Array = np.asarray(csr.weights).take(picks.edges)
+    if not picks.mask.all():  # every masked place has read edge 0
+        neighbours *= picks.mask
+        weights *= picks.mask
     long = np.flatnonzero(csr.indptr[rows + 1] - csr.indptr[rows] > fan_out)
     if long.size:
         sums = weights[long].sum(axis=1, keepdims=True)
         weights[long] = np.where(sums > 0, weights[long] / np.where(sums > 0, sums, 1), 1 / fan_out)
-    return SampledBlock(rows, np.where(picks.mask, csr.indices[picks.edges], 0), weights, picks.mask)
+    return SampledBlock(rows, neighbours, weights, picks.mask)
 
 
 @dataclass(frozen=True, eq=False)

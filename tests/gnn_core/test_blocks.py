@@ -82,6 +82,14 @@ def test_sampled_weights_sum_to_one_over_what_was_sampled() -> None:
     assert (block.weights[~block.mask] == 0).all()
 
 
+def test_a_block_is_no_wider_than_its_rows_need() -> None:
+    csr = uniform(Csr.from_edges([0, 0, 1, 3, 3, 3], [4, 1, 2, 0, 3, 1], np.ones(6), 4))
+    rng = np.random.default_rng(0)
+    assert sample_block(csr, np.array([0, 1, 2]), 25, rng).neighbours.tolist() == [[4, 1], [2, 0], [0, 0]]
+    assert sample_block(csr, np.array([3, 0]), 2, rng).neighbours.shape == (2, 2)
+    assert sample_block(csr, np.array([2]), 25, rng).messages(torch.ones(5, 3)).tolist() == [[0.0] * 3]
+
+
 def test_sampled_uniform_means_are_unbiased() -> None:
     csr = uniform(Csr.from_edges(np.zeros(37), range(37), np.ones(37), 1))
     states = torch.randn(37, 3, generator=torch.Generator().manual_seed(0))
