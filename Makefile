@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-page bench-build bench-quality lock audit clean
+.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-page bench-build bench-dgl bench-quality lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench-page: $(STAMP) ## Measure how soon the page follows the dial, over the pic
 
 bench-build: $(STAMP) ## Measure what a build of PHOTOS costs: time and memory, step by step
 	$(BIN)/python -m benchmarks.build_cost $(PHOTOS)
+
+bench-dgl: $(STAMP) ## Measure sampling and training beside DGL, which is installed below build (5 GB); five minutes
+	$(BIN)/python -m benchmarks.beside_dgl --cache build/bench/dgl
 
 # PHOTOS names a tags.jsonl of photos with a test split; by default that of coco6k below IMSAGE_TEST_DATA.
 PHOTOS ?= $(IMSAGE_TEST_DATA)/coco6k/tags.jsonl
