@@ -6,6 +6,7 @@ do about it.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,6 +71,10 @@ class CorruptFile(ImsageError):
     def __init__(self, message: str, *, path: Path, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+    def __reduce__(self) -> tuple[partial[CorruptFile], tuple[()]]:
+        """Errors are sent between processes, and Python would make this one anew without its `path`."""
+        return partial(type(self), self.message, path=self.path, hint=self.hint), ()
 
 
 class EncoderMismatch(ImsageError):

@@ -10,6 +10,7 @@ from app.cli.options import (
     Data,
     Device,
     Encoder,
+    Engine,
     Epochs,
     Features,
     Format,
@@ -29,8 +30,7 @@ from app.progress import terminal_progress
 
 DEFAULT_ENCODER = "efficientnet_lite0"
 DEFAULT_PRESET = "default"
-
-_ENGINES = ("local", "ray")  # those of gnn.engines.registry, which takes seconds to load
+DEFAULT_ENGINE = "local"
 
 
 def ingest(
@@ -43,11 +43,13 @@ def ingest(
     strict: Strict = False,
     keep_originals: KeepOriginals = False,
     device: Device = "auto",
+    engine: Engine = DEFAULT_ENGINE,
 ) -> None:
     """Read pictures and tags into the catalogue and compute their features.
 
     Run again after an interruption or a change: what is already there and unchanged is not read twice.
     """
+    from app.ingest.engines.registry import ingest_engine_named
     from app.ingest.pipeline import ingest as ingest_source
 
     report = ingest_source(
@@ -60,6 +62,7 @@ def ingest(
         strict=strict,
         keep_originals=keep_originals,
         device=device,
+        engine=ingest_engine_named(engine),
         progress=terminal_progress(),
     )
     tell_ingested(report)
@@ -96,22 +99,13 @@ def train(
         tell_trained(report)
 
 
-def _known_engine(name: str) -> str:
-    if name not in _ENGINES:
-        raise typer.BadParameter(f"{name} is not an engine; use {' or '.join(_ENGINES)}")
-    return name
-
-
 def reindex(
     data: Data = None,
     preset: Annotated[
         str | None,
         typer.Option("--preset", metavar="NAME", help="Which trained model to use. Without it: the last."),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option("--engine", metavar="NAME", callback=_known_engine, help="Where it runs: local or ray."),
-    ] = "local",
+    engine: Engine = DEFAULT_ENGINE,
     full: Annotated[
         bool, typer.Option("--full", help="Compute everything anew instead of keeping what did not change.")
     ] = False,
@@ -152,6 +146,7 @@ def build(
     seed: Seed = 0,
     device: Device = "auto",
     option: Options = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> None:
     """Ingest, train and reindex: from pictures to a catalogue that can be searched.
 
@@ -159,10 +154,10 @@ def build(
     """
     from graph_store.errors import BadInput, CorruptFile
 
-    ingest(source, data, format, encoder, images, features, strict, keep_originals, device)
+    ingest(source, data, format, encoder, images, features, strict, keep_originals, device, engine)
     try:
         train(data, preset, epochs, seed, True, device, option)
     except (BadInput, CorruptFile):
         # A checkpoint of other settings, of the catalogue as it was, or damaged is nothing to go on from.
         train(data, preset, epochs, seed, False, device, option)
-    reindex(data, preset)
+    reindex(data, preset, engine)

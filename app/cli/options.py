@@ -62,6 +62,19 @@ KeepOriginals = Annotated[
     bool, typer.Option("--keep-originals", help="Copy the original files into the data directory as well.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+_ENGINES = ("local", "ray")  # those of the two registries, which take seconds to load
+
+
+def _known_engine(name: str) -> str:
+    if name not in _ENGINES:
+        raise typer.BadParameter(f"{name} is not an engine; use {' or '.join(_ENGINES)}")
+    return name
+
+
+Engine = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", callback=_known_engine, help="Where it runs: local or ray."),
+]
 Preset = Annotated[
     str, typer.Option("--preset", metavar="NAME", help="The model to train: default, or one of the others.")
 ]

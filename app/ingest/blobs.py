@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
+import secrets
 from pathlib import Path
 
 from graph_store.data_dir import DataDir
@@ -38,8 +37,8 @@ def write_blob(path: Path, data: bytes) -> None:
     It is not fsynced: that would cost more than the encoding. A blob lost in a power cut is found missing and
     made anew.
     """
-    # Two workers may write the same blob when two images have the same bytes.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    # Two workers, maybe of two machines, may write the same blob when two images have the same bytes.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with refusing_unwritable(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

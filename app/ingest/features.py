@@ -17,8 +17,18 @@ from graph_store.arrays import AnyArray, Float32Array
 from graph_store.errors import BadInput
 
 
-class FeatureMaker(Protocol):
-    """First `given`, for every item; then `input` in a worker thread; then `vectors` of a whole batch."""
+class PictureEncoding(Protocol):
+    """What becomes of a picture, in whatever process: `input` in a thread, then `vectors` of a batch."""
+
+    def input(self, decoded: Decoded | None, given: Float32Array | None) -> AnyArray:
+        """What `vectors` takes for one image; all inputs have one shape. Raises BadInput."""
+
+    def vectors(self, inputs: AnyArray) -> Float32Array:
+        """The stacked inputs of n images → [n, dim] float32, unit norm."""
+
+
+class FeatureMaker(PictureEncoding, Protocol):
+    """The same, and what the process that stores has to know: it calls `given` first, for every item."""
 
     @property
     def spec(self) -> EncoderSpec:
@@ -26,12 +36,6 @@ class FeatureMaker(Protocol):
 
     def given(self, image_id: str) -> Float32Array | None:
         """The feature that was brought along, [dim]; None where one is computed. Raises BadInput."""
-
-    def input(self, decoded: Decoded | None, given: Float32Array | None) -> AnyArray:
-        """What `vectors` takes for one image; all inputs have one shape. Raises BadInput."""
-
-    def vectors(self, inputs: AnyArray) -> Float32Array:
-        """The stacked inputs of n images → [n, dim] float32, unit norm."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,22 @@ class Encoded:
         return self.encoder.encode(inputs)
 
 
+class AsGiven:
+    """Features that were brought along; the pictures, where there are any, only give thumbnails."""
+
+    def input(self, decoded: Decoded | None, given: Float32Array | None) -> AnyArray:
+        """The feature itself."""
+        assert given is not None
+        return given
+
+    def vectors(self, inputs: AnyArray) -> Float32Array:
+        """The inputs, which are features already."""
+        return np.asarray(inputs, dtype=np.float32)
+
+
 @dataclass(frozen=True)
-class Brought:
-    """Features from a file; the pictures, where there are any, only give thumbnails."""
+class Brought(AsGiven):
+    """The same, with the file that they are in."""
 
     features: Precomputed
 
@@ -73,15 +90,6 @@ class Brought:
     def given(self, image_id: str) -> Float32Array:
         """The row of that id."""
         return self.features.vector(image_id)
-
-    def input(self, decoded: Decoded | None, given: Float32Array | None) -> AnyArray:
-        """The feature itself."""
-        assert given is not None
-        return given
-
-    def vectors(self, inputs: AnyArray) -> Float32Array:
-        """The inputs, which are features already."""
-        return np.asarray(inputs, dtype=np.float32)
 
 
 def feature_maker(encoder: str, features: Path | None, device: str) -> FeatureMaker:

@@ -6,27 +6,20 @@ read a second time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from app.images import MAX_PIXELS
-from app.ingest.features import FeatureMaker, feature_maker
+from app.ingest.engines.engine import Featured, IngestEngine, LocalIngest, Picture, Recipe, Work
+from app.ingest.features import FeatureMaker
 from app.ingest.items import ImageSource, SourceItem
-from app.ingest.parallel import ordered_map
-from app.ingest.prepare import Prepared, fingerprint, prepare, same_file, skip_of
+from app.ingest.prepare import fingerprint, same_file, skip_of
 from app.ingest.report import IngestReport
 from app.ingest.source import open_source
-from app.ingest.store import ImageStore, stacked
+from app.ingest.store import ImageStore
 from app.tidying import tidy_up
-from app.unpacking import UnpackingRoom
 from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER
-from graph_store.arrays import AnyArray, Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
@@ -38,9 +31,6 @@ __all__ = ["IngestReport", "ingest"]
 _BATCHES_A_COMMIT = 8
 """A commit waits for the disk, so it is worth some batches; a kill loses at most the work of so many."""
 _RUNS_KEY = "ingest_runs"
-
-_Outcome = Prepared | Skip
-_Task = Callable[[], _Outcome]
 
 
 def ingest(
@@ -54,35 +44,36 @@ def ingest(
     strict: bool = False,
     keep_originals: bool = False,
     device: str = "auto",
-    workers: int | None = None,
+    engine: IngestEngine | None = None,
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Bring `source` into the catalogue; images that are there and have not changed are left alone.
 
     `features` is a .npy of features brought along (see Precomputed), which are then used instead of encoding.
-    `workers` threads decode (None: one a core). With `strict` the first thing that cannot be stored as given
-    ends the run with BadInput; without, it is named in the report and in the catalogue.
+    `engine` reads and encodes the pictures (None: this process). With `strict` the first thing that cannot be
+    stored as given ends the run with BadInput; without, it is named in the report and in the catalogue.
 
     Raises BadInput for a source that is unusable or holds nothing usable, UnknownName for a format or an
-    encoder, EncoderMismatch when the catalogue's images come from another encoder, DataDirBusy, Unwritable.
+    encoder, EncoderMismatch when the catalogue's images come from another encoder, DataDirBusy, Unwritable,
+    and EngineFailed.
     """
     items = open_source(source, format=format, images_dir=images_dir)
-    maker = feature_maker(encoder, features, device)
+    engine = engine or LocalIngest()
+    recipe = Recipe(data_dir, encoder, features, device, keep_originals, max(1, batch_size))
+    maker = engine.maker(recipe)
     tidy_up(data_dir)
     data_dir.create()
     with data_dir.lock("ingest"), Catalog.open(data_dir.catalog_path, create=True) as catalog:
         runs = list(catalog.meta(_RUNS_KEY) or [])
         run = f"ingest-{len(runs) + 1:06d}"
         work = _Run(
-            data_dir=data_dir,
+            recipe=recipe,
+            engine=engine,
             catalog=catalog,
             store=ImageStore.open(data_dir, catalog, maker.spec, run),
             maker=maker,
             strict=strict,
-            keep_originals=keep_originals,
-            batch_size=max(1, batch_size),
-            workers=max(1, workers or os.cpu_count() or 1),
         )
         report = work.all(items, progress or SilentProgress())
         work.store.drop_replaced()
@@ -102,15 +93,12 @@ def ingest(
 class _Run:
     """One pass over a source."""
 
-    data_dir: DataDir
+    recipe: Recipe
+    engine: IngestEngine
     catalog: Catalog
     store: ImageStore
     maker: FeatureMaker
     strict: bool
-    keep_originals: bool
-    batch_size: int
-    workers: int
-    room: UnpackingRoom = field(default_factory=lambda: UnpackingRoom(MAX_PIXELS))
 
     seen: int = 0
     stored: int = 0
@@ -118,34 +106,29 @@ class _Run:
     skipped: list[Skip] = field(default_factory=list)
     notes: list[Skip] = field(default_factory=list)
 
-    # What has been prepared or named since the last commit.
-    _prepared: list[Prepared] = field(default_factory=list)
-    _inputs: list[AnyArray] = field(default_factory=list)
-    _vectors: list[Float32Array] = field(default_factory=list)
+    # What has been made or named since the last commit.
+    _images: list[Featured] = field(default_factory=list)
     _named: list[Skip] = field(default_factory=list)
 
     def all(self, items: ImageSource, progress: Progress) -> IngestReport:
         """Take every item of the source to its end: stored, unchanged or skipped."""
         with progress.phase("Reading pictures", items.count()) as advance:
-            tasks = self._tasks(items, advance)
-            results = ordered_map(_done, tasks, workers=self.workers, ahead=2 * self.batch_size)
-            with closing(results):
-                for result in results:
-                    if isinstance(result, Skip):
-                        self._skip(result)
+            work = self._work(items, advance)
+            with closing(self.engine.outcomes(work, self.recipe, self.maker)) as outcomes:
+                for outcome in outcomes:
+                    if isinstance(outcome, Skip):
+                        self._skip(outcome)
                     else:
-                        self._take(result)
+                        self._take(outcome)
                     advance(1)
-                    if len(self._inputs) >= self.batch_size:
-                        self._encode()
-                    if len(self._prepared) + len(self._named) >= _BATCHES_A_COMMIT * self.batch_size:
+                    if len(self._images) + len(self._named) >= _BATCHES_A_COMMIT * self.recipe.batch_size:
                         self._commit()
             self._commit()
         return IngestReport(self.seen, self.stored, self.unchanged, tuple(self.skipped), tuple(self.notes))
 
-    # -- before the workers -------------------------------------------------------------------------------
+    # -- before the engine --------------------------------------------------------------------------------
 
-    def _tasks(self, items: ImageSource, advance: Callable[[int], None]) -> Iterator[_Task]:
+    def _work(self, items: ImageSource, advance: Callable[[int], None]) -> Iterator[Work]:
         """What is left to do for each item that is not known to be unchanged."""
         known = self.catalog.known_sources()
         places = {place.id: place for place in self.catalog.places()}
@@ -154,44 +137,36 @@ class _Run:
         for item in items:
             self.seen += 1
             if isinstance(item, Skip):
-                yield partial(_known, item)
+                yield item
             elif item.id in ids:
-                yield partial(_known, skip_of(item, "the id was already used earlier in the source"))
+                yield skip_of(item, "the id was already used earlier in the source")
             else:
                 ids.add(item.id)
                 before, place = known.get(item.id), places.get(item.id)
                 if place is None or not is_sound(place):
                     before = None  # what was lost is made anew, as if the source had changed
-                task = self._task(item, before)
-                if task is None:
+                work = self._work_on(item, before)
+                if work is None:
                     self.unchanged += 1
                     advance(1)
                 else:
-                    yield task
+                    yield work
 
-    def _task(self, item: SourceItem, before: str | None) -> _Task | None:
+    def _work_on(self, item: SourceItem, before: str | None) -> Work | None:
         """None when the item is unchanged since its fingerprint was `before`."""
         try:
             given = self.maker.given(item.id)
-            mark = fingerprint(item, given, keep_original=self.keep_originals)
+            mark = fingerprint(item, given, keep_original=self.recipe.keep_originals)
         except BadInput as error:
-            return partial(_known, skip_of(item, error.message))
+            return skip_of(item, error.message)
         if mark == before:
             return None
-        reread = item.embedded_keywords or self.keep_originals or given is not None
+        reread = item.embedded_keywords or self.recipe.keep_originals or given is not None
         if not reread and same_file(before, mark):
-            return partial(_known, self._described_anew(item, mark))
-        return partial(
-            prepare,
-            item,
-            mark,
-            data_dir=self.data_dir,
-            preprocess=partial(self.maker.input, given=given),
-            keep_originals=self.keep_originals,
-            room=self.room,
-        )
+            return self._described_anew(item, mark)
+        return Picture(item, mark, given)
 
-    def _described_anew(self, item: SourceItem, mark: str) -> Prepared:
+    def _described_anew(self, item: SourceItem, mark: str) -> Featured:
         """The file is as it was, so only what the source says of it is stored."""
         record = replace(
             self.catalog.get(item.id),
@@ -201,9 +176,9 @@ class _Run:
             attributes=item.attributes,
             fingerprint=mark,
         )
-        return Prepared(record, None, dropped=item.dropped)
+        return Featured(record, None, dropped=item.dropped)
 
-    # -- after the workers --------------------------------------------------------------------------------
+    # -- after the engine ---------------------------------------------------------------------------------
 
     def _skip(self, skip: Skip) -> None:
         skip = _printable(skip)
@@ -211,14 +186,12 @@ class _Run:
         self.skipped.append(skip)
         self._named.append(skip)
 
-    def _take(self, prepared: Prepared) -> None:
-        for note in map(_printable, prepared.dropped):
+    def _take(self, image: Featured) -> None:
+        for note in map(_printable, image.dropped):
             self._refuse_if_strict(note)
             self.notes.append(note)
             self._named.append(note)
-        self._prepared.append(prepared)
-        if prepared.input is not None:
-            self._inputs.append(prepared.input)
+        self._images.append(image)
 
     def _refuse_if_strict(self, skip: Skip) -> None:
         if not self.strict:
@@ -227,28 +200,11 @@ class _Run:
         place = skip.source if skip.line is None else f"{skip.source}, line {skip.line}"
         raise BadInput(f"{place}: {skip.item}: {skip.reason}")
 
-    def _encode(self) -> None:
-        if not self._inputs:
-            return
-        self._vectors.append(self.maker.vectors(np.stack(self._inputs)))
-        self._inputs.clear()
-
     def _commit(self) -> None:
-        self._encode()
-        self.store.add(self._prepared, stacked(self._vectors, self.store.dim), self._named)
-        self.stored += len(self._prepared)
-        self._prepared.clear()
-        self._vectors.clear()
+        self.store.add(self._images, self._named)
+        self.stored += len(self._images)
+        self._images.clear()
         self._named.clear()
-
-
-def _done(task: _Task) -> _Outcome:
-    return task()
-
-
-def _known(outcome: _Outcome) -> _Outcome:
-    """What is known without work goes through the workers too, so that the order stays."""
-    return outcome
 
 
 def _printable(skip: Skip) -> Skip:

@@ -1,4 +1,4 @@
-"""One image from its file to what the encoder takes: what the worker threads of ingestion do."""
+"""One image from its file to what the encoder takes: what the workers of ingestion do."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ from graph_store.records import ImageRecord, Skip
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image that is ready to be stored but for its feature row.
-
-    `input` is what goes into the encoder, or the feature itself ([dim] float32) where features were brought.
-    It is None when the picture is as it was and only its tags or attributes differ: then `record.row` stays.
+    """An image that is ready to be stored but for its feature. `input` is what goes into the encoder, or the
+    feature itself ([dim] float32) where features were brought.
     """
 
     record: ImageRecord
-    input: AnyArray | None
+    input: AnyArray
     dropped: tuple[Skip, ...] = ()
 
 

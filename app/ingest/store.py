@@ -1,4 +1,4 @@
-"""Stores prepared images: features first, then the catalogue, a batch at a time."""
+"""Stores images that are ready: features first, then the catalogue, a batch at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
-from app.ingest.prepare import Prepared
+from app.ingest.engines.engine import Featured
 from gnn.encoders.base import EncoderSpec, check_same_encoder
-from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
@@ -32,7 +31,6 @@ class ImageStore:
         self._features = features
         self._run = run
         self._replaced: set[str] = set()
-        self.dim = features.dim
 
     @classmethod
     def open(cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str) -> ImageStore:
@@ -64,19 +62,18 @@ class ImageStore:
 
         return is_sound
 
-    def add(self, prepared: Sequence[Prepared], vectors: Float32Array, skips: Sequence[Skip]) -> None:
-        """Store images and skips. `vectors`: [m, dim] float32, unit norm, of the m images that bring an
-        input, in their order; the others keep their rows.
-        """
+    def add(self, images: Sequence[Featured], skips: Sequence[Skip]) -> None:
+        """Store images and skips. Images without a feature keep their rows."""
+        vectors = [image.feature for image in images if image.feature is not None]
         # A server may store pictures while a long ingestion runs; they take turns by the batch.
         with self._data_dir.writing("ingest"):
             first = self._catalog.next_row()
-            if len(vectors):
-                self._features.write(first, vectors)
+            if vectors:
+                self._features.write(first, np.stack(vectors))
             rows = iter(range(first, first + len(vectors)))
             records: list[ImageRecord] = [
-                replace(item.record, row=next(rows)) if item.input is not None else item.record
-                for item in prepared
+                replace(image.record, row=next(rows)) if image.feature is not None else image.record
+                for image in images
             ]
             if records:
                 self._replaced.update(
@@ -98,8 +95,3 @@ class ImageStore:
                     thumbnail_path(self._data_dir, sha256).unlink(missing_ok=True)
                     original_path(self._data_dir, sha256).unlink(missing_ok=True)
         self._replaced.clear()
-
-
-def stacked(vectors: Sequence[Float32Array], dim: int) -> Float32Array:
-    """[m, dim] out of m vectors or blocks of vectors; m may be 0."""
-    return np.concatenate([np.zeros((0, dim), np.float32), *(np.atleast_2d(vector) for vector in vectors)])

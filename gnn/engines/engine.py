@@ -9,16 +9,8 @@ from typing import Protocol
 from gnn.embedding import GraphStates, NewArray, embed_graph
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array
-from graph_store.errors import ImsageError
 from graph_store.graph import Graph
 from graph_store.progress import Progress
-
-
-class EngineFailed(ImsageError):
-    """The engine could not be reached, or a part of the work failed on it again and again."""
-
-    code = "engine-failed"
-    status = 503
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,15 +1,12 @@
 """The layers of a reindex on a Ray cluster: one layer at a time, over parts of memory-mapped files.
 
 The data directory lies in storage that all nodes see under the same path, so that through Ray itself go only
-the names of files and the numbers of rows. `ray` is the extra `imsage[ray]`. The cluster is the one that
-Ray's own RAY_ADDRESS names; without it one is started on this machine and stopped again.
+the names of files and the numbers of rows.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,11 @@ import numpy as np
 import torch
 
 from gnn.embedding import GraphStates, NewArray
-from gnn.engines.engine import EmbeddingWork, EngineFailed
+from gnn.engines.engine import EmbeddingWork
+from gnn.engines.errors import EngineFailed
 from gnn.engines.parts import Part, Shared, Stage, compute, image_parts, share, tag_parts
+from gnn.engines.ray_cluster import last_line, ray_cluster
 from graph_store.arrays import Float32Array
-from graph_store.errors import BadInput
 from graph_store.progress import Advance, Progress
 
 _ROWS = 65_536
@@ -51,7 +49,7 @@ class RayEngine:
         }
         arrays["embeddings"] = _file_of(new_array("embeddings", (num, model.dim)))
         shared = share(scratch, work, arrays)
-        with progress.phase("embed", num * (top + 1)) as advance, _cluster() as ray:
+        with progress.phase("embed", num * (top + 1)) as advance, ray_cluster() as ray:
             if 0 in made:
                 _run(ray, shared, image_parts("input", 0, num, self._rows), advance)
             else:
@@ -73,31 +71,6 @@ class RayEngine:
         )
 
 
-@contextmanager
-def _cluster() -> Iterator[Any]:
-    """Ray, connected; what is connected already stays so."""
-    try:
-        import ray
-    except ImportError as error:
-        raise BadInput(
-            "Ray is asked for, and the package ray is not installed", hint='pip install "imsage[ray]"'
-        ) from error
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise EngineFailed(
-            f"Ray cannot be reached: {_last_line(error)}",
-            hint="Look whether the cluster runs and whether RAY_ADDRESS is right.",
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
 def _run(ray: Any, shared: Shared, parts: Sequence[Part], advance: Advance) -> None:
     """Compute all parts, in any order; none is under way any more when this returns or raises."""
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(compute)
@@ -111,7 +84,7 @@ def _run(ray: Any, shared: Shared, parts: Sequence[Part], advance: Advance) -> N
     except ray.exceptions.RayError as error:
         raise EngineFailed(
             f"Ray could not compute {part.stage} {part.start} to {part.stop} of layer {part.layer}: "
-            f"{_last_line(error)}",
+            f"{last_line(error)}",
             hint="Look whether all nodes see the data directory under the same path.",
         ) from error
     finally:
@@ -124,7 +97,3 @@ def _file_of(array: Float32Array) -> Path:
     if not isinstance(array, np.memmap) or array.filename is None:
         raise ValueError("an array that workers fill must be mapped to a file")
     return Path(array.filename)
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from app.api.application import create_app
+from app.ingest.engines.engine import LocalIngest
 from app.ingest.pipeline import ingest
 from app.settings import Settings
 from app.tidying import tidy_up
@@ -60,7 +61,7 @@ def _moved(shape: Shape, round_: int) -> Shape:
 
 def do_ingest(world: World, points: Points) -> None:
     """`imsage ingest`, in small batches so that a kill meets several commits."""
-    ingest(world.source, world.data_dir, batch_size=4, workers=1, progress=points)
+    ingest(world.source, world.data_dir, batch_size=4, engine=LocalIngest(workers=1), progress=points)
 
 
 def do_train(preset: str, world: World, points: Points) -> None:

@@ -41,6 +41,19 @@ def test_it_counts_what_it_saw_and_names_what_it_skipped(
     assert "gone" in capsys.readouterr().out
 
 
+def test_an_engine_that_is_not_there_is_said_in_one_line(
+    shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for command in ("ingest", "build"):
+        asked = [command, str(shapes_source), "--data", str(tmp_path / command), "--engine"]
+        assert run([*asked, "ray"]) == FAILURE
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and 'pip install "imsage[ray]"' in told
+        assert run([*asked, "other"]) == USAGE
+        assert "other is not an engine" in capsys.readouterr().err
+
+
 def test_a_coco_file_is_ingested_with_the_pictures_of_another_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from gnn.engines.engine import EngineFailed
+from gnn.engines.errors import EngineFailed
 from gnn.engines.parts import image_parts, tag_parts
 from gnn.engines.ray_engine import RayEngine
 from gnn.reindex import reindex

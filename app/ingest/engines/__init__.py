@@ -1,0 +1,1 @@
+"""Where an ingestion reads and encodes pictures: in this process, or on a Ray cluster."""
