@@ -55,6 +55,7 @@ bench: demo-built ## Measure how fast: encoding, sampling, searching
 	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images
 	$(BIN)/python benchmarks/encode_throughput.py $(DATA)/demo-source/images --encoder efficientnet_lite0_int8
 	$(BIN)/python benchmarks/sampler_throughput.py
+	$(BIN)/python -m benchmarks.attachment --data $(DATA)
 	$(BIN)/python -m benchmarks.latency_by_id
 
 bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checked, beside FAISS, Chroma and LanceDB

@@ -1,90 +1,136 @@
-"""The default model for the commonest question: one new picture without tags.
-
-The same formulas as :mod:`gnn.model.kernel_sage`, written out over plain arrays for a single node: with one
-row, the general form spends most of its time between its seventy small operations. Tests hold the two to
-each other.
-"""
+"""The default model for one new picture: the formulas of :mod:`gnn.model.kernel_sage` over plain arrays."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from gnn.model.kernel_sage import KernelSage
+from gnn.model.tag_namer import TagNamer
 from gnn.projection import rooted
 from graph_store.arrays import Float32Array, Int64Array
 
-_FAINT = np.float32(0.1)
-_NONE = np.float32(1e-12)
+_FAINT = 0.1
+_NONE = 1e-12
 
 
-class PictureAlone:
-    """Embeds a picture by its features and its `similar` images."""
+class KernelState(NamedTuple):
+    """What the readout takes: z [width + neighbour_width + vote_width], whose first part are the looks, and
+    the neighbours' vote [tag_width] as it came.
+    """
+
+    inputs: Float32Array
+    vote: Float32Array
+
+
+class KernelPicture:
+    """The steps of :class:`gnn.picture_alone.LonePicture`."""
 
     def __init__(self, model: KernelSage, image_states: Sequence[Float32Array]) -> None:
         """image_states: h^0 and h^1 of the index. The model's arrays are shared, not copied."""
         config = self._config = model.config
-        self._states = image_states
-        self._tags = slice(model.tags_start, model.tags_start + config.tag_width)
+        # Views of the columns that are heard: picking rows of them copies nothing else.
+        self._neighbours = image_states[0][:, : config.neighbour_width]
+        self._votes = image_states[1][:, model.tags_start : model.tags_start + config.tag_width]
         self._mean, self._axes, self._landmarks, self._values = (
             model.get_buffer(name).numpy() for name in ("mean", "axes", "landmarks", "values")
         )
         self._vote_axes = model.get_buffer("vote_axes").numpy() if model.cuts_votes else None
-        self._lengths = np.einsum("ij,ij->i", self._landmarks, self._landmarks)
-        middle, bias = model.centre()
-        self._middle, self._bias = np.float32(middle), bias.numpy()
+        self._lengths = np.einsum("ij,ij->i", self._landmarks, self._landmarks, dtype=np.float64)
+        self._middle, bias = model.centre()
+        self._bias = bias.numpy()
+        self._namer = _Namer(model.namer, config.naming_share) if model.namer and config.named_view else None
 
-    @classmethod
-    def of(cls, model: object, image_states: Sequence[Float32Array]) -> PictureAlone | None:
-        """None for a model of another kind, and for one whose namer has a say in its tag view."""
-        if isinstance(model, KernelSage) and not model.config.named_view and model.config.num_landmarks:
-            return cls(model, image_states)
-        return None
+    def inputs(self, features: Float32Array) -> Float32Array:
+        """u [width] of features [feature_dim]."""
+        projected: Float32Array = (rooted(features) - self._mean) @ self._axes
+        projected /= max(_length(projected), _NONE)
+        return projected
 
-    def looks(self, features: Float32Array) -> Float32Array:
-        """u [1, width] of features [1, feature_dim]."""
-        projected = (rooted(features) - self._mean) @ self._axes
-        unit: Float32Array = projected / max(_length(projected), _NONE)
-        return unit
+    def messages(self, similar: Int64Array, weights: Float32Array) -> list[Float32Array]:
+        """ū [neighbour_width] and the vote [tag_width]."""
+        return [weights @ self._neighbours[similar], weights @ self._votes[similar]]
 
-    def embedding(self, looks: Float32Array, similar: Int64Array, weights: Float32Array) -> Float32Array:
-        """[1, dim]. looks: u [1, width]; similar, weights: [n], the images it is joined to and their message
-        weights.
-        """
+    def layers(self, inputs: Float32Array, messages: list[Float32Array]) -> KernelState:
+        """z and the vote."""
         config = self._config
-        inputs = [looks[0]]
-        neighbours = weights @ self._states[0][similar, : config.neighbour_width]
-        inputs.append(neighbours * (config.neighbour_weight / max(_length(neighbours), _NONE)))
-        vote = weights @ self._states[1][similar, self._tags]
-        vote /= max(_length(vote), _NONE)
-        inputs.append((vote if self._vote_axes is None else vote @ self._vote_axes) * config.vote_weight)
-        predicted = self._read(np.concatenate(inputs, dtype=np.float32))
+        neighbours, vote = messages
+        looks, seen = config.width, config.width + config.neighbour_width
+        z = np.empty(seen + config.vote_width, np.float32)
+        z[:looks] = inputs
+        np.multiply(neighbours, config.neighbour_weight / max(_length(neighbours), _NONE), out=z[looks:seen])
+        kept = vote if self._vote_axes is None else vote @ self._vote_axes
+        np.multiply(kept, config.vote_weight / max(_length(vote), _NONE), out=z[seen:])
+        return KernelState(z, vote)
+
+    def embedding(self, state: KernelState) -> Float32Array:
+        """[dim]: looks and the two conceptual blocks of f(z)."""
+        config = self._config
+        predicted = self._read(state.inputs)
         jaccard, tags = predicted[: config.jaccard_rank], predicted[config.jaccard_rank :]
-        if not config.size_width:  # coordinates of single tags cannot be negative; compressed ones can
+        least = _FAINT
+        if self._namer is not None:
+            tags, least = self._namer(state.inputs[: config.width], state.vote, tags), 1.0
+        elif not config.size_width:  # coordinates of single tags cannot be negative; compressed ones can
             tags = np.maximum(tags, 0)
-        seen = looks[0, : config.visual_dim]
+        seen = state.inputs[: config.visual_dim]
         return np.concatenate(
             [
                 seen / max(_length(seen), _NONE),
                 jaccard * (config.trust_jaccard / max(_length(jaccard), _FAINT)),
-                tags * (config.trust_tags / max(_length(tags), _FAINT)),
+                tags * (config.trust_tags / max(_length(tags), least)),
             ],
             dtype=np.float32,
-        )[np.newaxis]
+        )
 
     def _read(self, inputs: Float32Array) -> Float32Array:
-        """f(z) [jaccard_rank + tag_width] of z [width + neighbour_width + vote_width]."""
-        distances = self._lengths - 2 * (self._landmarks @ inputs)
-        distances += inputs @ inputs
+        """f(z) [jaccard_rank + tag_width] of z: two products with some megabytes each, which is what
+        attaching costs (docs/performance.md, "Attachment"). What lies between is in double precision, as the
+        model has it.
+        """
+        distances = (self._landmarks @ inputs).astype(np.float64)
+        distances *= -2
+        distances += self._lengths
+        distances += np.dot(inputs, inputs)
         np.sqrt(np.maximum(distances, 0, out=distances), out=distances)
-        distances /= np.float32(self._config.length)
-        kernel = (1 + distances) * np.exp(-distances) - self._middle
-        result: Float32Array = self._bias + kernel @ self._values
+        distances /= self._config.length
+        kernel = np.exp(-distances)
+        distances += 1
+        kernel *= distances
+        kernel -= self._middle
+        result: Float32Array = kernel.astype(np.float32) @ self._values
+        result += self._bias
         return result
 
 
-def _length(vector: Float32Array) -> np.float32:
-    flat = vector.ravel()
-    length: np.float32 = np.sqrt(flat @ flat)
-    return length
+class _Namer:
+    """:class:`gnn.model.tag_namer.TagNamer` for one picture."""
+
+    def __init__(self, namer: TagNamer, share: float) -> None:
+        self._share = np.float32(share)
+        self._inner, self._inner_bias, self._outer, self._outer_bias, self._slopes, self._slopes_bias = (
+            namer.get_buffer(name).numpy()
+            for name in ("inner", "inner_bias", "outer", "outer_bias", "slopes", "slopes_bias")
+        )
+
+    def __call__(self, looks: Float32Array, vote: Float32Array, expected: Float32Array) -> Float32Array:
+        """looks [width], vote and expected [tags] → [tags] in (0, 1)."""
+        logits = np.zeros_like(vote)
+        if self._share > 0:
+            hidden = np.concatenate([looks, vote]) @ self._inner
+            hidden += self._inner_bias
+            logits += self._share * (np.maximum(hidden, 0, out=hidden) @ self._outer + self._outer_bias)
+        if self._share < 1:
+            logits += (1 - self._share) * (
+                self._slopes_bias + self._slopes[0] * expected + self._slopes[1] * vote
+            )
+        with np.errstate(over="ignore"):  # of a very improbable tag: 1 / inf is its 0
+            result: Float32Array = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
+        return result
+
+
+def _length(vector: Float32Array) -> float:
+    return math.sqrt(vector @ vector)

@@ -162,10 +162,6 @@ class LiveEngine(QueryEngine):
             exclude,
         )
 
-    def _neighbours(self, vectors: Float32Array) -> Csr:
-        """`similar` edges of new pictures, to none that is gone; weights = cosines."""
-        return self._nearest(vectors, self._kept)
-
     def _edges_of(self, row: int) -> AttachedEdges:
         others, cosines = self.similar_of(row)
         how = self._trained.preset.weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,7 +26,17 @@ class Projection:
     def __call__(self, features: Float32Array) -> Float32Array:
         """features: [n, dim] → [n, width] float32, unit norm."""
         taken = rooted(features) if self.roots else features
-        return self.of_projected(((taken - self.mean) @ self.axes).astype(np.float32, copy=False))
+        centred = taken - self.mean
+        projected = centred if self._keeps_axes else centred @ self.axes
+        return self.of_projected(projected.astype(np.float32, copy=False))
+
+    @cached_property
+    def _keeps_axes(self) -> bool:
+        """Whether the axes are those of the features: then six megabytes of ones and zeros need no reading
+        for each question.
+        """
+        height, width = self.axes.shape
+        return height == width and np.array_equal(self.axes, np.eye(height, dtype=np.float32))
 
     def of_projected(self, projected: Float32Array) -> Float32Array:
         """The same from (x - mean) · axes [n, width] of any length, where somebody has it already."""

@@ -20,17 +20,16 @@ from torch import Tensor
 from gnn.attach import attach, inputs_of
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
-from gnn.kernel_picture import PictureAlone
 from gnn.model.edge_weights import cap_degree, weigh
 from gnn.model.huge_pages import onto_huge_pages
-from gnn.query_edges import all_refused, listed_edges, shares, told_weight
+from gnn.picture_alone import Found, picture_alone_of
+from gnn.query_edges import all_refused, cancelled, listed_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
 from gnn.stored_images import IndexedImages, StoredImages
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.errors import EmptyQuery
 from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
 from graph_store.ivfpq_index import IvfPqIndex
@@ -60,11 +59,12 @@ class QueryEngine:
         self._embeddings = np.asarray(index.states.embeddings)
         self._tag_embeddings = np.asarray(index.states.tag_embeddings)
         self._image_states = [np.asarray(states) for states in index.states.image_states]
-        self._alone = PictureAlone.of(index.trained.model, self._image_states)
+        self.alone = picture_alone_of(index.trained, self._image_states, self._readout)
         self._tag_states = [np.asarray(states) for states in index.states.tag_states]
         if isinstance(index.index, FaissIndex):
             # The same vectors, and those that a search has just read.
             self._embeddings = index.index.vectors
+        self._kept: Int64Array | None = None  # the rows that may be found; None for all
         self._rows = {image_id: row for row, image_id in enumerate(index.ids)}
         self.image_ids: Sequence[str] = tuple(index.ids)
         self.tag_names: tuple[str, ...] = index.tag_names
@@ -112,13 +112,19 @@ class QueryEngine:
 
     def embed_many(self, queries: Sequence[Query]) -> list[QueryVectors]:
         """The same for several at once; each result is what `embed` gives for it alone."""
+        if len(queries) == 1 and self.alone is not None:
+            picture = self._resolver.picture_alone(queries[0])
+            if picture is not None:
+                return [self.alone.vectors(picture, self._nearest)]
         asked = [self._resolver.resolve(query) for query in queries]
         if not asked:
             return []
         nodes = [node for each in asked for node in each.nodes]
         pictures = np.stack([node.features for node in nodes])
         tags = self._tag_edges(nodes)
-        embeddings, similar = self._embed_nodes(pictures, nodes, tags)
+        inputs = inputs_of(self._trained.model, pictures)
+        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
+        embeddings = self._embedded(self._attach(inputs, similar, tags))
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0
@@ -130,21 +136,6 @@ class QueryEngine:
             vectors.append(self._vectors(each, places, visual, conceptual, similar))
             start += len(each.nodes)
         return vectors
-
-    def _embed_nodes(
-        self, pictures: Float32Array, nodes: Sequence[Node], tags: Csr
-    ) -> tuple[Float32Array, Csr]:
-        """[n, dim] embeddings and the message-weighted `similar` edges of nodes with these features and
-        tags.
-        """
-        alone = self._alone if len(nodes) == 1 and not tags.num_edges and nodes[0].looks else None
-        if alone is not None and self._trained.space.roots:
-            looks = alone.looks(pictures)
-            similar = self._similar_edges(self._trained.space.of_projected(looks), nodes)
-            return alone.embedding(looks, similar.indices, similar.weights), similar
-        inputs = inputs_of(self._trained.model, pictures)
-        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
-        return self._embedded(self._attach(inputs, similar, tags)), similar
 
     def search(
         self,
@@ -331,13 +322,13 @@ class QueryEngine:
 
     def _neighbours(self, vectors: Float32Array) -> Csr:
         """`similar` edges of new pictures, given as neighbours are searched; weights = cosines."""
-        return self._nearest(vectors, None)
-
-    def _nearest(self, vectors: Float32Array, allowed: Int64Array | None) -> Csr:
-        how = self._trained.preset.graph
-        rows, cosines = self._index.neighbours.search(vectors, how.neighbours, how.threshold, allowed)
+        rows, cosines = self._nearest(vectors)
         kept = rows >= 0
         return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
+
+    def _nearest(self, vectors: Float32Array) -> Found:
+        how = self._trained.preset.graph
+        return self._index.neighbours.search(vectors, how.neighbours, how.threshold, self._kept)
 
     def _tag_edges(self, nodes: Sequence[Node]) -> Csr:
         """The message-weighted tag edges of each node."""
@@ -394,9 +385,7 @@ class QueryEngine:
             meant = meant - away
         lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts or all_refused(asked)
         if lost or (len(places) > 1 and float(np.linalg.norm(seen)) <= _CANCELS):
-            raise EmptyQuery(
-                "The parts of the query cancel", hint="Take out what is both asked for and refused."
-            )
+            raise cancelled()
         return QueryVectors(
             seen, meant, asked.kind, lambda: listed_edges(asked, places, similar), self._readout.slider
         )

@@ -10,6 +10,7 @@ from gnn.query_types import AttachedEdges
 from gnn.resolve import Resolved
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
+from graph_store.errors import EmptyQuery
 
 
 def shares(asked: Resolved) -> Float32Array:
@@ -31,6 +32,11 @@ def all_refused(asked: Resolved) -> bool:
     refused = {edge.tag: edge.weight for edge in asked.unwanted}
     told = [edge for node in asked.nodes for edge in node.tags]
     return asked.kind == "tags" and all(refused.get(edge.tag, 0.0) >= edge.weight for edge in told)
+
+
+def cancelled() -> EmptyQuery:
+    """What is raised where nothing is left of a query."""
+    return EmptyQuery("The parts of the query cancel", hint="Take out what is both asked for and refused.")
 
 
 def listed_edges(asked: Resolved, places: Sequence[int] | Int64Array, similar: Csr) -> AttachedEdges:

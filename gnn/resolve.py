@@ -72,6 +72,20 @@ class Resolver:
         resolver._images = images
         return resolver
 
+    def picture_alone(self, query: Query) -> Float32Array | None:
+        """[feature_dim]: the features of the one new picture that a query consists of, to be like it; None
+        where there is more to the query, or something else. Raises BadInput.
+        """
+        told = query.text or any(tag.weight for tag in query.tags)
+        if told or query.indexed_row is not None or query.attach in ("tags", "mixed"):
+            return None
+        if query.images is None or (query.images.ndim > 1 and len(query.images) > 1):
+            return None
+        for picture in self._pictures(query):
+            if picture.row is None and picture.weight > 0:
+                return picture.features
+        return None
+
     def resolve(self, query: Query) -> Resolved:
         """What this query is attached with.
 

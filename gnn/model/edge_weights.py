@@ -52,6 +52,23 @@ def weigh(csr: Csr, weighting: Weighting, temperature: float = 1.0) -> Csr:
     return proportional(csr) if weighting == "proportional" else softmax(csr, temperature)
 
 
+def weigh_row(weights: Float32Array, weighting: Weighting, temperature: float = 1.0) -> Float32Array:
+    """`weigh` of the stored weights [n] of a single row, in a tenth of the time."""
+    if not len(weights) or weighting == "uniform":
+        return np.full(len(weights), 1 / max(len(weights), 1), np.float32)
+    heavy = weights.astype(np.float64)
+    if weighting == "softmax":
+        heavy *= temperature
+        heavy = np.exp(heavy - heavy.max())
+    else:
+        np.maximum(heavy, 0, out=heavy)
+    total = heavy.sum()
+    if total <= 0:
+        return weigh_row(weights, "uniform")
+    result: Float32Array = (heavy / total).astype(np.float32)
+    return result
+
+
 def cap_degree(csr: Csr, max_degree: int, seed: int = 0) -> Csr:
     """Keep the ``max_degree`` heaviest edges of each row; other rows are untouched, order included.
 

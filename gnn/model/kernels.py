@@ -35,14 +35,20 @@ def squared_lengths(vectors: Tensor) -> Tensor:
     return (vectors * vectors).sum(dim=1)
 
 
-def matern_kernel(left: Tensor, right: Tensor, length: float, lengths: Tensor | None = None) -> Tensor:
+def matern_kernel(
+    left: Tensor, right: Tensor, length: float, lengths: Tensor | None = None, *, precise: bool = False
+) -> Tensor:
     """(1 + r) exp(-r) with r = ‖l - r‖ / length: [n, d], [m, d] → [n, m], distances by one matrix product.
 
     Rasmussen & Williams 2006, Eq. 4.17 (smoothness 3/2, its √3 taken into the length). Its tails are heavier
-    than a Gaussian's, so far landmarks still speak. lengths: [m] squared, those of `right` if known.
+    than a Gaussian's, so far landmarks still speak. lengths: [m] squared, those of `right` if known. precise:
+    all but the product in double precision, and so is the result.
     """
     lengths = squared_lengths(right) if lengths is None else lengths
-    squares = squared_lengths(left)[:, None] + lengths[None, :] - 2 * left @ right.T
+    own, product = squared_lengths(left), left @ right.T
+    if precise:
+        own, product = own.double(), product.double()
+    squares = own[:, None] + lengths[None, :] - 2 * product
     scaled = squares.clamp_min_(0).sqrt_().div_(length)
     return torch.exp(-scaled).mul_(scaled.add_(1))
 

@@ -10,7 +10,7 @@ import torch
 
 from gnn.attach import inputs_of
 from gnn.model.kernels import rooted as rooted_tensor
-from gnn.projection import principal_projection, rooted
+from gnn.projection import principal_projection, raw_projection, rooted
 from tests.gnn.worlds import drawn_data, trained
 
 
@@ -46,3 +46,11 @@ def test_a_query_is_searched_where_the_index_was_whoever_projects_it(preset: str
     model = trained(data, tmp_path, preset, epochs=1)
     vectors = model.neighbour_vectors(inputs_of(model.model, data.features), data.features)
     np.testing.assert_allclose(vectors, model.space(data.features), atol=1e-5)
+
+
+def test_features_as_they_are_need_no_product() -> None:
+    features = drawn(5, 7)
+    space = raw_projection(7)
+    assert space._keeps_axes and not principal_projection(features, 7, 0.0)._keeps_axes
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(space(features), features / lengths, atol=1e-6)
