@@ -7,9 +7,10 @@ them). They are for reading: a test that changes a data directory takes `ingeste
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,18 @@ def built_data_dir(shared_dir: Path, ingested_data_dir: DataDir) -> DataDir:
         reindex(data_dir, progress=SilentProgress())
 
     return DataDir(make_once(shared_dir / "built", make))
+
+
+@pytest.fixture(scope="module")
+def kept_text_encoder() -> Iterator[None]:
+    """Trainings and reindexes of a module read the names of tags with one text encoder. Each would load the
+    same anew, which takes half a second, longer than the rest of most.
+    """
+    from gnn import graph_data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_data, "text_encoder", functools.cache(graph_data.text_encoder))
+        yield
 
 
 @pytest.fixture
