@@ -5,6 +5,10 @@ PORT ?= 8000
 WORKERS ?= 2
 MINUTES ?= 30
 
+# Compiled modules are kept, whatever the environment says: the tests start dozens of processes, and compiling
+# PyTorch and its like anew in each takes longer than what most of them are started for.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -6,9 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from graph_store.durable import write_bytes
 
 NOT_METRICS = frozenset({"epoch", "loss", "learning_rate"})
@@ -20,6 +17,10 @@ def plot_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     ``history`` holds one record an epoch with ``epoch``, ``loss`` and any metrics; an empty one draws empty
     axes.
     """
+    # Not above: all that can train imports this module, and takes a second longer to start with matplotlib.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)

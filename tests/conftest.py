@@ -7,9 +7,10 @@ them). They are for reading: a test that changes a data directory takes `ingeste
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,40 @@ settings.register_profile("imsage", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("imsage")
 
 BUILT_EPOCHS = 3
+
+# Workers take whole files, in this order and then by name: a file that takes a minute and comes last would be
+# waited for by all the others. The first two need no shared catalogue, so that nobody waits for its making.
+LONGEST = (
+    "gnn/test_quality.py",
+    "gnn/test_changed_reindex.py",
+    "hashing/test_training.py",
+    "jobs/test_priority.py",
+    "jobs/test_jobs_api.py",
+    "jobs/test_killed_server.py",
+    "jobs/test_canceled_reindex.py",
+    "gnn/test_parallel.py",
+    "docs/test_api_page_runs.py",
+    "chaos/test_exhaustion.py",
+    "chaos/test_live_machine.py",
+    "chaos/test_kills_and_swaps.py",
+    "replica/test_serving.py",
+    "jobs/test_index_age.py",
+    "api/test_corruption.py",
+    "evaluation/test_evaluate.py",
+    "engines/test_ray.py",
+    "engines/test_conformance.py",
+    "cli/test_evaluate.py",
+    "cli/test_ingest.py",
+    "demo/test_build.py",
+    "client/test_jobs.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; within a file nothing changes its place."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +127,18 @@ def built_data_dir(shared_dir: Path, ingested_data_dir: DataDir) -> DataDir:
         reindex(data_dir, progress=SilentProgress())
 
     return DataDir(make_once(shared_dir / "built", make))
+
+
+@pytest.fixture(scope="module")
+def kept_text_encoder() -> Iterator[None]:
+    """Trainings and reindexes of a module read the names of tags with one text encoder. Each would load the
+    same anew, which takes half a second, longer than the rest of most.
+    """
+    from gnn import graph_data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_data, "text_encoder", functools.cache(graph_data.text_encoder))
+        yield
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.systems import Engine
@@ -51,6 +49,10 @@ def embedding_map(
 
 def project(vectors: Float32Array, *, seed: int = 0, fast: bool = False) -> Float32Array:
     """[n, dim] -> [n, 2]."""
+    # Not above: all that trains imports this module by way of its package, and scikit-learn takes seconds.
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     dims = min(50, *vectors.shape)
     reduced = PCA(n_components=dims, random_state=seed, svd_solver="full").fit_transform(vectors)
     if reduced.shape[1] < 2:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from graph_store.arrays import BoolArray, Int64Array
 
@@ -125,6 +124,9 @@ def r_precision(relevant: BoolArray, total: Int64Array) -> Float64Array:
 
 def spearman(x: FloatArray, y: FloatArray) -> float:
     """Rank correlation of two series [n], ties by their mean rank; NaN where one of them is constant."""
+    # Not above: all that trains imports this module, and scipy.stats takes a second.
+    from scipy.stats import rankdata
+
     a, b = rankdata(x), rankdata(y)
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a @ a) * (b @ b)))

@@ -27,6 +27,8 @@ from tests.api.conftest import problem, serving
 from tests.api.test_snapshot_swap import commit_copy, wait_until
 from tests.shapes import Shape
 
+pytestmark = pytest.mark.usefixtures("kept_text_encoder")
+
 
 def damaged_forms(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The file cut to three lengths, and with one bit flipped at its beginning, middle and end."""

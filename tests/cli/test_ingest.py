@@ -18,6 +18,9 @@ from tests.ingest.conftest import records, tags_of
 from tests.ingest.test_keywords import jpeg_with_iptc
 from tests.shapes import all_shapes, draw
 
+TURNS = 5
+"""How often all shapes are listed: seconds of work, so that an interruption finds some left."""
+
 
 def test_it_counts_what_it_saw_and_names_what_it_skipped(
     shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -124,7 +127,7 @@ def test_an_interrupted_ingest_says_so_and_goes_on(shapes_source: Path, tmp_path
     rows = [json.loads(line) for line in shapes_source.read_text().splitlines()]
     source = tmp_path / "tags.jsonl"
     with source.open("w") as file:
-        for turn in range(15):
+        for turn in range(TURNS):
             for row in rows:
                 image = str(shapes_source.parent / row["image"])
                 file.write(
@@ -152,5 +155,5 @@ def test_an_interrupted_ingest_says_so_and_goes_on(shapes_source: Path, tmp_path
     assert told.splitlines()[-1].startswith("imsage: interrupted")
     again = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
     assert again.returncode == 0, again.stderr
-    assert f"{15 * len(rows):,} seen" in again.stdout
+    assert f"{TURNS * len(rows):,} seen" in again.stdout
     assert "0 skipped" in again.stdout

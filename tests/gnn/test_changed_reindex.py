@@ -24,6 +24,8 @@ from graph_store.records import ImageRecord, Tag
 from graph_store.snapshot import Snapshot
 from tests.gnn.worlds import TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
+pytestmark = pytest.mark.usefixtures("kept_text_encoder")
+
 NUM = 150
 NEW_TAGS = ("crimson", "tiny")
 

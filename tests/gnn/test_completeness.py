@@ -28,6 +28,8 @@ from graph_store.snapshot_files import versions
 from graph_store.verify import verify_data_dir
 from tests.gnn.worlds import SPEC, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
+pytestmark = pytest.mark.usefixtures("kept_text_encoder")
+
 NUM = 40
 
 

@@ -24,6 +24,8 @@ from graph_store.snapshot import Snapshot
 from graph_store.snapshot_files import versions
 from tests.gnn.worlds import SPEC, TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
+pytestmark = pytest.mark.usefixtures("kept_text_encoder")
+
 NUM, HELD_OUT = 72, 8
 
 

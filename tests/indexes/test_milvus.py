@@ -25,6 +25,8 @@ from graph_store.vector_index import SearchResult
 from tests.api.conftest import problem, service_of, serving
 from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
 
+pytestmark = pytest.mark.usefixtures("kept_text_encoder")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
