@@ -216,8 +216,7 @@ def spec() -> EncoderSpec:
 def told(recipe: Recipe, spec: EncoderSpec, paths: list[Path]) -> list[Any]:
     """What a worker sends back of some pictures."""
     work = [Picture(SourceItem(path.name, path, "source"), "mark", None) for path in paths]
-    batch = {"picture": np.array([pickle.dumps(each) for each in work], dtype=object)}
-    return [pickle.loads(each) for each in PictureWorker(recipe, spec, 1)(batch)["outcome"]]
+    return list(PictureWorker(recipe, spec, 1)({"picture": np.array(work, dtype=object)})["outcome"])
 
 
 def recipe_for(folder: Path) -> Recipe:
@@ -235,9 +234,9 @@ def test_a_worker_hands_on_what_was_brought_along(folder: Path, tmp_path: Path) 
     brought = EncoderSpec("precomputed", "", 2, "")
     recipe = replace(recipe_for(tmp_path), features=tmp_path / "on another machine.npy")
     item = SourceItem("a", folder / "again.png", "source")
-    work = pickle.dumps(Picture(item, "mark", np.array([0.6, 0.8], np.float32)))
+    work = Picture(item, "mark", np.array([0.6, 0.8], np.float32))
     (sent,) = PictureWorker(recipe, brought, 1)({"picture": np.array([work], dtype=object)})["outcome"]
-    np.testing.assert_array_equal(pickle.loads(sent).feature, np.array([0.6, 0.8], np.float32))
+    np.testing.assert_array_equal(sent.feature, np.array([0.6, 0.8], np.float32))
     assert len(thumbnails(recipe.data_dir)) == 1
 
 

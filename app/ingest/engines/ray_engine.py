@@ -14,7 +14,6 @@ import importlib
 import inspect
 import logging
 import math
-import pickle
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -90,8 +89,7 @@ class RayIngest:
                     warnings.simplefilter("ignore", DeprecationWarning)  # see _retries
                     dataset = self._dataset(ray, pictures, recipe, spec)
                 for batch in dataset.iter_batches(batch_size=None):
-                    for told in batch["outcome"]:
-                        outcome: Outcome | ImsageError = pickle.loads(told)
+                    for outcome in batch["outcome"]:
                         if isinstance(outcome, ImsageError):
                             raise outcome
                         done += 1
@@ -123,7 +121,7 @@ class RayIngest:
             data_dir=DataDir(recipe.data_dir.root.absolute()),
             device="cuda" if on_gpu else "cpu",
         )
-        rows = [{"picture": pickle.dumps(picture)} for picture in pictures]
+        rows = [{"picture": picture} for picture in pictures]
         dataset = ray.data.from_items(rows, override_num_blocks=parts)
         dataset.context.execution_options.preserve_order = True
         dataset.context.enable_progress_bars = False
@@ -147,21 +145,21 @@ class PictureWorker:
         self._encoding: PictureEncoding | None = None
 
     def __call__(self, batch: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """`picture`: pickled pictures → `outcome`: the pickled outcome of each, or the error that ended the
-        work.
+        """`picture`: pictures → `outcome`: the outcome of each, or the error that ended the work. Both are
+        objects, which Ray carries.
         """
-        told: list[bytes] = []
+        told: list[Outcome | ImsageError] = []
         try:
             self._encoding = self._encoding or self._loaded()
-            pictures = [pickle.loads(picture) for picture in batch["picture"]]
-            for outcome in self._engine.outcomes(pictures, self._recipe, self._encoding):
-                told.append(pickle.dumps(outcome))
+            told.extend(self._engine.outcomes(list(batch["picture"]), self._recipe, self._encoding))
         except Exception as error:
             ours = error if isinstance(error, ImsageError) else exhausted(error)
             if ours is None:
                 raise
-            told.append(pickle.dumps(ours))
-        return {"outcome": np.array(told, dtype=object)}
+            told.append(ours)
+        outcomes = np.empty(len(told), dtype=object)  # an array of them, whatever they look like
+        outcomes[:] = told
+        return {"outcome": outcomes}
 
     def _loaded(self) -> PictureEncoding:
         """Raises EncoderMismatch when this node has other weights than the process that stores."""
