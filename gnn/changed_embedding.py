@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnn.embedding import GraphStates, NewArray, as_tensor, blocks, tag_rows
+from gnn.embedding import GraphStates, NewArray, as_tensor, blocks, some_image_rows, tag_rows
 from gnn.engines.engine import EmbeddingWork
-from gnn.model.aggregate import weighted_mean
 from gnn.model.base import GraphModel
 from graph_store.arrays import AnyArray, BoolArray, Float32Array, Int64Array
 from graph_store.csr import Csr
@@ -118,7 +117,7 @@ def _next(
     differs, heard = _marked(stale, len(state)), np.zeros(len(state), dtype=np.bool_)
     for start, stop in blocks(len(stale)):
         part = stale[start:stop]
-        found = _rows(model, messages, images[-1], tags, layer, part).numpy()
+        found = some_image_rows(model, messages, layer, images[-1], tags, part).numpy()
         apart = (before.image_of[part] < 0)[:, None] | (np.abs(found - state[part]) > _SAME)
         differs[part] = apart.any(axis=1)
         heard[part] = apart[:, model.heard(layer + 1)].any(axis=1)
@@ -140,23 +139,10 @@ def _embedded(
     _copy(before.states.embeddings, before.image_of, embeddings)
     for start, stop in blocks(len(stale)):
         part = stale[start:stop]
-        last = _rows(model, messages, images[-1], tags, len(images), part)
+        last = some_image_rows(model, messages, len(images), images[-1], tags, part)
         below = [as_tensor(np.ascontiguousarray(state[part])) for state in images]
         embeddings[part] = model.embed_images([*below, last]).numpy()
     return embeddings
-
-
-def _rows(
-    model: GraphModel, messages: Graph, images: Float32Array, tags: Tensor, layer: int, rows: Int64Array
-) -> Tensor:
-    """h^layer of some images, from h^(layer-1) of all."""
-    below = as_tensor(images)
-    return model.image_layer(
-        layer,
-        as_tensor(np.ascontiguousarray(images[rows])),
-        weighted_mean(messages.similar.take(rows), below),
-        weighted_mean(messages.tags_of_image.take(rows), tags),
-    )
 
 
 def _settled(states: Tensor, old: Float32Array, old_of: Int64Array) -> tuple[Tensor, BoolArray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from gnn.model.aggregate import weighted_mean
 from gnn.model.base import GraphModel
+from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.graph import Graph
 from graph_store.progress import Advance, Progress, SilentProgress
@@ -30,6 +32,11 @@ def in_memory(name: str, shape: tuple[int, int]) -> Float32Array:
     """The simplest NewArray."""
     del name
     return np.zeros(shape, dtype=np.float32)
+
+
+def mapped_in(folder: Path) -> NewArray:
+    """A NewArray whose arrays are mapped to files of a folder."""
+    return lambda name, shape: new_mapped_array(folder / f"{name}.npy", shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +142,19 @@ def image_rows(
         below[start:stop],
         weighted_mean(messages.similar, below, start, stop),
         weighted_mean(messages.tags_of_image, tags, start, stop),
+    )
+
+
+def some_image_rows(
+    model: GraphModel, messages: Graph, layer: int, images: Float32Array, tags: Tensor, rows: Int64Array
+) -> Tensor:
+    """h^layer of the images `rows` [n], from h^(layer-1) of all images and all tags."""
+    below = as_tensor(images)
+    return model.image_layer(
+        layer,
+        as_tensor(np.ascontiguousarray(images[rows])),
+        weighted_mean(messages.similar.take(rows), below),
+        weighted_mean(messages.tags_of_image.take(rows), tags),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
-from gnn.words import name_vectors
+from gnn.tag_words import tag_vectors
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
@@ -80,7 +80,14 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
     names = tuple(sorted({tag.name for record in records for tag in record.tags}))
     words = word_encoder(spec)
     return GraphData(
-        records, features, names, tag_edges(records, names), _text(words, names), spec, words.spec, revision
+        records,
+        features,
+        names,
+        tag_edges(records, names),
+        tag_vectors(data_dir, words, names),
+        spec,
+        words.spec,
+        revision,
     )
 
 
@@ -92,19 +99,11 @@ def word_encoder(spec: EncoderSpec) -> TextEncoder:
 def tag_edges(records: Sequence[ImageRecord], names: Sequence[str]) -> Csr:
     """For each record the numbers of its tags."""
     number = {name: i for i, name in enumerate(names)}
-    rows, cols, weights = [], [], []
-    for row, record in enumerate(records):
-        for tag in record.tags:
-            rows.append(row)
-            cols.append(number[tag.name])
-            weights.append(tag.weight)
-    return Csr.from_edges(rows, cols, weights, len(records))
-
-
-def _text(words: TextEncoder, names: Sequence[str]) -> Float32Array:
-    if not names:
-        return np.zeros((0, words.spec.dim), dtype=np.float32)
-    return name_vectors(words, names)
+    degrees = np.fromiter((len(record.tags) for record in records), np.int64, len(records))
+    num = int(degrees.sum())
+    cols = np.fromiter((number[tag.name] for record in records for tag in record.tags), np.int64, num)
+    weights = np.fromiter((tag.weight for record in records for tag in record.tags), np.float32, num)
+    return Csr.from_rows(degrees, cols, weights)
 
 
 def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:

@@ -23,8 +23,8 @@ from graph_store.index_choice import IndexChoice, IndexPolicy, choose_index
 from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.milvus_index import MilvusIndex
 from graph_store.milvus_server import MilvusServer
+from graph_store.neighbour_index import NeighbourIndex
 from graph_store.record_table import RecordTable
-from graph_store.similar import NeighbourIndex
 from graph_store.snapshot import Snapshot
 from graph_store.vector_index import VectorIndex
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnn.embedding import Layers, blocks, image_states, run_layers
+from gnn.embedding import Layers, NewArray, blocks, in_memory, run_layers, some_image_rows
 from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import MOST_LEVERAGE, left_out, leverages, solve
@@ -68,9 +68,14 @@ class Ground:
 
 
 def lay_ground(
-    features: Float32Array, tags_of_image: Csr, tag_text: Float32Array, preset: Preset, seed: int
+    features: Float32Array,
+    tags_of_image: Csr,
+    tag_text: Float32Array,
+    preset: Preset,
+    seed: int,
+    new_array: NewArray = in_memory,
 ) -> Ground:
-    """features: [n, dim] unit norm."""
+    """features: [n, dim] unit norm. new_array: makes what holds all images' states while this runs."""
     num_tags = len(tag_text)
     space = similar_space(features, preset.graph)
     graph = build_graph(space(features), tags_of_image, tag_text, preset.graph)
@@ -81,8 +86,9 @@ def lay_ground(
     basis = tag_basis(tags_of_image, num_tags, min(COMPRESSED_TAGS, max(len(solved) - 1, 1)))
     view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
     skeleton = _skeleton(features, space, basis, view)
-    layers = run_layers(skeleton, messages, features, tag_text, np.arange(num_tags, dtype=np.int64))
-    final = _last_states(skeleton, messages, layers)[torch.from_numpy(solved)]
+    numbers = np.arange(num_tags, dtype=np.int64)
+    layers = run_layers(skeleton, messages, features, tag_text, numbers, new_array)
+    final = _last_states(skeleton, messages, layers, solved)
     _fit_vote_axes(skeleton, final)
     sets = final[:, skeleton.tags_start :][:, : basis.width]
     parts = [sets]
@@ -102,9 +108,10 @@ def fit_kernel(
     candidate: Candidate,
     *,
     seed: int = 0,
+    new_array: NewArray = in_memory,
 ) -> Fitted:
-    """One solve with the given numbers."""
-    ground = lay_ground(features, tags_of_image, tag_text, preset, seed)
+    """One solve with the given numbers. new_array: as for `lay_ground`."""
+    ground = lay_ground(features, tags_of_image, tag_text, preset, seed, new_array)
     return Fitted(naming_model(ground, candidate, seed), ground.space)
 
 
@@ -229,7 +236,11 @@ def _landmarks(skeleton: KernelSage, inputs: Tensor, seed: int) -> Tensor:
     return inputs if chosen is weighted else chosen / weights
 
 
-def _last_states(skeleton: KernelSage, messages: Graph, layers: Layers) -> Tensor:
-    """h^2 of every image, [n, image_dim(2)]."""
-    num = messages.num_images
-    return torch.cat([image_states(skeleton, messages, layers, *span)[-1] for span in blocks(num)])
+def _last_states(skeleton: KernelSage, messages: Graph, layers: Layers, rows: Int64Array) -> Tensor:
+    """h^2 of these images, [len(rows), image_dim(2)]."""
+    states = torch.empty(len(rows), skeleton.image_dim(2))
+    with torch.no_grad():
+        for start, stop in blocks(len(rows)):
+            below = layers.images[1], layers.tags[1]
+            states[start:stop] = some_image_rows(skeleton, messages, 2, *below, rows[start:stop])
+    return states

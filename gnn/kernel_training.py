@@ -8,7 +8,10 @@ is what a resumed run reads back.
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,10 @@ import numpy as np
 
 from gnn.calibration import Calibration
 from gnn.curves import plot_curves
+from gnn.embedding import NewArray, in_memory, mapped_in
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of, next_candidate
-from gnn.kernel_fit import Fitted, fit_kernel
+from gnn.kernel_fit import MOST_SOLVED, Fitted, fit_kernel
 from gnn.kernel_settling import Settled, settle
 from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure
 from gnn.presets import Preset
@@ -30,6 +34,7 @@ from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.progress import Progress
 
 SEARCHED_IMAGES = 4000
+_STATES = "states.tmp"
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,16 @@ def train_kernel(
         best = _search(views, epochs, lines, out_dir / HISTORY, identity, progress)
         settled = settle(views, best)
     with progress.phase("solve", 1) as advance:
-        fitted = fit_kernel(
-            data.features, data.tags_of_image, data.tag_text, preset, best.candidate, seed=seed
-        )
+        with _room_for_states(out_dir, len(data.features)) as new_array:
+            fitted = fit_kernel(
+                data.features,
+                data.tags_of_image,
+                data.tag_text,
+                preset,
+                best.candidate,
+                seed=seed,
+                new_array=new_array,
+            )
         advance(1)
     if settled is not None:
         fitted = _with_numbers(fitted, settled)
@@ -90,6 +102,24 @@ def train_kernel(
         metrics={"best": best.ndcg_at_5, **(settled.metrics if settled else {})},
     )
     return trained, len(lines)
+
+
+@contextmanager
+def _room_for_states(out_dir: Path, images: int) -> Iterator[NewArray]:
+    """Where the states of so many images go while the readout is solved for: memory, or for a large catalogue
+    files below `out_dir`, those of a killed run first removed.
+    """
+    folder = out_dir / _STATES
+    shutil.rmtree(folder, ignore_errors=True)
+    if images <= MOST_SOLVED:
+        yield in_memory
+        return
+    with refusing_unwritable(folder):
+        folder.mkdir()
+    try:
+        yield mapped_in(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _searched(data: GraphData, rng: np.random.Generator) -> Int64Array:

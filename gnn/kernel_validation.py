@@ -30,7 +30,7 @@ from gnn.model.kernel_sage import KernelSage
 from gnn.presets import Preset
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.similar import NeighbourIndex
+from graph_store.neighbour_index import NeighbourIndex
 
 FEWEST_TAGGED = 40
 HELD_OUT_SHARE = 0.15

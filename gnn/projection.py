@@ -10,6 +10,7 @@ import numpy as np
 from graph_store.arrays import Float32Array
 
 _MOST_ROWS = 20_000
+_BLOCK = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,18 @@ class Projection:
 
     def __call__(self, features: Float32Array) -> Float32Array:
         """features: [n, dim] → [n, width] float32, unit norm."""
-        taken = rooted(features) if self.roots else features
-        centred = taken - self.mean
-        projected = centred if self._keeps_axes else centred @ self.axes
-        return self.of_projected(projected.astype(np.float32, copy=False))
+        return self.into(np.empty((len(features), self.axes.shape[1]), np.float32), features)
+
+    def into(self, target: Float32Array, features: Float32Array) -> Float32Array:
+        """The same written to `target` [n, width], which may be mapped to a file as the features may: one
+        block of rows after the other is in memory.
+        """
+        for start in range(0, len(features), _BLOCK):
+            part = features[start : start + _BLOCK]
+            centred = (rooted(part) if self.roots else part) - self.mean
+            projected = centred if self._keeps_axes else centred @ self.axes
+            target[start : start + _BLOCK] = self.of_projected(projected.astype(np.float32, copy=False))
+        return target
 
     @cached_property
     def _keeps_axes(self) -> bool:

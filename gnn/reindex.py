@@ -5,33 +5,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gnn.agreement.agree import agree
-from gnn.changed_embedding import embed_changes
+from gnn.catalogue_embedding import Embedded, How, embed_catalogue
 from gnn.completeness import refuse_losses
-from gnn.embedding import GraphStates, NewArray, in_memory
+from gnn.embedding import NewArray, mapped_in
 from gnn.encoders.base import check_same_encoder
-from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
-from gnn.graph_build import build_graph, nearest_seen
+from gnn.engines.engine import Engine, LocalEngine
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
     NEIGHBOURS,
     GraphIndex,
     chosen_index,
     index_file,
-    messages_of,
     milvus_collection,
     prototypes_of,
     search_index,
 )
 from gnn.last_trained import trained_directory
 from gnn.reuse import Reusable, reusable
-from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum, tag_numbers
+from gnn.tag_words import PROMPT
+from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum
+from gnn.words import NAME_PROMPT
 from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
@@ -39,13 +37,10 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import ImsageError
-from graph_store.graph import Graph
 from graph_store.index_choice import IndexChoice, IndexPolicy
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
-from graph_store.similar import NeighbourIndex
-from graph_store.similar_changes import changed_edges
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune, remove_damaged
 from graph_store.snapshot_files import OtherSchema, versions
 from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
@@ -58,28 +53,6 @@ INDEX_CHOICE = "index"
 
 _BY_COUNT = IndexPolicy(memory=0)
 _BY_DEFAULT = IndexPolicy()
-
-
-@dataclass(frozen=True, eq=False)
-class _Embedded:
-    """vectors: the images in the model's similarity space; anew: how many of them were embedded anew."""
-
-    graph: Graph
-    states: GraphStates
-    vectors: Float32Array
-    anew: int
-
-
-@dataclass(frozen=True, eq=False)
-class _How:
-    """engine: what computes the layers; new_array: makes the arrays that are kept; kept: of the snapshot
-    before.
-    """
-
-    engine: Engine = field(default_factory=LocalEngine)
-    new_array: NewArray = in_memory
-    scratch: Path = Path()
-    kept: Reusable | None = None
 
 
 def reindex(
@@ -136,8 +109,15 @@ def reindex(
         with SnapshotWriter(data_dir) as writer:
             kept = None if current is None else reusable(current, trained, data, made_from)
             with writer.scratch() as scratch:
-                how = _How(engine or LocalEngine(), _arrays_in(writer), scratch, kept)
-                embedded = _embed(trained, data, data.tags_of_image, progress, how)
+                how = How(
+                    engine or LocalEngine(),
+                    _arrays_in(writer),
+                    mapped_in(scratch),
+                    scratch,
+                    writer.path(NEIGHBOURS),
+                    kept,
+                )
+                embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
             indexed = _write(writer, directory, trained, data, embedded, choice, milvus, kept, progress)
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
@@ -197,7 +177,7 @@ def build_index(
 ) -> GraphIndex:
     """The same index in memory, without a snapshot; `tags_of_image` may replace the catalogue's edges."""
     tags = data.tags_of_image if tags_of_image is None else tags_of_image
-    embedded = _embed(trained, data, tags, progress or SilentProgress(), _How())
+    embedded = embed_catalogue(trained, data, tags, progress or SilentProgress(), How())
     return GraphIndex(
         trained=trained,
         ids=data.ids,
@@ -205,7 +185,7 @@ def build_index(
         graph=embedded.graph,
         features=data.features,
         states=embedded.states,
-        neighbours=NeighbourIndex.build(embedded.vectors),
+        neighbours=embedded.neighbours,
         index=search_index(
             trained, embedded.states.embeddings, chosen_index(trained, len(data.ids), _BY_COUNT)
         ),
@@ -238,52 +218,25 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
     return new_array
 
 
-def _embed(
-    trained: TrainedModel, data: GraphData, tags_of_image: Csr, progress: Progress, how: _How
-) -> _Embedded:
-    parameters = trained.preset.graph
-    vectors = trained.space(data.features)
-    similar = None
-    if how.kept is not None:
-        similar = changed_edges(
-            vectors,
-            how.kept.similar,
-            how.kept.before.image_of,
-            parameters.neighbours,
-            parameters.threshold,
-            progress,
-        )
-    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar)
-    if trained.preset.agreement:
-        graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
-    numbers = tag_numbers(trained, data.tag_names)
-    if parameters.related:
-        related = nearest_seen(data.tag_text, numbers >= 0, graph.related)
-        graph = Graph(
-            graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
-        )
-    work = EmbeddingWork(trained, messages_of(trained, graph), data.features, data.tag_text, numbers)
-    if how.kept is not None and isinstance(how.engine, LocalEngine):
-        states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
-    else:
-        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), graph.num_images
-    return _Embedded(graph, states, vectors, anew)
-
-
 def _write(
     writer: SnapshotWriter,
     model: Path,
     trained: TrainedModel,
     data: GraphData,
-    embedded: _Embedded,
+    embedded: Embedded,
     choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
 ) -> int:
     """Write everything but the manifest; returns how many vectors the index holds."""
-    with progress.phase("write", 8) as advance:
-        states = embedded.states
+    states, file = embedded.states, index_file(choice.kind)
+    with progress.phase("index", len(states.embeddings)) as advance:
+        index = search_index(
+            trained, states.embeddings, choice, milvus, None if kept is None else kept.file(file)
+        )
+        advance(len(states.embeddings))
+    with progress.phase("write", 7) as advance:
         writer.array("features", data.features)
         writer.array("tag_text", data.tag_text)
         writer.array("prototypes", prototypes_of(data.features, embedded.graph.images_of_tag))
@@ -301,10 +254,6 @@ def _write(
             with refusing_unwritable(copy):
                 shutil.copyfile(model / name, copy)
         advance(1)
-        _neighbours(embedded.vectors, kept).save(writer.path(NEIGHBOURS))
-        advance(1)
-        file = index_file(choice.kind)
-        index = search_index(trained, states.embeddings, choice, milvus, _grown_from(kept, file))
         index.save(writer.path(file))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
@@ -315,22 +264,10 @@ def _write(
     return index.size
 
 
-def _neighbours(vectors: Float32Array, kept: Reusable | None) -> NeighbourIndex:
-    path = _grown_from(kept, NEIGHBOURS)
-    return NeighbourIndex.build(vectors) if path is None else NeighbourIndex.grown(path, vectors)
-
-
-def _grown_from(kept: Reusable | None, name: str) -> Path | None:
-    """The snapshot's index of that name, where images were only added since."""
-    if kept is None or not kept.only_added or name not in kept.snapshot.manifest["files"]:
-        return None
-    return kept.snapshot.path(name)
-
-
 def _manifest(
     trained: TrainedModel,
     data: GraphData,
-    embedded: _Embedded,
+    embedded: Embedded,
     choice: IndexChoice,
     made_from: dict[str, Any],
 ) -> dict[str, Any]:
@@ -350,6 +287,7 @@ def _manifest(
             "recipe": trained.preset.to_dict(),
             "embedded_anew": embedded.anew,
             INDEX_CHOICE: choice.to_dict(),
+            PROMPT: NAME_PROMPT,
         },
         "counts": {
             "images": graph.num_images,

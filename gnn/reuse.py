@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ class Reusable:
     similar: Csr
     before: Before
     only_added: bool
+
+    def file(self, name: str) -> Path | None:
+        """The snapshot's index of that name, where images were only added since."""
+        if not self.only_added or name not in self.snapshot.manifest["files"]:
+            return None
+        return self.snapshot.path(name)
 
 
 def reusable(

@@ -18,7 +18,7 @@ _SHARPNESS = 15.0
 _BEHIND_BEST = 0.4
 _SMALLEST_SHARE = 0.002
 _LONGEST_NAME = 3
-_PROMPT = "the word {}"
+NAME_PROMPT = "the word {}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def name_vectors(encoder: TextEncoder, names: Sequence[str]) -> Float32Array:
     The mean of a name alone and of the name in a phrase (prompt ensembling, Radford et al. 2021, §3.1.4): a
     sentence encoder takes a bare word less sure.
     """
-    both = encoder.encode_text([*names, *(_PROMPT.format(name) for name in names)])
+    both = encoder.encode_text([*names, *(NAME_PROMPT.format(name) for name in names)])
     mean = both[: len(names)] + both[len(names) :]
     result: Float32Array = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     return result

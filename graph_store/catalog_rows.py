@@ -30,6 +30,11 @@ INSERT_IMAGE = "INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 def records_from(rows: Iterable[ImageRow]) -> Iterator[ImageRecord]:
     """Fold the rows of SELECT_RECORDS, which come together for each image and in the order of its tags."""
+    plain: dict[str, Tag] = {}  # a million images share their tags of weight 1: most of what they would take
+
+    def tag(name: str, weight: float) -> Tag:
+        return plain.setdefault(name, Tag(name)) if weight == 1.0 else Tag(name, weight)
+
     for _, group in itertools.groupby(rows, key=itemgetter(0)):
         image, *rest = group
         yield ImageRecord(
@@ -43,7 +48,7 @@ def records_from(rows: Iterable[ImageRow]) -> Iterator[ImageRecord]:
             height=image[8],
             row=image[9],
             fingerprint=image[10],
-            tags=tuple(Tag(row[11], row[12]) for row in (image, *rest) if row[11] is not None),
+            tags=tuple(tag(row[11], row[12]) for row in (image, *rest) if row[11] is not None),
         )
 
 

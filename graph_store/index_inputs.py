@@ -7,15 +7,19 @@ import numpy as np
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput
 
+_AT_ONCE = 65_536
+"""Vectors that are looked at together: all at once would take a quarter of their room again."""
+
 
 def checked_vectors(vectors: Float32Array, dim: int | None) -> Float32Array:
     """The same [n, dim], contiguous float32. Raises BadInput for another shape and for NaN or infinity."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]):
         raise BadInput(f"Vectors of shape {list(vectors.shape)} where [n, {dim or 'dim'}] is needed")
-    finite = np.isfinite(vectors).all(axis=1)
-    if not bool(finite.all()):
-        raise BadInput(f"Vector {int(np.argmin(finite))} holds a number that is not finite")
+    for start in range(0, len(vectors), _AT_ONCE):
+        finite = np.isfinite(vectors[start : start + _AT_ONCE]).all(axis=1)
+        if not bool(finite.all()):
+            raise BadInput(f"Vector {start + int(np.argmin(finite))} holds a number that is not finite")
     return vectors
 
 

@@ -164,6 +164,21 @@ class IvfPqIndex:
             near = near[near >= 0]
         return near
 
+    @property
+    def lists(self) -> int:
+        """How many inverted lists there are."""
+        return int(self._index.nlist)
+
+    def candidates(self, queries: Float32Array, count: int, lists: int) -> Int64Array:
+        """[n, count] rows near each of many queries [n, dim] by their codes, out of so many lists, in no
+        order; -1 where there are fewer. Which ones may depend on what else is asked: for work on a whole
+        catalogue, not for answers.
+        """
+        parameters = faiss.SearchParametersIVF(nprobe=lists)
+        _, rows = self._index.search(_with_zeros(queries, self._index.d), count, params=parameters)
+        found: Int64Array = rows
+        return found
+
     def save(self, path: Path) -> None:
         """Write the codes durably. The vectors stay where they are. Raises Unwritable."""
         write_index(self._index, path)

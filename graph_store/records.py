@@ -8,7 +8,7 @@ from typing import Any, Literal
 Split = Literal["train", "test"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tag:
     """One tag of one image. `weight` is the strength of the `has` edge, finite and above 0."""
 
@@ -16,7 +16,7 @@ class Tag:
     weight: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image as the catalogue holds it.
 
@@ -38,7 +38,7 @@ class ImageRecord:
     fingerprint: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where what belongs to an image lies: its feature row, and the files named after its original bytes."""
 
@@ -47,7 +47,7 @@ class Place:
     sha256: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skip:
     """One item that was seen and not stored, with the reason a person can act on.
 

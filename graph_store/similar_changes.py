@@ -13,6 +13,7 @@ import numpy as np
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.exact import MARGIN, pair_scores
+from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
 from graph_store.similar import edges_of
 
@@ -29,9 +30,11 @@ def changed_edges(
     k: int,
     threshold: float,
     progress: Progress | None = None,
+    index: NeighbourIndex | None = None,
 ) -> Csr:
     """The `similar` edges of `vectors` [n, d]. before: the edges of an earlier catalogue, made with the same
-    k and threshold; old_of: [n] each image's row there, rising, -1 for one that is new or looks different.
+    k and threshold; old_of: [n] each image's row there, rising, -1 for one that is new or looks different;
+    index: over `vectors`, where there is one.
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     kept, new = np.flatnonzero(old_of >= 0), np.flatnonzero(old_of < 0)
@@ -40,7 +43,7 @@ def changed_edges(
     left = np.bincount(edges.edge_rows()[senders >= 0], minlength=len(kept))
     known = (edges.degrees() < k) | (left == k)
     stale = np.sort(np.concatenate([new, kept[~known]]))
-    fresh = edges_of(stale, vectors, k, threshold, progress)
+    fresh = edges_of(stale, vectors, k, threshold, progress, index)
     rows, cols = _nearer(vectors, kept[known], new, edges.take(np.flatnonzero(known)), k, threshold)
     gaining = np.zeros(len(vectors), dtype=np.bool_)
     gaining[rows] = True

@@ -18,7 +18,7 @@ from typing import Any
 
 from graph_store.array_files import load_array, save_array
 from graph_store.arrays import AnyArray
-from graph_store.checksums import sha256_of_bytes, sha256_of_file
+from graph_store.checksums import sha256_of_bytes, sha256_of_files
 from graph_store.data_dir import DataDir
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
 from graph_store.errors import CorruptFile, ImsageError, NotFound, NothingToServe
@@ -97,6 +97,15 @@ class Snapshot:
         if name not in files and not any(file.startswith(f"{name}/") for file in files):
             raise NotFound(f"Snapshot {self.version} has no file {name!r}")
         return self.directory / name
+
+    def check(self, *names: str) -> None:
+        """Compare these files with their SHA-256. Raises CorruptFile, which names the first that differs, and
+        NotFound.
+        """
+        for name in names:
+            self.path(name)
+        listed = {name: self.manifest["files"][name] for name in names}
+        check_files(self.directory, {"files": listed}, hashes=True)
 
     def array(self, name: str) -> AnyArray:
         """The array that the writer stored under `name`, as a read-only memory map."""
@@ -184,13 +193,15 @@ class SnapshotWriter:
         if taken:
             raise ValueError(f"the manifest's {', '.join(taken)} cannot be given")
         with refusing_unwritable(self._directory):
-            files = {}
-            for path in files_below(self._directory):
+            paths = files_below(self._directory)
+            for path in paths:
                 fsync_file(path)
                 if path.suffix == ".npy":
                     load_array(path)  # numpy's own writer may have dropped the end of it on a full disk
-                name = path.relative_to(self._directory).as_posix()
-                files[name] = {"size": path.stat().st_size, "sha256": sha256_of_file(path)}
+            files = {
+                path.relative_to(self._directory).as_posix(): {"size": path.stat().st_size, "sha256": digest}
+                for path, digest in zip(paths, sha256_of_files(paths), strict=True)
+            }
             sealed = {
                 "schema_version": SCHEMA_VERSION,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from graph_store.checksums import sha256_of_bytes, sha256_of_file
+from graph_store.checksums import sha256_of_bytes, sha256_of_files
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile
 from graph_store.versions import way_out
@@ -86,6 +86,7 @@ def check_files(directory: Path, manifest: dict[str, Any], hashes: bool) -> None
 
 def faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[CorruptFile]:
     """One CorruptFile for each listed file that is missing, cut short or, with `hashes`, altered."""
+    whole = {}
     for name, expected in manifest["files"].items():
         path = directory / name
         if not path.is_file():
@@ -94,10 +95,14 @@ def faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[
             yield CorruptFile(
                 f"The file {path} has {path.stat().st_size} bytes in place of {expected['size']}", path=path
             )
-        elif hashes and sha256_of_file(path) != expected["sha256"]:
-            yield CorruptFile(
-                f"The file {path} has been altered: its SHA-256 is not the recorded one", path=path
-            )
+        else:
+            whole[path] = expected["sha256"]
+    if hashes:
+        for path, digest in zip(whole, sha256_of_files(list(whole)), strict=True):
+            if digest != whole[path]:
+                yield CorruptFile(
+                    f"The file {path} has been altered: its SHA-256 is not the recorded one", path=path
+                )
 
 
 def files_below(directory: Path) -> list[Path]:

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from gnn import embedding, kernel_training
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import margin_of
 from gnn.kernel_training import train_kernel
 from gnn.kernel_validation import HELD_OUT_SHARE
 from gnn.presets import DEFAULT
 from gnn.trained_model import load_trained_model
+from graph_store.array_files import new_mapped_array
+from graph_store.arrays import Float32Array
 from graph_store.progress import Advance, SilentProgress
 from tests.gnn.worlds import drawn_data, trained
 
@@ -164,3 +167,22 @@ def test_a_saved_model_comes_back_as_it_was(data: GraphData, tmp_path: Path) -> 
     assert (again.encoder, again.text_encoder) == (model.encoder, model.text_encoder)
     state = again.model.state_dict()
     assert all(tensor.equal(state[name]) for name, tensor in model.model.state_dict().items())
+
+
+def test_a_large_catalogue_is_solved_for_from_files_that_do_not_stay(
+    data: GraphData, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_training, "MOST_SOLVED", 10)
+    made = []
+
+    def noting(path: Path, shape: tuple[int, ...]) -> Float32Array:
+        made.append(path.name)
+        return new_mapped_array(path, shape)
+
+    monkeypatch.setattr(embedding, "new_mapped_array", noting)
+    (tmp_path / "states.tmp").mkdir()
+    (tmp_path / "states.tmp" / "image_1.npy").write_bytes(b"of a run that was killed")
+    trained(data, tmp_path, epochs=STEPS).save(tmp_path)
+    assert made == ["image_0.npy", "image_1.npy"]
+    assert not (tmp_path / "states.tmp").exists()
+    assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

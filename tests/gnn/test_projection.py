@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gnn import projection
 from gnn.attach import inputs_of
 from gnn.model.kernels import rooted as rooted_tensor
 from gnn.projection import principal_projection, raw_projection, rooted
@@ -54,3 +55,13 @@ def test_features_as_they_are_need_no_product() -> None:
     assert space._keeps_axes and not principal_projection(features, 7, 0.0)._keeps_axes
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     np.testing.assert_allclose(space(features), features / lengths, atol=1e-6)
+
+
+def test_blocks_are_written_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = drawn(100, 12)
+    space = principal_projection(features, 6, 0.5, roots=True)
+    whole = space(features)
+    monkeypatch.setattr(projection, "_BLOCK", 30)
+    target = np.full((100, 6), np.nan, np.float32)
+    assert space.into(target, features) is target
+    np.testing.assert_allclose(target, whole, atol=1e-6)

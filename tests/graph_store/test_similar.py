@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from graph_store import similar
 from graph_store.arrays import AnyArray, Float32Array
-from graph_store.similar import NeighbourIndex, similar_edges
+from graph_store.neighbour_index import NeighbourIndex
+from graph_store.similar import similar_edges
 
 
 def unit(vectors: AnyArray) -> Float32Array:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph_store import similar
 from graph_store.arrays import Float32Array, Int64Array
+from graph_store.faiss_index import FaissIndex
+from graph_store.neighbour_index import NeighbourIndex
 from graph_store.similar import similar_edges
 from graph_store.similar_changes import changed_edges
 
@@ -68,3 +73,26 @@ def test_new_images_are_compared_part_by_part(products: int, monkeypatch: pytest
     then = vectors(rng, 40)
     now = np.concatenate([then, vectors(rng, 6)])
     assert_as_anew(now, then, np.concatenate([np.arange(40), np.full(6, -1)]), 4, 0.0)
+
+
+def test_many_changes_of_a_large_catalogue_are_looked_up_in_its_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = unit(np.random.default_rng(4).standard_normal((600, 16)))
+    old_of = np.where(np.arange(600) < 500, np.arange(600), -1)
+    before, exact = similar_edges(now[:500], 5, 0.0), similar_edges(now, 5, 0.0)
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 100)
+    asked = []
+
+    class Noting(NeighbourIndex):
+        def search(self, queries: Float32Array, *how: Any) -> tuple[Int64Array, Float32Array]:
+            asked.append(len(queries))
+            return super().search(queries, *how)
+
+    index = Noting(FaissIndex.build(now, "hnsw"))
+    found = changed_edges(now, before, old_of, 5, 0.0, index=index)
+    assert 100 <= sum(asked) < 600
+    pairs = [
+        set(zip(each.edge_rows().tolist(), each.indices.tolist(), strict=True)) for each in (found, exact)
+    ]
+    assert len(pairs[0] & pairs[1]) >= 0.98 * len(pairs[1])

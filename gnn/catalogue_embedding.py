@@ -1,0 +1,102 @@
+"""A catalogue embedded whole by a trained model: its graph, the states of the nodes, the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gnn.agreement.agree import agree
+from gnn.changed_embedding import embed_changes
+from gnn.embedding import GraphStates, NewArray, in_memory
+from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
+from gnn.graph_build import build_graph, nearest_seen
+from gnn.graph_data import GraphData
+from gnn.graph_index import NEIGHBOURS, messages_of
+from gnn.reuse import Reusable
+from gnn.trained_model import TrainedModel, tag_numbers
+from graph_store.arrays import Float32Array
+from graph_store.csr import Csr
+from graph_store.graph import Graph
+from graph_store.index_choice import FLAT_BELOW
+from graph_store.neighbour_index import NeighbourIndex
+from graph_store.progress import Progress
+from graph_store.similar_changes import changed_edges
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """neighbours: over the images in the model's similarity space; anew: how many were embedded anew."""
+
+    graph: Graph
+    states: GraphStates
+    neighbours: NeighbourIndex
+    anew: int
+
+
+@dataclass(frozen=True, eq=False)
+class How:
+    """engine: what computes the layers; new_array: makes the arrays that are kept, new_scratch those that go
+    with `scratch`; neighbours: the file of the index of that name, None to hold it in memory; kept: of the
+    snapshot before.
+    """
+
+    engine: Engine = field(default_factory=LocalEngine)
+    new_array: NewArray = in_memory
+    new_scratch: NewArray = in_memory
+    scratch: Path = Path()
+    neighbours: Path | None = None
+    kept: Reusable | None = None
+
+
+def embed_catalogue(
+    trained: TrainedModel, data: GraphData, tags_of_image: Csr, progress: Progress, how: How
+) -> Embedded:
+    """tags_of_image: the catalogue's edges, or others in their place."""
+    parameters = trained.preset.graph
+    num, width = len(data.features), trained.space.axes.shape[1]
+    new_array = how.new_scratch if num >= FLAT_BELOW else in_memory
+    vectors = trained.space.into(new_array("looks", (num, width)), data.features)
+    neighbours, similar = None, None
+    if how.kept is not None:
+        if how.kept.file(NEIGHBOURS) is not None:
+            neighbours = _neighbours(vectors, progress, how)
+        similar = changed_edges(
+            vectors,
+            how.kept.similar,
+            how.kept.before.image_of,
+            parameters.neighbours,
+            parameters.threshold,
+            progress,
+            neighbours,
+        )
+    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar)
+    if trained.preset.agreement:
+        graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
+    numbers = tag_numbers(trained, data.tag_names)
+    if parameters.related:
+        related = nearest_seen(data.tag_text, numbers >= 0, graph.related)
+        graph = Graph(
+            graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
+        )
+    work = EmbeddingWork(trained, messages_of(trained, graph), data.features, data.tag_text, numbers)
+    if how.kept is not None and isinstance(how.engine, LocalEngine):
+        states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
+    else:
+        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), graph.num_images
+    return Embedded(graph, states, neighbours or _neighbours(vectors, progress, how), anew)
+
+
+def _neighbours(vectors: Float32Array, progress: Progress, how: How) -> NeighbourIndex:
+    """The index over the images in the similarity space; mapped from its file where it has one, so that no
+    later step must share the memory with it.
+    """
+    with progress.phase("neighbours", len(vectors)) as advance:
+        path = None if how.kept is None else how.kept.file(NEIGHBOURS)
+        index = NeighbourIndex.build(vectors) if path is None else NeighbourIndex.grown(path, vectors)
+        if how.neighbours is not None:
+            index.save(how.neighbours)
+            index = NeighbourIndex.open(how.neighbours)
+        advance(len(vectors))
+    return index
