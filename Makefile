@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-page bench-build bench-dgl bench-quality lock audit clean
+.PHONY: help install demo demo-built test chaos soak lint bench bench-load bench-page bench-build bench-dgl bench-quality bench-scale lock audit clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -72,6 +72,10 @@ bench-page: $(STAMP) ## Measure how soon the page follows the dial, over the pic
 
 bench-build: $(STAMP) ## Measure what a build of PHOTOS costs: time and memory, step by step
 	$(BIN)/python -m benchmarks.build_cost $(PHOTOS)
+
+bench-scale: $(STAMP) ## Measure 10,000 to a million generated images, an hour; QUICK=--quick takes minutes, to 20,000
+	$(BIN)/python -m benchmarks.scale --cache build/bench/scale $(QUICK) --json build/bench/scale/figures.json \
+		--plots $(if $(QUICK),build/bench/scale,docs/images)
 
 bench-dgl: $(STAMP) ## Measure sampling and training beside DGL, which is installed below build (5 GB); five minutes
 	$(BIN)/python -m benchmarks.beside_dgl --cache build/bench/dgl

@@ -2,9 +2,11 @@
 
 python -m benchmarks.index_choice
 python -m benchmarks.index_choice --images 50000 --dim 784 --plot index_choice.png
+python -m benchmarks.index_choice --data D
 
 Vectors lie in clusters, as those of `benchmarks.generated`; the questions are new ones from the same
-clusters, and points between two of them. usearch and hnswlib are measured beside ours where they are
+clusters, and points between two of them. With `--data` they are the embeddings of a snapshot, and the
+questions stored ones and points between two. usearch and hnswlib are measured beside ours where they are
 installed; they are no dependencies of imsage.
 """
 
@@ -26,10 +28,12 @@ from benchmarks.generated import CLUSTERS
 from graph_store.array_files import load_array, save_array
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.binary_index import BinaryIndex, Codes
+from graph_store.data_dir import DataDir
 from graph_store.exact import best_of, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_index import FaissIndex
 from graph_store.ivfpq_index import IvfPqIndex
+from graph_store.snapshot import Snapshot
 
 K, QUERIES, RERANKED = 20, 400, 200
 LINKS, EF_CONSTRUCTION, EF_SEARCH = 32, 120, 128
@@ -71,6 +75,12 @@ def questions(random: np.random.Generator, centres: Float32Array) -> Float32Arra
     new, other = (drawn(random, centres, QUERIES // 2) for _ in range(2))
     between = new + other
     return np.concatenate([new, between / np.linalg.norm(between, axis=1, keepdims=True)])
+
+
+def stored_questions(random: np.random.Generator, vectors: Float32Array) -> Float32Array:
+    """[400, dim]: half of them stored vectors, half in the middle between two."""
+    one, other = (vectors[random.integers(0, len(vectors), QUERIES // 2)] for _ in range(2))
+    return np.ascontiguousarray(np.concatenate([one, (one + other) / 2]))
 
 
 def measured(
@@ -188,18 +198,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--data", type=Path, help="take the embeddings of this data directory's snapshot")
     parser.add_argument("--plot", type=Path, help="also draw memory against latency into this file")
     asked = parser.parse_args()
     random = np.random.default_rng(0)
-    centres = random.standard_normal((CLUSTERS, asked.dim), dtype=np.float32)
     lines = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_array(folder / "embeddings.npy", drawn(random, centres, asked.images))
-        vectors = np.asarray(load_array(folder / "embeddings.npy"))
-        print(f"{asked.images:,} vectors of {asked.dim} numbers")
+        if asked.data is not None:
+            vectors = np.asarray(Snapshot.open(DataDir(asked.data)).array("embeddings"))
+            queries = stored_questions(random, vectors)
+        else:
+            centres = random.standard_normal((CLUSTERS, asked.dim), dtype=np.float32)
+            save_array(folder / "embeddings.npy", drawn(random, centres, asked.images))
+            vectors = np.asarray(load_array(folder / "embeddings.npy"))
+            queries = questions(random, centres)
+        print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers")
         print(f"| index | recall@{K} | ms | bytes an image | build, s |\n|---|---|---|---|---|", flush=True)
-        for line in all_measured(vectors, questions(random, centres), folder):
+        for line in all_measured(vectors, queries, folder):
             print(line.line(), flush=True)
             lines.append(line)
     if asked.plot:
