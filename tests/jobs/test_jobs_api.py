@@ -39,7 +39,8 @@ def test_a_reindex_runs_is_followed_to_its_end_and_is_served(built_copy: DataDir
 
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert told[0]["id"] == job["id"] and told[-1]["state"] == "succeeded"
-    assert told[-1]["progress"]["phase"] == "write" and told[-1]["progress"]["done"] == 8
+    last = told[-1]["progress"]
+    assert last["phase"] == "write" and last["done"] == last["total"] > 0
     assert told[-1]["result"]["counts"]["images"] > 50 and told[-1]["error"] is None
     assert after != before and versions(built_copy) == [after]
     assert again.status_code == 204
