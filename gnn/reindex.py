@@ -110,12 +110,12 @@ def reindex(
             kept = None if current is None else reusable(current, trained, data, made_from)
             with writer.scratch() as scratch:
                 how = How(
-                    engine or LocalEngine(),
-                    _arrays_in(writer),
-                    mapped_in(scratch),
-                    scratch,
-                    writer.path(NEIGHBOURS),
-                    kept,
+                    engine=engine or LocalEngine(),
+                    new_array=_arrays_in(writer),
+                    new_scratch=mapped_in(scratch),
+                    scratch=scratch,
+                    neighbours=writer.path(NEIGHBOURS),
+                    kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
             indexed = _write(writer, directory, trained, data, embedded, choice, milvus, kept, progress)

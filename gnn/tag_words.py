@@ -16,8 +16,6 @@ from graph_store.snapshot import Snapshot
 PROMPT = "name_prompt"
 """The parameter of a snapshot that says how its names were read."""
 
-TAG_TEXT, TAGS = "tag_text", "tags"
-
 
 def tag_vectors(data_dir: DataDir, words: TextEncoder, names: Sequence[str]) -> Float32Array:
     """[len(names), text_dim] unit norm. Names that the current snapshot has, read by the same encoder in the
@@ -42,7 +40,7 @@ def _of_current(data_dir: DataDir, words: TextEncoder) -> tuple[list[str], Float
         same = snapshot.manifest["text_encoder"] == words.spec.to_dict()
         if not same or snapshot.manifest["parameters"].get(PROMPT) != NAME_PROMPT:
             return nothing
-        snapshot.check(f"{TAGS}.json", f"{TAG_TEXT}.npy")
-        return snapshot.json(TAGS)["names"], np.asarray(snapshot.array(TAG_TEXT), dtype=np.float32)
+        snapshot.check("tags.json", "tag_text.npy")
+        return snapshot.json("tags")["names"], np.asarray(snapshot.array("tag_text"), dtype=np.float32)
     except ImsageError:
         return nothing

@@ -87,8 +87,8 @@ class BulkNeighbours:
 
         What the lists found is mended by two rounds over the neighbours' neighbours (as in NN-descent: Dong,
         Moses and Li 2011): neighbours in a list that was not read are known to those on its border. Of what
-        98 % recall leaves out, one round finds nine tenths and the second half of the rest, in a third of the
-        time that the lists take.
+        98 % recall leaves out, one round finds nine tenths and the second half of the rest, each in half the
+        time that asking the lists takes.
         """
         num = len(self._vectors)
         found = np.full((num, k), -1, np.int64)

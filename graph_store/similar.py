@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
@@ -57,7 +59,7 @@ def edges_of(
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     count = min(k + 1 + SLACK, num)
     exact = num <= EXACT_UP_TO or num * len(images) <= EXACT_UP_TO**2
-    bulk = None if exact or index is not None else BulkNeighbours.build(vectors, k + 1, threshold)
+    near = _finder(vectors, count, threshold, exact, index)
     scores = np.empty((len(images), k), np.float32)
     rows = np.empty((len(images), k), np.int64)
     tied: list[int] = []
@@ -66,12 +68,7 @@ def edges_of(
             part = slice(start, start + _CHUNK)
             own = images[part]
             queries = vectors[own]
-            if bulk is not None:
-                found, _ = bulk.near(queries, count)
-            elif exact or index is None:
-                _, found = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
-            else:
-                found, _ = index.search(queries, count, threshold)
+            found = near(queries)
             found[found == own[:, None]] = -1
             found_scores, found = ranked(pair_scores(queries, vectors, found), found, count)
             if exact and count < num:
@@ -84,6 +81,18 @@ def edges_of(
             advance(len(queries))
     _scan_tied(vectors, images, tied, scores, rows)
     return _edges(rows, scores, threshold)
+
+
+def _finder(
+    vectors: Float32Array, count: int, threshold: float, exact: bool, index: NeighbourIndex | None
+) -> Callable[[Float32Array], Int64Array]:
+    """How the `count` nearest of many queries [n, d] are found: rows [n, count]."""
+    if exact:
+        return lambda queries: faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)[1]
+    if index is not None:
+        return lambda queries: index.search(queries, count, threshold)[0]
+    bulk = BulkNeighbours.build(vectors, count, threshold)
+    return lambda queries: bulk.near(queries, count)[0]
 
 
 def _edges(rows: Int64Array, scores: Float32Array, threshold: float) -> Csr:

@@ -25,6 +25,7 @@ ROWS = (
     ("the snapshot, GiB", "reindex", "snapshot_gib"),
     ("first answer after the start, s", "serve", "first_answer_s"),
     ("search by id over HTTP, median ms", "serve", "by_id_median_ms"),
+    ("the same, 95th percentile", "serve", "by_id_p95_ms"),
     ("memory of the server, GiB", "serve", "serving_resident_gib"),
     ("of that its own, GiB", "serve", "serving_own_gib"),
     ("recall of the kNN edges", "recall", "edges_recall"),
@@ -32,8 +33,21 @@ ROWS = (
     ("recall@20 of the index, between two", "recall", "index_recall_between"),
     ("the index alone, ms a search on one thread", "recall", "index_ms_stored"),
 )
-COST = ("similar_s", "embed_s", "neighbours_s", "index_s", "seconds")
-MEMORY = (("reindex", "peak_gib"), ("reindex", "own_peak_gib"), ("serve", "serving_own_gib"))
+LINES = {
+    "cost": {
+        "kNN edges": ("reindex", "similar_s"),
+        "layer-wise embedding": ("reindex", "embed_s"),
+        "index of neighbours": ("reindex", "neighbours_s"),
+        "search index": ("reindex", "index_s"),
+        "full reindex": ("reindex", "seconds"),
+    },
+    "memory": {
+        "reindex, all resident pages": ("reindex", "peak_gib"),
+        "reindex, its own memory": ("reindex", "own_peak_gib"),
+        "server, its own memory": ("serve", "serving_own_gib"),
+    },
+}
+"""What each plot draws: step and figure by label."""
 
 
 def table(found: Found) -> str:
@@ -63,32 +77,13 @@ def draw(found: Found, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sorted(found)
-    lines = {
-        "cost": [(figure, [found[size]["reindex"][figure] for size in sizes]) for figure in COST],
-        "memory": [
-            (f"{step}: {figure}", [found[size][step][figure] for size in sizes]) for step, figure in MEMORY
-        ],
-    }
-    for name, drawn in lines.items():
+    for name, drawn in LINES.items():
         figure = Figure(figsize=(6, 4), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        for label, values in drawn:
-            axes.loglog(sizes, values, marker="o", label=_words(label))
+        for label, (step, what) in drawn.items():
+            axes.loglog(sizes, [found[size][step][what] for size in sizes], marker="o", label=label)
         axes.set(xlabel="images", ylabel="seconds" if name == "cost" else "GiB")
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=8)
         figure.savefig(folder / f"scale-{name}.png", dpi=110)
-
-
-def _words(label: str) -> str:
-    return {
-        "similar_s": "kNN edges",
-        "embed_s": "layer-wise embedding",
-        "neighbours_s": "index of neighbours",
-        "index_s": "search index",
-        "seconds": "full reindex",
-        "reindex: peak_gib": "reindex, all resident pages",
-        "reindex: own_peak_gib": "reindex, its own memory",
-        "serve: serving_own_gib": "server, its own memory",
-    }.get(label, label)

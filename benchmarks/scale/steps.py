@@ -9,6 +9,7 @@ import argparse
 import http.client
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -104,8 +105,6 @@ def _recall(index: Any, vectors: Float32Array, asked: Float32Array) -> tuple[flo
 
 def served(data: DataDir, images: int) -> Figures:
     """From the start of `imsage serve` to its first answer, and searches by id after that."""
-    import sys
-
     port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--data", str(data.root), "--port", str(port)]
     began = time.perf_counter()

@@ -215,15 +215,7 @@ class KernelSage(GraphModel):
 
     def predict(self, inputs: Tensor) -> Tensor:
         """f(z): [n, jaccard_rank + tag_width]."""
-        precise = len(inputs) <= _FEW
-        kernel = matern_kernel(
-            inputs,
-            self.get_buffer("landmarks"),
-            self.config.length,
-            self._landmark_lengths(),
-            precise=precise,
-        )
-        return self._summed(kernel)
+        return self._summed(self.kernel(inputs))
 
     def _summed(self, kernel: Tensor) -> Tensor:
         """b + k A for kernels [n, num_landmarks], which are written over.
