@@ -142,10 +142,34 @@ def _below(
     while True:
         found = _results(engine, vectors, ranking, depth)
         left = [place for place in range(len(found.rows)) if is_next(found, place)]
+        if ranking.collapse is not None and not engine.is_exact:
+            left = _no_copies(engine, found, left, after.near, ranking.collapse)
         if len(left) >= wanted or len(found.rows) < depth:
             return found.take(left)
         # Pictures came since the last page that rank before it: as many more are needed to get past them.
         depth += wanted - len(left)
+
+
+def _no_copies(
+    engine: QueryEngine, found: _Candidates, places: Sequence[int], shown: Sequence[int], threshold: float
+) -> list[int]:
+    """Those of `places` that are no near copies of what was shown. What was folded into one of these stands
+    for itself where a deeper search puts before both a third picture that is like the shown one alone.
+    """
+    before = [row for row in shown if _is_there(engine, row)]
+    rows = [*before, *(found.rows[place] for place in places)]
+    if not rows:
+        return []
+    kept = fold(np.stack([engine.image_features(row) for row in rows]), threshold)
+    return [place for number, place in enumerate(places, len(before)) if number in kept]
+
+
+def _is_there(engine: QueryEngine, row: int) -> bool:
+    """Whether a picture that was shown is still stored; one beside the snapshot may be gone."""
+    try:
+        return bool(engine.image_ids[row])
+    except IndexError:
+        return False
 
 
 def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:

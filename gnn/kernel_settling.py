@@ -1,7 +1,7 @@
 """What else the query views decide about a model once its readout is chosen.
 
-How tags are named, how far a prediction is trusted, how far tags are taken to be missing, the middle of the
-slider, and probabilities.
+How tags are named, how far a prediction is trusted, how far tags are completed, the middle of the
+slider, probabilities, and how much is guessed beside tags that are asked for.
 """
 
 from __future__ import annotations
@@ -14,25 +14,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from gnn.calibration import Calibration, fit_calibration
-from gnn.evaluation.metrics import recall_at_k, top_k
+from gnn.evaluation.metrics import FloatArray, recall_at_k, top_k
 from gnn.evaluation.tag_measures import tag_measures
 from gnn.kernel_candidates import Measured
 from gnn.kernel_fit import naming_model
 from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view, jaccard_shares, ndcg
 from gnn.model.kernel_sage import KernelSage, KernelSageConfig
 from gnn.model.kernels import unit
+from gnn.told_pictures import guessing_blocks
 from gnn.trained_model import SliderBalance
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 
-LOOK = 0.02
-VISUAL_BALANCES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-MISSING_SHARES = (0.05, 0.1, 0.15, 0.2, 0.3)
+LOOK = 0.04
+VISUAL_BALANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 NAMING_VOTES = (0.0, 0.1, 0.3, 1.0)
 NAMING_SHARES = (0.5, 0.0, 0.3, 0.7, 1.0)
+GUESSES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _NAMED = 5
 _F1_COUNTS = 0.25
-_COST_OF_BALANCE = 0.002
-_COST_OF_MISSING = 0.01
+_COST_OF_BALANCE = 0.0015
+_SUREST = 0.2
+_FEWEST_SUREST = 10
+_HARDLY = 0.05
+_COST_OF_GUESSING = 0.03
+_FEWEST_WITH_MORE = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Settled:
     """What is decided; see :class:`gnn.model.kernel_sage.KernelSageConfig`."""
 
     balance: SliderBalance
-    missing: float
+    completed: float
     trust_jaccard: float
     trust_tags: float
     naming_vote: float
@@ -51,25 +56,28 @@ class Settled:
 
 
 def settle(views: QueryViews, best: Measured) -> Settled:
-    """Trust in predictions, how far tags are taken to be missing, the slider's middle, and probabilities."""
+    """Trust in predictions, how far tags are completed, the slider's middle, and probabilities."""
     model = naming_model(views.ground, best.candidate)
     scores = _naming(model, views)
     share = _view(model, views)
     trust_jaccard, trust_tags = _trust(model, views)
     model.config = replace(model.config, trust_jaccard=trust_jaccard, trust_tags=trust_tags)
-    missing = _missing(model, views, share)
-    model.config = replace(model.config, missing=missing)
+    calibration = fit_calibration(scores, views.truth)
+    chances = calibration(scores)
+    complete = completeness(chances, views.truth)
+    model.config = replace(model.config, completed=_completed(complete))
     balance, untagged = _balance(model, views, share)
+    guess, one_told = _guess(model, views, chances, share)
     return Settled(
-        balance=balance,
-        missing=missing,
+        balance=replace(balance, guess=guess),
+        completed=model.config.completed,
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
         naming_vote=model.config.naming_vote,
         naming_share=model.config.naming_share,
         named_view=model.config.named_view,
-        calibration=fit_calibration(scores, views.truth),
-        metrics={"ndcg_middle": untagged},
+        calibration=calibration,
+        metrics={"ndcg_middle": untagged, "ndcg_one_told": one_told, "completeness": complete},
     )
 
 
@@ -85,37 +93,42 @@ def _trust(model: KernelSage, views: QueryViews) -> tuple[float, float]:
     return (max(cosine(slice(0, rank)), 0.05) if rank else 1.0), max(cosine(slice(rank, None)), 0.05)
 
 
-def _missing(model: KernelSage, views: QueryViews, share: float) -> float:
-    """The most that can be added of what is predicted for tagged images before true tags rank worse."""
-    told = _told(views, model)
-    base = None
-    chosen = MISSING_SHARES[0]
-    for missing in (0.0, *MISSING_SHARES):
-        model.config = replace(model.config, missing=missing)
-        index = _index_blocks(model, views)
-        jaccard, tags = conceptual_scores(model, views, conceptual_view(model, told), index)
-        quality = ndcg(views, share * jaccard + (1 - share) * tags, 10)
-        base = quality if base is None else base
-        if quality >= base - _COST_OF_MISSING and missing:
-            chosen = missing
-    return chosen
+def completeness(chances: Float32Array, truth: Float32Array) -> float:
+    """How many of the tags that pictures should have they do have: how often the surest namings are right.
+
+    Of what a model is surest of, all would be right if every picture had all of its tags; where tags were
+    forgotten whatever they are, so many are wrong as were forgotten (Elkan, Noto 2008). A picture is among
+    these only because it has a tag, so each tag is looked at on pictures that have another. chances, truth
+    (0/1): [v, t], of pictures that the model has not seen. Never below 0.1; 1 where nothing can be told.
+    """
+    others = truth.sum(axis=1, keepdims=True) - truth > 0
+    surest = round(_SUREST * int((truth.sum(axis=1) >= 2).sum()))
+    if surest < _FEWEST_SUREST:
+        return 1.0
+    judged = np.where(others, chances, -1.0).ravel()
+    places = np.argpartition(-judged, surest - 1)[:surest]
+    return max(float(truth.ravel()[places].mean()), 0.1)
 
 
-def _told(views: QueryViews, model: KernelSage) -> list[Tensor]:
-    """The views' states as if their true tags were attached too."""
-    state = views.states[-1].clone()
-    start = model.tags_start
-    state[:, start : start + model.config.tag_width] = _basis_sets(model, views.truth)
-    return [*views.states[:-1], state]
+def _completed(complete: float) -> float:
+    """What is added of the tags that are likely. Of visible tags with the chance p some were forgotten, and
+    p · (1 - c) / c / (1 - p) of the pictures without them should have them; at most p is added.
+    """
+    share = min((1.0 - complete) / complete, 1.0)
+    return share if share >= _HARDLY else 0.0
+
+
+def _both_cuts(views: QueryViews, scores: FloatArray) -> float:
+    """The mean of nDCG@5 and nDCG@10, which is less at the mercy of single results than either."""
+    return (ndcg(views, scores) + ndcg(views, scores, 10)) / 2
 
 
 def _index_blocks(model: KernelSage, views: QueryViews) -> Tensor:
-    """Conceptual blocks of the indexed images, predictions included."""
+    """Conceptual blocks of the indexed images, with their tags completed."""
     ground = views.ground
     with torch.inference_mode():
         predicted = model.predict_apart(ground.inputs * model.input_weights())
-        expected = model.expected_blocks(ground.states, predicted)
-    return model.embed_sets(views.indexed_sets) + model.config.missing * expected
+        return model.described_blocks(ground.states, views.indexed_sets, predicted)
 
 
 def _naming(model: KernelSage, views: QueryViews) -> Float32Array:
@@ -150,7 +163,7 @@ def _view(model: KernelSage, views: QueryViews) -> float:
         model.config = replace(model.config, named_view=named)
         jaccard, tags = conceptual_scores(model, views, conceptual_view(model, views.states))
         tried += [
-            (ndcg(views, share * jaccard + (1 - share) * tags), share, named)
+            (_both_cuts(views, share * jaccard + (1 - share) * tags), share, named)
             for share in jaccard_shares(model)
         ]
     _, share, named = max(tried)
@@ -174,14 +187,45 @@ def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[Slider
     conceptual = share * jaccard + (1 - share) * tags
 
     def quality(weight: float) -> float:
-        scores = conceptual + weight * visual
-        return (ndcg(views, scores) + ndcg(views, scores, 10)) / 2
+        return _both_cuts(views, conceptual + weight * visual)
 
     middles = {each: quality(LOOK + each) for each in VISUAL_BALANCES}
     best = max(quality(LOOK), *middles.values())
     fair = [each for each, value in middles.items() if value >= best - _COST_OF_BALANCE]
     chosen = max(fair, default=VISUAL_BALANCES[0])
     return SliderBalance(chosen, share, LOOK), middles[chosen]
+
+
+def _guess(model: KernelSage, views: QueryViews, chances: Float32Array, share: float) -> tuple[float, float]:
+    """How much is guessed of a picture's other tags, and nDCG@10 of pictures with one of several tags told.
+
+    What ranks these best, as far as pictures whose tags are all told rank nearly as well as with any other
+    choice. Nothing is guessed where hardly an image has a second tag. chances: [v, t].
+    """
+    several = np.flatnonzero(views.truth.sum(axis=1) >= 2)
+    if len(several) < _FEWEST_WITH_MORE:
+        return 0.0, 0.0
+    drawn = np.random.default_rng(0).random(views.truth.shape) * views.truth
+    one = np.zeros_like(views.truth)
+    one[np.arange(len(one)), drawn.argmax(axis=1)] = 1.0
+    directions = model.get_buffer("tag_vectors")[:, : model.config.tag_width]
+    jaccard_share = share if model.config.jaccard_rank else 0.0
+    index = _index_blocks(model, views)
+
+    def quality(told: Float32Array, guess: float, rows: Int64Array) -> float:
+        blocks = guessing_blocks(
+            model, _basis_sets(model, told), told, chances, directions, guess, jaccard_share
+        )
+        jaccard, tags = conceptual_scores(model, views, blocks, index)
+        scores = share * jaccard + (1 - share) * tags
+        return ndcg(views, scores, 10, rows)
+
+    every = np.flatnonzero(views.truth.any(axis=1))
+    whole = {guess: quality(views.truth, guess, every) for guess in GUESSES}
+    fair = [guess for guess in GUESSES if whole[guess] >= max(whole.values()) - _COST_OF_GUESSING]
+    partly = {guess: quality(one, guess, several) for guess in fair}
+    chosen = max(fair, key=partly.__getitem__)
+    return chosen, partly[chosen]
 
 
 def _basis_sets(model: KernelSage, truth: Float32Array) -> Tensor:

@@ -194,7 +194,7 @@ def _rewrite(path: Path, lines: list[_Line]) -> None:
 def _with_numbers(fitted: Fitted, settled: Settled) -> Fitted:
     fitted.model.config = replace(
         fitted.model.config,
-        missing=settled.missing,
+        completed=settled.completed,
         trust_jaccard=settled.trust_jaccard,
         trust_tags=settled.trust_tags,
         naming_vote=settled.naming_vote,

@@ -142,9 +142,10 @@ def jaccard_shares(model: KernelSage) -> tuple[float, ...]:
     return JACCARD_SHARES if model.config.jaccard_rank else (0.0,)
 
 
-def ndcg(views: QueryViews, scores: FloatArray, k: int = 5) -> float:
-    """Mean nDCG@k of the views. scores: [v, indexed]."""
-    return float(np.nanmean(ndcg_at_k(ranked_gains(scores, views.gains, k), views.ideal, k)))
+def ndcg(views: QueryViews, scores: FloatArray, k: int = 5, rows: Int64Array | None = None) -> float:
+    """Mean nDCG@k of the views, or of some of them. scores: [v, indexed]."""
+    each = ndcg_at_k(ranked_gains(scores, views.gains, k), views.ideal, k)
+    return float(np.nanmean(each if rows is None else each[rows]))
 
 
 def _sets(skeleton: KernelSage, tags_of_image: Csr) -> Tensor:

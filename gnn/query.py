@@ -28,6 +28,7 @@ from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryV
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
 from gnn.stored_images import IndexedImages, StoredImages
+from gnn.told_pictures import guessed_for
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.faiss_index import FaissIndex
@@ -124,7 +125,9 @@ class QueryEngine:
         tags = self._tag_edges(nodes)
         inputs = inputs_of(self._trained.model, pictures)
         similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
-        embeddings = self._embedded(self._attach(inputs, similar, tags))
+        states = self._attach(inputs, similar, tags)
+        guessed = guessed_for(np.array([node.asked for node in nodes]), similar)
+        embeddings = self._readout.embeddings(states, tags, guessed)
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0

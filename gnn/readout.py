@@ -17,8 +17,10 @@ from gnn.model.kernel_sage import KernelSage
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
+from gnn.told_pictures import guessing_blocks, told_indicator
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
+from graph_store.csr import Csr
 
 _PREDICTED = 5
 
@@ -31,6 +33,11 @@ class Readout(Protocol):
     """[dim]: 1 where a conceptual vector speaks of tags, 0 where it speaks of looks."""
     refusal: float
     """How much of its vector a refused tag of weight -1 takes away beside pictures that no tag is told of."""
+
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+        """What nodes with these states are embedded as when they ask. tags: their message-weighted edges;
+        guessed: [n], those whose tags say only part of what is wanted (:mod:`gnn.told_pictures`).
+        """
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The visual vector of nodes with these embeddings."""
@@ -71,6 +78,7 @@ class KernelReadout:
         config = trained.model.config
         self._visual_dim = config.visual_dim
         share = trained.balance.jaccard if config.jaccard_rank else 0.0
+        self._jaccard, self._guess, self._calibration = share, trained.balance.guess, trained.calibration
         self._scale = np.concatenate(
             [
                 np.full(config.visual_dim, trained.balance.look, np.float32),
@@ -82,6 +90,28 @@ class KernelReadout:
         self.meaning = (np.arange(len(self._scale)) >= config.visual_dim).astype(np.float32)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
+
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+        if not self._guess or not guessed.any():
+            result: Float32Array = self._model.embed_images(states).numpy()
+            return result
+        result = np.empty((len(guessed), self._model.dim), dtype=np.float32)
+        plain = torch.from_numpy(~guessed)
+        if not guessed.all():
+            result[~guessed] = self._model.embed_images([state[plain] for state in states]).numpy()
+        last = [states[-1][~plain]]
+        told = told_indicator(tags.take(np.flatnonzero(guessed)), len(self._tag_directions))
+        blocks = guessing_blocks(
+            self._model,
+            self._model.own_sets(last[0]),
+            told,
+            self._calibration(self.tag_scores(last, indexed=True)),
+            self._tag_directions,
+            self._guess,
+            self._jaccard,
+        )
+        result[guessed] = torch.cat([self._model.visual_block(last[0]), blocks], dim=1).numpy()
+        return result
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         vectors = embeddings.copy()
@@ -118,6 +148,11 @@ class SageReadout:
         self._model = trained.model
         self.meaning = np.ones(trained.model.dim, np.float32)
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
+
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+        del tags, guessed  # the published model has no second opinion on a picture
+        result: Float32Array = self._model.embed_images(states).numpy()
+        return result
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         return embeddings * np.float32(0.5)

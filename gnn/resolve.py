@@ -23,7 +23,8 @@ Kind = Literal["image", "tags", "mixed"]
 class Node:
     """One node that a query attaches: features [feature_dim], its share of the query, the tags that it is
     attached to, its row where it is an indexed image, and whether it has `similar` images. `picture`: which
-    of the query's pictures it is, None for the node that stands for its words and tags.
+    of the query's pictures it is, None for the node that stands for its words and tags; `asked`: whether
+    tags are asked for beside the picture, more than those that an indexed image has.
     """
 
     features: Float32Array
@@ -32,6 +33,7 @@ class Node:
     row: int | None
     looks: bool
     picture: int | None
+    asked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,8 @@ class Resolver:
         asked = [] if picture.weight < 0 else wanted
         tags = () if kind == "image" else tuple(merged(asked + own))
         looks = query.attach != "tags"
-        return Node(picture.features, picture.weight, tags, picture.row, looks, picture.number)
+        told = kind != "image" and bool(asked)
+        return Node(picture.features, picture.weight, tags, picture.row, looks, picture.number, told)
 
     def _asked_tags(self, query: Query) -> tuple[list[TagEdge], list[TagEdge]]:
         """Positive and negative ones, both with positive weights; a weight of 0 asks for nothing."""

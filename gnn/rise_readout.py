@@ -11,6 +11,7 @@ from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.trained_model import SliderBalance
 from graph_store.arrays import BoolArray, Float32Array
+from graph_store.csr import Csr
 
 
 class RiseReadout:
@@ -24,6 +25,12 @@ class RiseReadout:
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
         self.slider = Slider(balance.visual)
         self.meaning = (np.arange(model.dim) >= self._width).astype(np.float32)
+
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+        """Those of any node."""
+        del tags, guessed
+        result: Float32Array = self._model.embed_images(states).numpy()
+        return result
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The first block."""

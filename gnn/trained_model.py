@@ -41,12 +41,15 @@ class SliderBalance:
 
     ``visual``: what a visual cosine weighs against a conceptual one in the middle of the slider;
     ``jaccard``: share of the Jaccard view in the conceptual part (the rest is the tag view);
-    ``look``: what looks tell about meaning, the weight of a visual cosine inside the conceptual part.
+    ``look``: what looks tell about meaning, the weight of a visual cosine inside the conceptual part;
+    ``guess``: how much of what a picture is likely to show is taken in beside the tags that are asked for
+    (:mod:`gnn.told_pictures`).
     """
 
     visual: float = 1.0
     jaccard: float = 0.5
     look: float = 0.0
+    guess: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ BUILT_EPOCHS = 3
 LONGEST = (
     "gnn/test_quality.py",
     "gnn/test_changed_reindex.py",
+    "gnn/test_disambiguation.py",
     "hashing/test_training.py",
     "jobs/test_priority.py",
     "jobs/test_jobs_api.py",

@@ -1,4 +1,6 @@
-"""Asks the systems for a picture without one of its things, and for a tag beside pictures of two contexts."""
+"""Asks the systems for a picture without one of its things, with one of them named, and for a tag beside
+pictures of two contexts.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,16 @@ import numpy as np
 
 from gnn.evaluation.baselines import SearchBaseline
 from gnn.evaluation.metrics import top_k
-from gnn.evaluation.protocol import contexts, unwanted
+from gnn.evaluation.protocol import contexts, told, unwanted
 from gnn.evaluation.questions import Questions
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
 from gnn.evaluation.systems import DEFAULT_VISUAL_WEIGHT, BaselineSystem, Engine, EngineSystem
-from gnn.evaluation.tuning import MLP, Baselines
+from gnn.evaluation.tuning import MLP, RAW, Baselines
 from graph_store.arrays import Float32Array, Int64Array
 
 HARD_FILTER = "hard filter"
+CERTAIN = "tag certain"
 
 
 def refused(
@@ -40,7 +43,7 @@ def refused(
         search = baselines.searches[name]
         results[name] = (
             BaselineSystem(search).rows(features, unwanted.DEPTH),
-            _rows_without(search, features, asked.tags),
+            _rows_told(search, features, asked.tags, 0.0),
         )
     for preset, engine in presets.items():
         system = EngineSystem(engine)
@@ -50,18 +53,68 @@ def refused(
     return unwanted.unwanted(results, asked, queries, index, systems, seed=seed)
 
 
-def _rows_without(search: SearchBaseline, features: Float32Array, tags: Int64Array) -> Int64Array:
+def _rows_told(search: SearchBaseline, features: Float32Array, tags: Int64Array, chance: float) -> Int64Array:
+    """The rows of a late fusion that takes each picture's tag to be there with this chance."""
     assert search.predictor is not None and search.space is not None
     predicted = search.predictor.predict(features)
-    predicted[np.arange(len(tags)), tags] = 0.0
+    predicted[np.arange(len(tags)), tags] = chance
     concept, weight = search.space.cosine(predicted), np.float32(search.concept_weight)
     return top_k(weight * concept + (1 - weight) * (features @ search.features.T), unwanted.DEPTH)
 
 
-def disambiguated(
-    questions: Questions, presets: Mapping[str, Engine], systems: Systems, seed: int, quick: bool
+def _carry(index: TagTable, tags: Int64Array) -> Float32Array:
+    """[len(tags), num_indexed]: 1 where an indexed image carries the tag."""
+    return np.asarray(index.matrix.tocsc()[:, tags].toarray().T, dtype=np.float32)
+
+
+def _one_tag(tags: Int64Array, num_tags: int) -> TagTable:
+    return TagTable.from_pairs(np.arange(len(tags), dtype=np.int64), tags, len(tags), num_tags)
+
+
+def with_one_tag(
+    questions: Questions,
+    presets: Mapping[str, Engine],
+    baselines: Baselines,
+    systems: Systems,
+    seed: int,
+    quick: bool,
 ) -> Part:
-    """Figure 6 of the paper. The baseline ranks what carries the tag by likeness to the picture."""
+    """One of a picture's tags is known. The baselines rank what carries it by likeness, compare with that tag
+    alone, or take it as certain among what the perceptron predicts.
+    """
+    queries, index = questions.known_query_tags, questions.known_index_tags
+    asked = told.told_queries(queries, limit=200 if quick else 2000, seed=seed)
+    if not len(asked.tags):
+        return Part("told", told.TITLE, not_applicable="no held-out image has two tags")
+    features = questions.query_features[asked.images]
+    likeness = features @ questions.index_features.T
+    results = {
+        RAW: top_k(likeness, told.DEPTH),
+        HARD_FILTER: contexts.filtered_rows(likeness, _carry(index, asked.tags), told.DEPTH),
+    }
+    name = f"{MLP} + raw"
+    if name in baselines.searches:
+        search, one = baselines.searches[name], _one_tag(asked.tags, index.num_tags)
+        results["tag space + raw"] = BaselineSystem(search).rows(features, told.DEPTH, one.dense())
+        results[f"{name}, {CERTAIN}"] = _rows_told(search, features, asked.tags, 1.0)
+    for preset, engine in presets.items():
+        system = EngineSystem(engine)
+        vectors = system.image_queries(features, _one_tag(asked.tags, index.num_tags), "mixed")
+        results[preset] = system.rows(vectors, DEFAULT_VISUAL_WEIGHT, told.DEPTH)
+    return told.told(results, asked, questions.query_tags, questions.index_tags, systems, seed=seed)
+
+
+def disambiguated(
+    questions: Questions,
+    presets: Mapping[str, Engine],
+    baselines: Baselines,
+    systems: Systems,
+    seed: int,
+    quick: bool,
+) -> Part:
+    """Figure 6 of the paper. The baselines rank what carries the tag by likeness to the picture, or take the
+    tag as certain among what the perceptron predicts.
+    """
     queries, index = questions.known_query_tags, questions.known_index_tags
     asked = contexts.context_queries(queries, index, limit=80 if quick else 400)
     if not len(asked.tags):
@@ -69,10 +122,14 @@ def disambiguated(
         return Part("contexts", contexts.TITLE, not_applicable=reason)
     images, tags = asked.images.ravel(), np.repeat(asked.tags, 2)
     features = questions.query_features[images]
-    carries = np.asarray(index.matrix.tocsc()[:, tags].toarray().T, dtype=np.float32)
-    filtered = contexts.filtered_rows(features @ questions.index_features.T, carries, contexts.DEPTH)
+    likeness = features @ questions.index_features.T
+    filtered = contexts.filtered_rows(likeness, _carry(index, tags), contexts.DEPTH)
     results = {HARD_FILTER: filtered.reshape(-1, 2, contexts.DEPTH)}
-    one_tag = TagTable.from_pairs(np.arange(len(tags), dtype=np.int64), tags, len(tags), index.num_tags)
+    name = f"{MLP} + raw"
+    if name in baselines.searches:
+        found = _rows_told(baselines.searches[name], features, tags, 1.0)[:, : contexts.DEPTH]
+        results[f"{name}, {CERTAIN}"] = found.reshape(-1, 2, contexts.DEPTH)
+    one_tag = _one_tag(tags, index.num_tags)
     for name, engine in presets.items():
         system = EngineSystem(engine)
         vectors = system.image_queries(features, one_tag, "mixed")

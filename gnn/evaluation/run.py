@@ -13,7 +13,7 @@ from gnn.evaluation.grids import QUICK_GRIDS, Grids
 from gnn.evaluation.metrics import top_k
 from gnn.evaluation.protocol import completion, grades, incomplete, labels, slider, tagged, tags, untagged
 from gnn.evaluation.questions import Questions
-from gnn.evaluation.refined_run import disambiguated, refused
+from gnn.evaluation.refined_run import disambiguated, refused, with_one_tag
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
 from gnn.evaluation.systems import (
@@ -33,6 +33,7 @@ from graph_store.progress import Progress
 ORDER = (
     "untagged",
     "tagged",
+    "told",
     "incomplete",
     "completion",
     "slider",
@@ -86,9 +87,9 @@ class Evaluation:
             lambda: self._incomplete(),
             lambda: (self._slider(),),
             lambda: (self._tags(),),
-            lambda: (
-                refused(self.questions, self.presets, self.baselines, self.systems, self.seed, self.quick),
-                disambiguated(self.questions, self.presets, self.systems, self.seed, self.quick),
+            lambda: tuple(
+                part(self.questions, self.presets, self.baselines, self.systems, self.seed, self.quick)
+                for part in (with_one_tag, refused, disambiguated)
             ),
             lambda: words(
                 self.questions, self.presets, self.text_encoder, self.systems, self.seed, self.quick

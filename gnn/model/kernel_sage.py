@@ -20,10 +20,12 @@ query is embedded by the very function that embedded the index.
 Tags are named, and where validation says so the prediction's tag view is made, by :mod:`gnn.model.tag_namer`
 on u, vote and f(z). Vocabularies that are compressed have none and are named by f(z) and the vote.
 
-The embedding is three blocks: visual unit(u), and two conceptual ones (Jaccard view, tag view). With tags
-they are those of the tags plus `missing` times the prediction (tags are rarely complete); without, the
-prediction, scaled by `trust`. A landmark image has taught f its own tags, so what f says of it holds them and
-denies the others; its own part is taken out before its tags are completed.
+The embedding is three blocks: visual unit(u), and two conceptual ones (Jaccard view, tag view). Without tags
+these are the prediction, scaled by `trust`. With tags the Jaccard view is that of the tags, and the tag view
+that of the tags completed by `completed` times what else is likely (tags are rarely complete): an image is
+found by a tag that it lacks, and is no less like those with the same tags. A landmark image has taught f its
+own tags, so what f says of it holds them and denies the others; its own part is taken out before its tags are
+completed.
 """
 
 from __future__ import annotations
@@ -64,11 +66,12 @@ class KernelSageConfig:
     are kept of a neighbourhood's mean and that are the visual block;
     ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``vote_width``: how many axes of a vote are kept;
     ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: of the readout.
-    ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``missing``; ``trust_jaccard``,
+    ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``completed``; ``trust_jaccard``,
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
     prediction when tags are named; ``naming_hidden``: hidden units of the namer (0 = none), ``naming_share``:
     its perceptron's share, ``named_view``: whether the prediction's tag view is the namer's;
-    ``leaves_out``: whether landmarks know their own part.
+    ``leaves_out``: whether landmarks know their own part; ``missing``: models that were made before tag views
+    were completed add so much of the whole prediction to both views.
     """
 
     feature_dim: int
@@ -85,7 +88,8 @@ class KernelSageConfig:
     neighbour_weight: float = 0.3
     vote_weight: float = 0.3
     length: float = 1.0
-    missing: float = 0.1
+    missing: float = 0.0
+    completed: float = 0.0
     trust_jaccard: float = 1.0
     trust_tags: float = 1.0
     naming_vote: float = 0.3
@@ -289,12 +293,14 @@ class KernelSage(GraphModel):
         some of the vote. apart: indexed images, which are not to speak for themselves.
         """
         inputs = self.readout_inputs(state)
-        predicted = (self.predict_apart(inputs) if apart else self.predict(inputs))[
-            :, self.config.jaccard_rank :
-        ]
+        return self._likely(state, self.predict_apart(inputs) if apart else self.predict(inputs))
+
+    def _likely(self, state: Tensor, predicted: Tensor) -> Tensor:
+        """What tags are named by. predicted: f(z)."""
+        tags = predicted[:, self.config.jaccard_rank :]
         if self.namer is None:
-            return predicted + self.config.naming_vote * self.votes(state)
-        return self.named(state, predicted)
+            return tags + self.config.naming_vote * self.votes(state)
+        return self.named(state, tags)
 
     def named(self, state: Tensor, predicted: Tensor) -> Tensor:
         """The namer's probabilities [n, tag_width]. predicted: the tag view of f(z)."""
@@ -311,21 +317,47 @@ class KernelSage(GraphModel):
 
     def embed_images(self, states: Sequence[Tensor]) -> Tensor:
         state = states[-1]
-        config = self.config
-        tags = config.tag_width
-        visual = unit(state[:, : config.visual_dim])
-        own = state[:, self.tags_start : self.tags_start + tags]
+        visual = self.visual_block(state)
+        own = self.own_sets(state)
         has_tags = (own * own).sum(dim=1, keepdim=True) > 1e-12
-        has_similar = state[:, self.tags_start - 1 : self.tags_start]
         inputs = self.readout_inputs(state)
         any_tags = bool(has_tags.any())
-        expected = self.expected_blocks(
-            state, self.predict_apart(inputs, has_tags[:, 0]) if any_tags else self.predict(inputs)
-        )
+        predicted = self.predict_apart(inputs, has_tags[:, 0]) if any_tags else self.predict(inputs)
+        expected = self.expected_blocks(state, predicted)
         if not any_tags:  # a picture as a query: spare it the landmark sets
             return torch.cat([visual, expected], dim=1)
-        told = self.embed_sets(own) + config.missing * has_similar * expected
-        return torch.cat([visual, torch.where(has_tags, told, expected)], dim=1)
+        described = self.described_blocks(state, own, predicted)
+        return torch.cat([visual, torch.where(has_tags, described, expected)], dim=1)
+
+    def described_blocks(self, state: Tensor, own: Tensor, predicted: Tensor) -> Tensor:
+        """The two conceptual blocks of images with the tags y `own`. predicted: f(z), of a landmark without
+        itself.
+        """
+        config = self.config
+        blocks = self.embed_sets(own)
+        has_similar = state[:, self.tags_start - 1 : self.tags_start]
+        if config.missing:
+            return blocks + config.missing * has_similar * self.expected_blocks(state, predicted)
+        if config.completed:
+            whole = self._with_likely(own, self._likely(state, predicted), config.completed * has_similar)
+            blocks[:, config.jaccard_rank :] = unit(whole)
+        return blocks
+
+    def _with_likely(self, own: Tensor, likely: Tensor, share: Tensor) -> Tensor:
+        """Indicators [n, tag_width] with a share [n, 1] of what else is likely. Where tags have no coordinate
+        of their own they are counted twice, which changes no more than their length.
+        """
+        if self.config.size_width:
+            return own + share * likely
+        return own + share * (1 - own.clamp(0, 1)) * likely.clamp(0, 1)
+
+    def visual_block(self, state: Tensor) -> Tensor:
+        """[n, visual_dim] of unit length, from h^2."""
+        return unit(state[:, : self.config.visual_dim])
+
+    def own_sets(self, state: Tensor) -> Tensor:
+        """y [n, tag_width]: a node's own tags, from h^2."""
+        return state[:, self.tags_start : self.tags_start + self.config.tag_width]
 
     def expected_blocks(self, state: Tensor, predicted: Tensor) -> Tensor:
         """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]."""

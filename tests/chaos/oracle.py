@@ -28,6 +28,9 @@ Doubles = NDArray[np.float64]
 _QUIETLY = 0.65
 """What is refused of a picture without tags weighs so much of what is refused of tags."""
 
+_TOLD = 0.3
+"""What a told tag weighs by itself, beside the set that it is completed to."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -67,7 +70,7 @@ class Oracle:
         trained = load_trained_model(directory / "model")
         assert isinstance(trained.model, KernelSage)
         self._model = trained.model.double()
-        self._how, self._balance = trained.preset, trained.balance
+        self._how, self._balance, self._chances = trained.preset, trained.balance, trained.calibration
         self._space = trained.space
         self.ids: list[str] = json.loads((directory / "records" / "ids.json").read_bytes())
         self._row = {image_id: row for row, image_id in enumerate(self.ids)}
@@ -97,7 +100,8 @@ class Oracle:
             ]
         )
         self._nodes: dict[int, tuple[Picture, Doubles]] = {}
-        self._base, self._tag_vectors = self._run(np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0)))
+        nothing = np.zeros((0, 0))
+        self._base, self._tag_vectors, _ = self._run(nothing, nothing, nothing)
 
     # -- pictures
 
@@ -149,6 +153,7 @@ class Oracle:
                 node = self.vector(asked.image, picture, is_new)
             else:
                 row = self._row.get(asked.image)
+                by_tags = bool(told.sum()) and asked.attach != "image"
                 near = self._neighbours(self._new(picture), row) if is_new else self._near[row]
                 if asked.attach == "auto":
                     told = told + self._meant(picture.tags)
@@ -156,6 +161,7 @@ class Oracle:
                     picture.features,
                     near if asked.attach != "tags" else np.zeros(len(self.ids)),
                     told if asked.attach != "image" else np.zeros(len(self.tags)),
+                    guessed=by_tags,
                 )
         conceptual = node * self._scale
         unwanted = {name: -weight for name, weight in asked.tags.items() if weight < 0}
@@ -167,14 +173,35 @@ class Oracle:
 
     # -- nodes
 
-    def _node(self, features: NDArray[Any], near: Doubles, told: Doubles) -> Doubles:
-        embedded, _ = self._run(features[None], near[None], told[None])
+    def _node(
+        self, features: NDArray[Any], near: Doubles, told: Doubles, *, guessed: bool = False
+    ) -> Doubles:
+        embedded, _, state = self._run(features[None], near[None], told[None])
+        if guessed and near.any() and self._balance.guess:
+            return np.concatenate([embedded[-1, self._looks], self._completed(state[-1:], told)])
         return embedded[-1]
 
     @torch.no_grad()
-    def _run(self, features: NDArray[Any], near: Doubles, told: Doubles) -> tuple[Doubles, Doubles]:
-        """Embeddings of all pictures with new nodes behind them, and of the tags. near: cosines [m, n], 0
-        where there is no edge; told: weights [m, tags].
+    def _completed(self, state: torch.Tensor, told: Doubles) -> Doubles:
+        """The conceptual blocks of the told tags and of what is guessed beside them."""
+        config = self._model.config
+        directions = self._model.get_buffer("tag_vectors")[:, : config.tag_width].numpy()
+        scores = self._model.expected_sets(state, apart=True).numpy() @ directions.T
+        shares = told / told.sum()
+        wholly = np.minimum(shares / (shares**2).sum(), 1.0)
+        guesses = self._balance.guess * (1.0 - wholly) * self._chances(scores)[0]
+        tags = self._model.sets_of(torch.from_numpy(shares[None] @ self._start.numpy()))
+        blocks = self._model.embed_sets(tags + torch.from_numpy(guesses @ directions)[None])[0].numpy()
+        blocks[config.jaccard_rank :] += _TOLD * tags[0].numpy() / self._scale[-1]
+        result: Doubles = blocks
+        return result
+
+    @torch.no_grad()
+    def _run(
+        self, features: NDArray[Any], near: Doubles, told: Doubles
+    ) -> tuple[Doubles, Doubles, torch.Tensor]:
+        """Embeddings of all pictures with new nodes behind them, and of the tags; the pictures' last states.
+        near: cosines [m, n], 0 where there is no edge; told: weights [m, tags].
         """
         num = len(self.ids)
         if len(features):
@@ -196,7 +223,7 @@ class Oracle:
             images.append(after)
         embedded: Doubles = self._model.embed_images(images).numpy()
         meant: Doubles = self._model.embed_tags(tags).numpy()
-        return embedded, meant
+        return embedded, meant, images[-1]
 
     def _neighbours(self, spaced: Doubles, own: int | None) -> Doubles:
         """[n]: the cosines of the nearest pictures of the snapshot but itself, 0 elsewhere."""

@@ -18,6 +18,7 @@ from graph_store.errors import BadInput, NothingToServe
 PARTS = (
     "untagged",
     "tagged",
+    "told",
     "incomplete",
     "completion",
     "slider",
@@ -54,7 +55,7 @@ def test_the_served_preset_stands_beside_every_baseline(report: EvaluationReport
 
 
 def test_every_retrieval_finds_something_better_than_chance(report: EvaluationReport) -> None:
-    for name in ("untagged", "tagged"):
+    for name in ("untagged", "tagged", "told"):
         assert all(row.figures["nDCG@10"].mean > 0.2 for row in report.part(name).rows)
 
 

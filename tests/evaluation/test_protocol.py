@@ -16,6 +16,7 @@ from gnn.evaluation.protocol.incomplete import HARD_FILTER, hide_edges, incomple
 from gnn.evaluation.protocol.slider import STOPS, slider
 from gnn.evaluation.protocol.tagged import tagged
 from gnn.evaluation.protocol.tags import tags
+from gnn.evaluation.protocol.told import told, told_queries
 from gnn.evaluation.protocol.untagged import untagged
 from gnn.evaluation.protocol.unwanted import UnwantedQueries, unwanted, unwanted_queries
 from gnn.evaluation.protocol.words import captions, carrying_share, synonyms
@@ -204,6 +205,17 @@ def test_a_refused_tag_is_pushed_out_and_the_rest_is_kept() -> None:
     assert figure(part, "good", "left") == 0.5
     assert figure(part, "good", "rest kept") == pytest.approx(1.0)
     assert figure(part, "bad", "rest kept") < 0.6
+
+
+def test_one_tag_is_told_of_each_image_that_has_several_and_counts_against_all_of_them() -> None:
+    index, queries = table("ab", "a", "b", "c"), table("ab", "c", "ab")
+    asked = told_queries(queries)
+    assert asked.images.tolist() == [0, 2]
+    assert set(asked.tags.tolist()) <= {0, 1}
+    rows = {"good": np.array([[0, 1, 2, 3]] * 2), "bad": np.array([[3, 2, 1, 0]] * 2)}
+    part = told(rows, asked, queries, index, SYSTEMS)
+    assert figure(part, "good", "nDCG@10") == pytest.approx(1.0)
+    assert figure(part, "bad", "nDCG@10") < 0.9
 
 
 def test_contexts_of_a_tag_are_those_that_are_hardly_met_together() -> None:

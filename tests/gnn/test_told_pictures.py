@@ -1,0 +1,144 @@
+"""A tag beside a picture: the tag is found, and so is what else the picture shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from gnn.graph_data import GraphData
+from gnn.query import Query, QueryEngine, QueryTag
+from gnn.reindex import build_index
+from gnn.told_pictures import told_indicator
+from gnn.trained_model import TrainedModel
+from graph_store.csr import Csr
+from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
+
+MIDDLE = 0.5
+
+
+@pytest.fixture(scope="module")
+def data() -> GraphData:
+    return drawn_data(400)
+
+
+@pytest.fixture(scope="module")
+def model(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return trained(data, tmp_path_factory.mktemp("told"))
+
+
+@pytest.fixture(scope="module")
+def engine(model: TrainedModel, data: GraphData) -> QueryEngine:
+    return QueryEngine(build_index(model, data))
+
+
+def carries(data: GraphData) -> np.ndarray:
+    table = np.zeros((len(data.ids), len(data.tag_names)), dtype=bool)
+    table[data.tags_of_image.edge_rows(), data.tags_of_image.indices] = True
+    return table
+
+
+def likeness(engine: QueryEngine, data: GraphData, query: Query, shown: np.ndarray) -> float:
+    """Mean Jaccard of what a picture shows with the tags of the first ten results."""
+    rows = engine.search(engine.embed(query), MIDDLE, 10).rows
+    found = carries(data)[rows]
+    return float(((found & shown).sum(axis=1) / (found | shown).sum(axis=1)).mean())
+
+
+def new_pictures(number: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """What new pictures show, three things at least, and their features, harder to read than the index's."""
+    shown = drawn_tags(20 * number, seed=91)
+    shown = shown[shown.sum(axis=1) >= 3][:number]
+    return shown, drawn_features(shown, seed=92, noise=2)
+
+
+def test_the_tag_that_a_picture_hides_best_helps_to_find_its_like(
+    engine: QueryEngine, data: GraphData
+) -> None:
+    shown, features = new_pictures()
+    alone, told, tag_alone = [], [], []
+    for picture, truth, chances in zip(features, shown, engine.tag_scores(features), strict=True):
+        hidden = int(np.where(truth, chances, np.inf).argmin())
+        tags = (QueryTag(TAGS[hidden]),)
+        alone.append(likeness(engine, data, Query(images=picture[None]), truth))
+        told.append(likeness(engine, data, Query(images=picture[None], tags=tags), truth))
+        tag_alone.append(likeness(engine, data, Query(tags=tags), truth))
+    assert np.mean(told) > np.mean(alone) + 0.02
+    assert np.mean(told) > np.mean(tag_alone) + 0.2
+
+
+def test_most_results_carry_what_is_told_though_the_picture_does_not_show_it(
+    engine: QueryEngine, data: GraphData
+) -> None:
+    shown, features = new_pictures()
+    table, share = carries(data), []
+    for picture, truth in zip(features, shown, strict=True):
+        for tag in np.flatnonzero(~truth)[:1]:
+            query = Query(images=picture[None], tags=(QueryTag(TAGS[tag]),))
+            share.append(table[engine.search(engine.embed(query), MIDDLE, 10).rows, tag].mean())
+    assert np.mean(share) > 0.75
+
+
+def test_a_tag_beside_two_kinds_of_pictures_finds_two_kinds_of_things(
+    engine: QueryEngine, data: GraphData
+) -> None:
+    red, circle, square = (TAGS.index(name) for name in ("red", "circle", "square"))
+    shown = np.zeros((20, len(TAGS)), dtype=bool)
+    shown[:10, circle] = shown[10:, square] = True
+    table, found = carries(data), []
+    for picture in drawn_features(shown, seed=5):
+        query = Query(images=picture[None], tags=(QueryTag("red"),))
+        found.append(table[engine.search(engine.embed(query), MIDDLE, 10).rows].mean(axis=0))
+    circles, squares = np.mean(found[:10], axis=0), np.mean(found[10:], axis=0)
+    assert circles[red] > 0.75 and squares[red] > 0.75
+    assert circles[circle] > squares[circle] + 0.5
+    assert squares[square] > circles[square] + 0.5
+
+
+def test_nothing_is_guessed_beside_what_an_indexed_image_is_tagged_with(engine: QueryEngine) -> None:
+    tagged = int(np.flatnonzero(engine.graph.tags_of_image.degrees() == 2)[0])
+    asked = engine.embed_many([Query(indexed_row=tagged)])[0]
+    own = engine.image_vectors(np.array([tagged]))
+    untouched = engine._readout.conceptual(own, lambda: own, np.array([True]))[0]
+    assert_allclose(asked.conceptual, untouched, atol=1e-5)
+
+
+def test_a_model_that_guesses_nothing_compares_with_the_told_tags_alone(
+    model: TrainedModel, data: GraphData
+) -> None:
+    bold = replace(model, balance=replace(model.balance, guess=0.8))
+    shy = replace(model, balance=replace(model.balance, guess=0.0))
+    picture = new_pictures(1)[1]
+    query = Query(images=picture, tags=(QueryTag("red"),))
+    guessing, bare = (QueryEngine(build_index(each, data)).embed(query) for each in (bold, shy))
+    told = Query(images=picture, tags=(QueryTag("red"),), attach="tags")
+    by_tag = QueryEngine(build_index(shy, data)).embed(told)
+    assert bare.conceptual @ by_tag.conceptual > 0.9 * np.linalg.norm(bare.conceptual) * np.linalg.norm(
+        by_tag.conceptual
+    )
+    assert not np.allclose(guessing.conceptual, bare.conceptual, atol=0.05)
+    assert_allclose(guessing.visual, bare.visual, atol=1e-6)
+
+
+def test_nothing_is_guessed_in_a_catalogue_of_single_tags(tmp_path_factory: pytest.TempPathFactory) -> None:
+    single = np.eye(len(TAGS), dtype=bool)[np.random.default_rng(3).integers(0, len(TAGS), 160)]
+    data = data_of(single)
+    assert trained(data, tmp_path_factory.mktemp("single")).balance.guess == 0.0
+
+
+@given(weights=st.lists(st.floats(0.05, 4), min_size=1, max_size=6))
+def test_a_tag_is_told_the_more_the_more_it_weighs_and_never_more_than_wholly(weights: list[float]) -> None:
+    shares = np.array(weights) / np.sum(weights)
+    told = told_indicator(Csr.from_rows([len(weights)], np.arange(len(weights)), shares), 8)[0]
+    assert (told[: len(weights)] > 0).all() and (told <= 1).all() and not told[len(weights) :].any()
+    assert (np.diff(told[np.argsort(weights, kind="stable")]) >= -1e-6).all()
+
+
+@given(number=st.integers(1, 8))
+def test_equal_tags_are_told_wholly(number: int) -> None:
+    told = told_indicator(Csr.from_rows([number], np.arange(number), np.full(number, 1 / number)), 8)
+    assert_allclose(told[0, :number], 1.0, atol=1e-5)
