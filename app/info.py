@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError
 from graph_store.snapshot import Snapshot
 from graph_store.snapshot_files import versions
+
+_COMPLETE = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class Summary:
                 "images",
                 f"{self.images:,} of which {self.held_out:,} held out and {self.untagged:,} without tags",
             ),
-            ("tags", f"{self.tags:,}"),
+            ("tags", f"{self.tags:,}{_forgotten(snapshot)}"),
             ("skipped items", f"{self.skipped:,}"),
             ("encoder", self.encoder or "none yet"),
             ("trained presets", ", ".join(self.presets) or "none yet"),
             ("served snapshot", snapshot.get("version") or self.snapshot_problem),
-            ("  model", snapshot.get("model")),
+            ("  model", _model(snapshot)),
             ("  holds", parameters),
             ("  search index", f"{index['kind']}: {index['reason']}" if index else ""),
             ("kept snapshots", ", ".join(self.snapshots_kept) or "none"),
@@ -63,6 +65,22 @@ class Summary:
             if value:
                 table.add_row(name, str(value))
         return table
+
+
+def _model(snapshot: Mapping[str, Any]) -> str:
+    """The model of a manifest in a few words; nothing where there is no snapshot."""
+    model = snapshot.get("model")
+    if not model:
+        return ""
+    best = model.get("metrics", {}).get("best")
+    told = f", best validation metric {best:.4f}" if best else ""
+    return f"{model['preset']}: {model['layers']} layers, {model['dim']} numbers a picture{told}"
+
+
+def _forgotten(snapshot: Mapping[str, Any]) -> str:
+    """How many tags pictures lack, as the model has found in training, where it is worth a word."""
+    complete = snapshot.get("model", {}).get("metrics", {}).get("completeness", 1.0)
+    return f"; pictures have about {complete:.0%} of those they should" if complete < _COMPLETE else ""
 
 
 def describe(data_dir: DataDir) -> Summary:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from app.cli import run
 from app.cli.errors import FAILURE
+from app.info import describe
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 
@@ -173,6 +176,24 @@ def test_a_built_catalogue_answers_after_the_journey(
     here = capsys.readouterr().out
     assert run([*question, str(there.root)]) == 0
     assert capsys.readouterr().out == here
+
+
+def test_info_says_in_words_what_model_answers(
+    built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["info", "--data", str(built_data_dir.root)]) == 0
+    assert "default: 2 layers" in capsys.readouterr().out
+
+
+def test_info_says_how_many_tags_pictures_lack_where_they_lack_some(
+    built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = describe(built_data_dir)
+    assert summary.snapshot is not None
+    metrics = {**summary.snapshot["model"]["metrics"], "completeness": 0.54}
+    holey = {**summary.snapshot, "model": {**summary.snapshot["model"], "metrics": metrics}}
+    Console(width=200).print(replace(summary, snapshot=holey).table())
+    assert "pictures have about 54% of those they should" in capsys.readouterr().out
 
 
 def test_info_says_what_is_served(built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from gnn.graph_data import GraphData
+from gnn.kernel_settling import completeness
+from gnn.model.kernel_sage import KernelSage
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
 from gnn.told_pictures import told_indicator
@@ -142,3 +144,44 @@ def test_a_tag_is_told_the_more_the_more_it_weighs_and_never_more_than_wholly(we
 def test_equal_tags_are_told_wholly(number: int) -> None:
     told = told_indicator(Csr.from_rows([number], np.arange(number), np.full(number, 1 / number)), 8)
     assert_allclose(told[0, :number], 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.8, 0.5, 0.3])
+def test_how_many_tags_were_forgotten_is_read_off_the_surest_namings(kept: float) -> None:
+    rng = np.random.default_rng(2)
+    chances = rng.beta(0.3, 0.9, (4000, 12)).astype(np.float32)
+    whole = rng.random(chances.shape) < chances
+    seen = whole & (rng.random(whole.shape) < kept)
+    of_tagged = seen.any(axis=1)
+    found = completeness(kept * chances[of_tagged], seen[of_tagged].astype(np.float32))
+    assert found == pytest.approx(kept, abs=0.06)
+
+
+def test_nothing_is_said_to_be_forgotten_where_no_picture_has_two_tags() -> None:
+    chances = np.random.default_rng(0).random((500, 6)).astype(np.float32)
+    assert completeness(chances, np.eye(6, dtype=np.float32)[chances.argmax(axis=1)]) == 1.0
+
+
+def test_an_image_is_found_by_a_tag_that_was_forgotten(tmp_path_factory: pytest.TempPathFactory) -> None:
+    shown = drawn_tags(2000, seed=17)
+    seen = shown & (np.random.default_rng(18).random(shown.shape) < 0.5)
+    data = data_of(seen, shown=shown)
+    model = trained(data, tmp_path_factory.mktemp("forgotten"))
+    assert isinstance(model.model, KernelSage)
+    assert model.metrics["completeness"] == pytest.approx(0.5, abs=0.15)
+    completing = model.model.config.completed
+    found = {complete: precision_of_tags(model, data, shown, complete) for complete in (0.0, completing)}
+    assert found[completing] > found[0.0] + 0.1
+
+
+def precision_of_tags(model: TrainedModel, data: GraphData, shown: np.ndarray, complete: float) -> float:
+    """Mean R-precision of each tag as a question, against what the pictures show."""
+    assert isinstance(model.model, KernelSage)
+    model.model.config = replace(model.model.config, completed=complete)
+    engine = QueryEngine(build_index(model, data))
+    precision = []
+    for tag, name in enumerate(TAGS):
+        right = int(shown[:, tag].sum())
+        rows = engine.search(engine.embed(Query(tags=(QueryTag(name),))), 0.0, right).rows
+        precision.append(shown[rows, tag].mean())
+    return float(np.mean(precision))
