@@ -61,6 +61,7 @@ bench: demo-built ## Measure how fast: encoding, sampling, searching
 	$(BIN)/python benchmarks/sampler_throughput.py
 	$(BIN)/python -m benchmarks.attachment --data $(DATA)
 	$(BIN)/python -m benchmarks.latency_by_id
+	$(BIN)/python -m benchmarks.limits --data $(DATA)
 
 bench-load: $(STAMP) ## Measure under load at 100,000 images, each answer checked, beside FAISS, Chroma and LanceDB
 	$(BIN)/python -m benchmarks.load --data build/bench/load

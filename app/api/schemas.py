@@ -133,7 +133,8 @@ class SearchOptions(WithoutNulls):
             "Which edges the query gets in the graph: those to similar "
             "images, those to tags, both, or what fits. "
             "With auto, a picture of the catalogue has its own stored "
-            "neighbours and tags; with image it is a bare picture."
+            "neighbours and tags; with image it is a bare picture. Tags beside a picture are a part of what "
+            "is wanted, and what else it shows is the rest; with tags they are all of it."
         ),
     )
     visual_weight: float = Field(
