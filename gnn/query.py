@@ -23,7 +23,7 @@ from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
 from gnn.model.huge_pages import onto_huge_pages
 from gnn.picture_alone import Found, picture_alone_of
-from gnn.query_edges import all_refused, cancelled, listed_edges, shares, told_weight
+from gnn.query_edges import all_refused, cancelled, listed_edges, refused_edges, shares, told_weight
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
@@ -127,7 +127,7 @@ class QueryEngine:
         similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
         states = self._attach(inputs, similar, tags)
         guessed = guessed_for(np.array([node.asked for node in nodes]), similar)
-        embeddings = self._readout.embeddings(states, tags, guessed)
+        embeddings = self._readout.embeddings(states, tags, guessed, refused_edges(asked))
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0

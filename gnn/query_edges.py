@@ -20,6 +20,15 @@ def shares(asked: Resolved) -> Float32Array:
     return weights
 
 
+def refused_edges(queries: Sequence[Resolved]) -> Csr:
+    """The tags that each node's query refuses, with their weights: a row a node, in order."""
+    unwanted = [asked.unwanted for asked in queries for _ in asked.nodes]
+    edges = [edge for each in unwanted for edge in each]
+    return Csr.from_rows(
+        [len(each) for each in unwanted], [edge.tag for edge in edges], [edge.weight for edge in edges]
+    )
+
+
 def told_weight(asked: Resolved) -> float:
     """The weight of the tags that the nodes to be like are attached to, in the mean over these nodes."""
     liked = [node for node in asked.nodes if node.weight > 0]

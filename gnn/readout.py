@@ -17,7 +17,7 @@ from gnn.model.kernel_sage import KernelSage
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
-from gnn.told_pictures import guessing_blocks, told_indicator
+from gnn.told_pictures import guessing_blocks, told_indicator, without
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 from graph_store.csr import Csr
@@ -34,9 +34,10 @@ class Readout(Protocol):
     refusal: float
     """How much of its vector a refused tag of weight -1 takes away beside pictures that no tag is told of."""
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
         """What nodes with these states are embedded as when they ask. tags: their message-weighted edges;
-        guessed: [n], those whose tags say only part of what is wanted (:mod:`gnn.told_pictures`).
+        guessed: [n], those whose tags say only part of what is wanted (:mod:`gnn.told_pictures`); refused: n
+        rows of tags that are not to be guessed, as far as they weigh.
         """
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
@@ -91,7 +92,7 @@ class KernelReadout:
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
         if not self._guess or not guessed.any():
             result: Float32Array = self._model.embed_images(states).numpy()
             return result
@@ -100,12 +101,14 @@ class KernelReadout:
         if not guessed.all():
             result[~guessed] = self._model.embed_images([state[plain] for state in states]).numpy()
         last = [states[-1][~plain]]
-        told = told_indicator(tags.take(np.flatnonzero(guessed)), len(self._tag_directions))
+        rows = np.flatnonzero(guessed)
+        told = told_indicator(tags.take(rows), len(self._tag_directions))
+        chances = self._calibration(self.tag_scores(last, indexed=True))
         blocks = guessing_blocks(
             self._model,
             self._model.own_sets(last[0]),
             told,
-            self._calibration(self.tag_scores(last, indexed=True)),
+            without(chances, refused.take(rows)),
             self._tag_directions,
             self._guess,
             self._jaccard,
@@ -149,8 +152,8 @@ class SageReadout:
         self.meaning = np.ones(trained.model.dim, np.float32)
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
-        del tags, guessed  # the published model has no second opinion on a picture
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
+        del tags, guessed, refused  # the published model has no second opinion on a picture
         result: Float32Array = self._model.embed_images(states).numpy()
         return result
 

@@ -26,9 +26,9 @@ class RiseReadout:
         self.slider = Slider(balance.visual)
         self.meaning = (np.arange(model.dim) >= self._width).astype(np.float32)
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray) -> Float32Array:
+    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
         """Those of any node."""
-        del tags, guessed
+        del tags, guessed, refused
         result: Float32Array = self._model.embed_images(states).numpy()
         return result
 

@@ -9,7 +9,8 @@ with y the told tags' indicator, p what the picture is likely to show, and g the
 in. Its conceptual blocks are those of any set (:mod:`gnn.model.tag_sets`), and what was told keeps a voice of
 its own beside them: TOLD·y in the tag view, in units of the whole conceptual score.
 
-An indexed image's own tags are a description and not a wish: nothing is guessed beside them.
+What a question refuses is not guessed. An indexed image's own tags are a description and not a wish: nothing
+is guessed beside them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ def told_indicator(told: Csr, num_tags: int) -> Float32Array:
     squares = np.bincount(rows, told.weights.astype(np.float64) ** 2, minlength=told.num_rows)
     table[rows, told.indices] = np.minimum(told.weights / squares[rows], 1.0)
     return table
+
+
+def without(chances: Float32Array, refused: Csr) -> Float32Array:
+    """The chances [n, t] without those of refused tags, n rows: none is left of one that weighs 1 or more."""
+    left = chances.copy()
+    left[refused.edge_rows(), refused.indices] *= np.maximum(1.0 - refused.weights, 0.0)
+    return left
 
 
 def guessing_blocks(

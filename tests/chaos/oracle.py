@@ -162,6 +162,7 @@ class Oracle:
                     near if asked.attach != "tags" else np.zeros(len(self.ids)),
                     told if asked.attach != "image" else np.zeros(len(self.tags)),
                     guessed=by_tags,
+                    refused={name: -weight for name, weight in asked.tags.items() if weight < 0},
                 )
         conceptual = node * self._scale
         unwanted = {name: -weight for name, weight in asked.tags.items() if weight < 0}
@@ -174,15 +175,23 @@ class Oracle:
     # -- nodes
 
     def _node(
-        self, features: NDArray[Any], near: Doubles, told: Doubles, *, guessed: bool = False
+        self,
+        features: NDArray[Any],
+        near: Doubles,
+        told: Doubles,
+        *,
+        guessed: bool = False,
+        refused: Mapping[str, float] | None = None,
     ) -> Doubles:
         embedded, _, state = self._run(features[None], near[None], told[None])
         if guessed and near.any() and self._balance.guess:
-            return np.concatenate([embedded[-1, self._looks], self._completed(state[-1:], told)])
+            return np.concatenate(
+                [embedded[-1, self._looks], self._completed(state[-1:], told, refused or {})]
+            )
         return embedded[-1]
 
     @torch.no_grad()
-    def _completed(self, state: torch.Tensor, told: Doubles) -> Doubles:
+    def _completed(self, state: torch.Tensor, told: Doubles, refused: Mapping[str, float]) -> Doubles:
         """The conceptual blocks of the told tags and of what is guessed beside them."""
         config = self._model.config
         directions = self._model.get_buffer("tag_vectors")[:, : config.tag_width].numpy()
@@ -190,6 +199,7 @@ class Oracle:
         shares = told / told.sum()
         wholly = np.minimum(shares / (shares**2).sum(), 1.0)
         guesses = self._balance.guess * (1.0 - wholly) * self._chances(scores)[0]
+        guesses *= np.maximum(1.0 - self._meant(refused), 0.0)
         tags = self._model.sets_of(torch.from_numpy(shares[None] @ self._start.numpy()))
         blocks = self._model.embed_sets(tags + torch.from_numpy(guesses @ directions)[None])[0].numpy()
         blocks[config.jaccard_rank :] += _TOLD * tags[0].numpy() / self._scale[-1]

@@ -15,7 +15,7 @@ from gnn.kernel_settling import completeness
 from gnn.model.kernel_sage import KernelSage
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
-from gnn.told_pictures import told_indicator
+from gnn.told_pictures import told_indicator, without
 from gnn.trained_model import TrainedModel
 from graph_store.csr import Csr
 from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
@@ -185,3 +185,23 @@ def precision_of_tags(model: TrainedModel, data: GraphData, shown: np.ndarray, c
         rows = engine.search(engine.embed(Query(tags=(QueryTag(name),))), 0.0, right).rows
         precision.append(shown[rows, tag].mean())
     return float(np.mean(precision))
+
+
+def test_what_is_refused_is_not_guessed(engine: QueryEngine, data: GraphData) -> None:
+    red, circle = TAGS.index("red"), TAGS.index("circle")
+    shown = np.zeros((20, len(TAGS)), dtype=bool)
+    shown[:, circle] = True
+    table, found = carries(data), []
+    for picture in drawn_features(shown, seed=6):
+        tags = (QueryTag("red"), QueryTag("circle", -1.0))
+        found.append(table[engine.search(engine.embed(Query(images=picture[None], tags=tags)), 0.0, 10).rows])
+    shares = np.concatenate(found).mean(axis=0)
+    assert shares[red] > 0.9 and shares[circle] < 0.05
+
+
+@given(weight=st.floats(0, 3))
+def test_as_much_of_a_guess_is_left_as_is_not_refused(weight: float) -> None:
+    refused = Csr.from_rows([0, 1], [2], [weight])
+    left = without(np.full((2, 4), 0.5, dtype=np.float32), refused)
+    assert_allclose(left[0], 0.5)
+    assert_allclose(left[1], [0.5, 0.5, 0.5 * max(1 - weight, 0), 0.5], atol=1e-6)
