@@ -16,6 +16,7 @@ from torch.nn import functional
 from gnn.calibration import Calibration, fit_calibration
 from gnn.evaluation.metrics import FloatArray, recall_at_k, top_k
 from gnn.evaluation.tag_measures import tag_measures
+from gnn.forgotten_tags import completed_share, completeness
 from gnn.kernel_candidates import Measured
 from gnn.kernel_fit import naming_model
 from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view, jaccard_shares, ndcg
@@ -33,9 +34,6 @@ GUESSES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _NAMED = 5
 _F1_COUNTS = 0.25
 _COST_OF_BALANCE = 0.0015
-_SUREST = 0.2
-_FEWEST_SUREST = 10
-_HARDLY = 0.05
 _COST_OF_GUESSING = 0.03
 _FEWEST_WITH_MORE = 20
 
@@ -65,7 +63,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
     calibration = fit_calibration(scores, views.truth)
     chances = calibration(scores)
     complete = completeness(chances, views.truth)
-    model.config = replace(model.config, completed=_completed(complete))
+    model.config = replace(model.config, completed=completed_share(complete))
     balance, untagged = _balance(model, views, share)
     guess, one_told = _guess(model, views, chances, share)
     return Settled(
@@ -91,31 +89,6 @@ def _trust(model: KernelSage, views: QueryViews) -> tuple[float, float]:
         return float(functional.cosine_similarity(predicted[:, block], true[:, block]).mean())
 
     return (max(cosine(slice(0, rank)), 0.05) if rank else 1.0), max(cosine(slice(rank, None)), 0.05)
-
-
-def completeness(chances: Float32Array, truth: Float32Array) -> float:
-    """How many of the tags that pictures should have they do have: how often the surest namings are right.
-
-    Of what a model is surest of, all would be right if every picture had all of its tags; where tags were
-    forgotten whatever they are, so many are wrong as were forgotten (Elkan, Noto 2008). A picture is among
-    these only because it has a tag, so each tag is looked at on pictures that have another. chances, truth
-    (0/1): [v, t], of pictures that the model has not seen. Never below 0.1; 1 where nothing can be told.
-    """
-    others = truth.sum(axis=1, keepdims=True) - truth > 0
-    surest = round(_SUREST * int((truth.sum(axis=1) >= 2).sum()))
-    if surest < _FEWEST_SUREST:
-        return 1.0
-    judged = np.where(others, chances, -1.0).ravel()
-    places = np.argpartition(-judged, surest - 1)[:surest]
-    return max(float(truth.ravel()[places].mean()), 0.1)
-
-
-def _completed(complete: float) -> float:
-    """What is added of the tags that are likely. Of visible tags with the chance p some were forgotten, and
-    p · (1 - c) / c / (1 - p) of the pictures without them should have them; at most p is added.
-    """
-    share = min((1.0 - complete) / complete, 1.0)
-    return share if share >= _HARDLY else 0.0
 
 
 def _both_cuts(views: QueryViews, scores: FloatArray) -> float:

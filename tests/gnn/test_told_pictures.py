@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from gnn.forgotten_tags import completed_share, completeness
 from gnn.graph_data import GraphData
-from gnn.kernel_settling import completeness
 from gnn.model.kernel_sage import KernelSage
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
@@ -205,3 +205,13 @@ def test_as_much_of_a_guess_is_left_as_is_not_refused(weight: float) -> None:
     left = without(np.full((2, 4), 0.5, dtype=np.float32), refused)
     assert_allclose(left[0], 0.5)
     assert_allclose(left[1], [0.5, 0.5, 0.5 * max(1 - weight, 0), 0.5], atol=1e-6)
+
+
+@given(complete=st.floats(0.1, 1.0), less=st.floats(0.1, 1.0))
+def test_the_fewer_tags_are_there_the_more_is_completed_up_to_what_is_likely(
+    complete: float, less: float
+) -> None:
+    assert 0.0 <= completed_share(complete) <= 1.0
+    if less <= complete:
+        assert completed_share(less) >= completed_share(complete)
+    assert completed_share(1.0) == 0.0
