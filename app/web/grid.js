@@ -119,7 +119,7 @@ export class Grid {
     fillBar(card.bar, hit.visual, hit.conceptual, full);
     card.score.textContent = decimal(hit.score);
     const copies = hit.near_copies?.length ?? 0;
-    const words = `${copies ? `+${copies} alike · ` : ""}${tags.join(", ")}`;
+    const words = [copies ? `+${copies} alike` : "", tags.join(", ")].filter(Boolean).join(" · ");
     if (card.words.textContent !== words) card.words.textContent = words;
   }
 
