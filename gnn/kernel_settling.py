@@ -101,7 +101,9 @@ def _index_blocks(model: KernelSage, views: QueryViews) -> Tensor:
     ground = views.ground
     with torch.inference_mode():
         predicted = model.predict_apart(ground.inputs * model.input_weights())
-        return model.described_blocks(ground.states, views.indexed_sets, predicted)
+        likely = model.likely_sets(ground.states, predicted)
+        has_similar = ground.states[:, model.tags_start - 1 : model.tags_start]
+        return model.described_blocks(views.indexed_sets, likely, has_similar)
 
 
 def _naming(model: KernelSage, views: QueryViews) -> Float32Array:

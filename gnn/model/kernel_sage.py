@@ -293,10 +293,10 @@ class KernelSage(GraphModel):
         some of the vote. apart: indexed images, which are not to speak for themselves.
         """
         inputs = self.readout_inputs(state)
-        return self._likely(state, self.predict_apart(inputs) if apart else self.predict(inputs))
+        return self.likely_sets(state, self.predict_apart(inputs) if apart else self.predict(inputs))
 
-    def _likely(self, state: Tensor, predicted: Tensor) -> Tensor:
-        """What tags are named by. predicted: f(z)."""
+    def likely_sets(self, state: Tensor, predicted: Tensor) -> Tensor:
+        """What tags are named by, [n, tag_width]. predicted: f(z)."""
         tags = predicted[:, self.config.jaccard_rank :]
         if self.namer is None:
             return tags + self.config.naming_vote * self.votes(state)
@@ -323,29 +323,33 @@ class KernelSage(GraphModel):
         inputs = self.readout_inputs(state)
         any_tags = bool(has_tags.any())
         predicted = self.predict_apart(inputs, has_tags[:, 0]) if any_tags else self.predict(inputs)
-        expected = self.expected_blocks(state, predicted)
+        config = self.config
+        named = config.named_view or (any_tags and config.completed > 0)
+        likely = self.likely_sets(state, predicted) if named else None
+        expected = self.expected_blocks(predicted, likely)
         if not any_tags:  # a picture as a query: spare it the landmark sets
             return torch.cat([visual, expected], dim=1)
-        described = self.described_blocks(state, own, predicted)
+        has_similar = state[:, self.tags_start - 1 : self.tags_start]
+        described = self.described_blocks(own, likely, has_similar)
+        if config.missing:
+            described = described + config.missing * has_similar * expected
         return torch.cat([visual, torch.where(has_tags, described, expected)], dim=1)
 
-    def described_blocks(self, state: Tensor, own: Tensor, predicted: Tensor) -> Tensor:
-        """The two conceptual blocks of images with the tags y `own`. predicted: f(z), of a landmark without
-        itself.
+    def described_blocks(self, own: Tensor, likely: Tensor | None, has_similar: Tensor) -> Tensor:
+        """The two conceptual blocks of images with the tags y `own`. likely: of `likely_sets`, for a landmark
+        without itself, read where tags are completed; has_similar: [n, 1], 0 where nothing is completed.
         """
         config = self.config
         blocks = self.embed_sets(own)
-        has_similar = state[:, self.tags_start - 1 : self.tags_start]
-        if config.missing:
-            return blocks + config.missing * has_similar * self.expected_blocks(state, predicted)
-        if config.completed:
-            whole = self._with_likely(own, self._likely(state, predicted), config.completed * has_similar)
+        if config.completed and not config.missing:
+            assert likely is not None
+            whole = self._with_likely(own, likely, config.completed * has_similar)
             blocks[:, config.jaccard_rank :] = unit(whole)
         return blocks
 
     def _with_likely(self, own: Tensor, likely: Tensor, share: Tensor) -> Tensor:
         """Indicators [n, tag_width] with a share [n, 1] of what else is likely. Where tags have no coordinate
-        of their own they are counted twice, which changes no more than their length.
+        of their own, those that are there are counted among the likely ones too.
         """
         if self.config.size_width:
             return own + share * likely
@@ -359,13 +363,17 @@ class KernelSage(GraphModel):
         """y [n, tag_width]: a node's own tags, from h^2."""
         return state[:, self.tags_start : self.tags_start + self.config.tag_width]
 
-    def expected_blocks(self, state: Tensor, predicted: Tensor) -> Tensor:
-        """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]."""
+    def expected_blocks(self, predicted: Tensor, likely: Tensor | None) -> Tensor:
+        """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]. likely: of
+        `likely_sets`, read where it is the tag view.
+        """
         config = self.config
         tags = predicted[:, config.jaccard_rank :]
-        view = (
-            shortened(self.named(state, tags)) if config.named_view else at_most_unit(self._plausible(tags))
-        )
+        if config.named_view:
+            assert likely is not None
+            view = shortened(likely)
+        else:
+            view = at_most_unit(self._plausible(tags))
         jaccard = at_most_unit(predicted[:, : config.jaccard_rank])
         return torch.cat([config.trust_jaccard * jaccard, config.trust_tags * view], dim=1)
 

@@ -101,7 +101,9 @@ def test_an_untagged_image_is_placed_where_its_prediction_points(
     state = states.images[-1][untagged : untagged + 1]
     embedding = model.embed_images([state])[0]
     predicted = model.predict(model.readout_inputs(state))
-    expected = model.expected_blocks(state, predicted)[0, model.config.jaccard_rank :]
+    expected = model.expected_blocks(predicted, model.likely_sets(state, predicted))[
+        0, model.config.jaccard_rank :
+    ]
     tag_view = embedding[-model.config.tag_width :]
     assert torch.nn.functional.cosine_similarity(tag_view, expected, dim=0) > 1 - TOLERANCE
     assert float(tag_view.norm()) == pytest.approx(model.config.trust_tags, abs=1e-4)

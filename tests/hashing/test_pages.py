@@ -102,6 +102,26 @@ def test_pictures_that_come_and_go_between_pages_of_codes_cost_no_other_its_plac
     assert len(shown) == len(set(shown))
 
 
+def test_folded_pages_of_codes_go_on_when_a_picture_that_was_shown_is_gone(
+    shared_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(trained_world(shared_dir, "hash"), folder)
+    with serving(folder, snapshot_poll_seconds=3600) as client:
+        body = {"tags": [TAGS[0]], "limit": 5, "collapse": 0.9}
+        best = client.post("/v1/search", json=body).json()["hits"][0]["id"]
+        # Described anew it is beside the snapshot, and its row goes with it.
+        assert client.patch(f"/v1/images/{best}", json={"attributes": {"area": 3}}).status_code == 200
+        first = client.post("/v1/search", json=body).json()
+        shown = [hit["id"] for hit in first["hits"]]
+        assert best in shown
+        client.post("/v1/images/delete", json={"ids": [best]})
+        response = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+    assert response.status_code == 200, response.text
+    later = [hit["id"] for hit in response.json()["hits"]]
+    assert len(later) == 5 and not set(later) & set(shown)
+
+
 def test_all_pages_of_a_walk_through_links_show_every_picture_once(
     shared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
