@@ -160,11 +160,8 @@ class Catalog:
         The iteration sees the state of the moment it began, whatever is written meanwhile.
         """
         with translating_errors(self._connections.path), closing(self._connections.connect()) as connection:
-            rows = connection.execute(
-                f"{catalog_rows.SELECT_RECORDS} WHERE ? IS NULL OR i.split = ? ORDER BY i.row, it.position",
-                (split, split),
-            )
-            yield from catalog_rows.records_from(rows)
+            connection.execute("BEGIN")
+            yield from catalog_rows.all_records(connection, split)
 
     def count(self, split: Split | None = None) -> int:
         """How many images there are, in all or in one split."""

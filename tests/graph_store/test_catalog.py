@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from graph_store import catalog_rows
 from graph_store.catalog import Catalog
 from graph_store.errors import BadInput, CorruptFile, DataDirBusy, NotFound, NothingToServe, Unwritable
-from graph_store.records import ImageRecord, Skip, Tag
+from graph_store.records import ImageRecord, Skip, Split, Tag
 
 
 @pytest.fixture
@@ -50,6 +52,26 @@ def test_the_first_spelling_of_a_tag_wins_and_the_others_join_it(catalog: Catalo
     catalog.upsert([record(2, "CAFÉ")])
     assert [tag.name for tag in catalog.get("image-1").tags] == ["Hot Dog", "café"]
     assert catalog.tag_counts() == {"café": 2, "Hot Dog": 2}
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_all_records_are_read_as_one_by_one_whatever_was_removed_between_them(
+    catalog: Catalog, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_rows, "_IMAGES_AT_ONCE", at_once)
+    catalog.upsert(
+        [
+            replace(record(number, "b", f"own {number}", "a"), split="test" if number % 3 else "train")
+            for number in range(60)
+        ]
+    )
+    catalog.upsert([replace(record(7), tags=(Tag("a", 0.5), Tag("b"))), record(3, "c"), record(58)])
+    catalog.delete([f"image-{number}" for number in range(10, 55) if number not in (30, 31)])
+    splits: tuple[Split | None, ...] = ("train", "test", None)
+    for split in splits:
+        found = list(catalog.records(split))
+        assert [each.id for each in found] == catalog.ids(split)
+        assert found == [catalog.get(each.id) for each in found]
 
 
 def test_counts_and_listings_can_be_limited_to_a_split(catalog: Catalog) -> None:
