@@ -11,6 +11,7 @@ from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError
+from graph_store.mapped_pages import streamed
 
 _NAMED = 5
 _CHUNK = 65_536
@@ -62,7 +63,7 @@ def _refuse(what: str, lost: Iterable[str]) -> None:
 
 def _not_finite(embeddings: Float32Array) -> list[int]:
     found: list[int] = []
-    for start in range(0, len(embeddings), _CHUNK):
-        sound = np.isfinite(embeddings[start : start + _CHUNK]).all(axis=1)
+    for start, stop in streamed(len(embeddings), _CHUNK, embeddings):
+        sound = np.isfinite(embeddings[start:stop]).all(axis=1)
         found += (start + np.flatnonzero(~sound)).tolist()
     return found

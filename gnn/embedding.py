@@ -20,9 +20,10 @@ from gnn.model.base import GraphModel
 from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.graph import Graph
+from graph_store.mapped_pages import release, streamed
 from graph_store.progress import Advance, Progress, SilentProgress
 
-_BLOCK = 8192
+BLOCK = 8192
 
 NewArray = Callable[[str, tuple[int, int]], Float32Array]
 """Makes a writable float32 array of a name and shape: in memory, or mapped to a file of a snapshot."""
@@ -76,11 +77,13 @@ def embed_graph(
     with (progress or SilentProgress()).phase("embed", num * (model.num_layers + 1)) as advance:
         layers = run_layers(model, messages, features, tag_text, tag_ids, new_array, advance)
         embeddings = new_array("embeddings", (num, model.dim))
-        for start, stop in blocks(num):
+        # Of the last of these states each image hears from others, anywhere; the rest is read once.
+        for start, stop in streamed(num, BLOCK, embeddings, *layers.images[:-1]):
             states = image_states(model, messages, layers, start, stop)
             with torch.no_grad():
                 embeddings[start:stop] = model.embed_images(states).numpy()
             advance(stop - start)
+        release(*layers.images[-1:])
     tag_embeddings = new_array("tag_embeddings", (messages.num_tags, model.dim))
     with torch.no_grad():
         tag_embeddings[:] = model.embed_tags(layers.tags).numpy()
@@ -103,7 +106,7 @@ def run_layers(
     num = messages.num_images
     tags = [model.input_tags(as_tensor(tag_text), as_tensor(tag_ids))]
     images = [features if model.images_enter_raw else new_array("image_0", (num, model.image_dim(0)))]
-    for start, stop in blocks(num):
+    for start, stop in streamed(num, BLOCK, features, images[0]):
         if not model.images_enter_raw:
             images[0][start:stop] = model.input_images(as_tensor(features[start:stop])).numpy()
         advance(stop - start)
@@ -111,10 +114,11 @@ def run_layers(
         tags.append(tag_rows(model, messages, layer, images[layer - 1], tags[layer - 1]))
         if layer < model.num_layers:
             images.append(new_array(f"image_{layer}", (num, model.image_dim(layer))))
-            for start, stop in blocks(num):
+            for start, stop in streamed(num, BLOCK, images[layer]):
                 below = images[layer - 1], tags[layer - 1]
                 images[layer][start:stop] = image_rows(model, messages, layer, *below, start, stop).numpy()
                 advance(stop - start)
+            release(images[layer - 1])
     return Layers(tuple(images), tuple(tags))
 
 
@@ -177,7 +181,7 @@ def tag_rows(
 
 
 def blocks(num: int) -> list[tuple[int, int]]:
-    return [(start, min(start + _BLOCK, num)) for start in range(0, num, _BLOCK)]
+    return [(start, min(start + BLOCK, num)) for start in range(0, num, BLOCK)]
 
 
 def as_tensor(array: Float32Array | Int64Array) -> Tensor:

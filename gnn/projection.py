@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from graph_store.arrays import Float32Array
+from graph_store.mapped_pages import streamed
 
 _MOST_ROWS = 20_000
 _BLOCK = 8192
@@ -32,11 +33,11 @@ class Projection:
         """The same written to `target` [n, width], which may be mapped to a file as the features may: one
         block of rows after the other is in memory.
         """
-        for start in range(0, len(features), _BLOCK):
-            part = features[start : start + _BLOCK]
+        for start, stop in streamed(len(features), _BLOCK, features, target):
+            part = features[start:stop]
             centred = (rooted(part) if self.roots else part) - self.mean
             projected = centred if self._keeps_axes else centred @ self.axes
-            target[start : start + _BLOCK] = self.of_projected(projected.astype(np.float32, copy=False))
+            target[start:stop] = self.of_projected(projected.astype(np.float32, copy=False))
         return target
 
     @cached_property

@@ -5,31 +5,30 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from graph_store.arrays import AnyArray, Float32Array
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import CorruptFile
+from graph_store.mapped_pages import streamed
 
-
-class _Sink:
-    """Only `write`, so that numpy writes through Python: its own way drops the error when the last page does
-    not fit.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> int:
-        return self._file.write(data)
+_ROWS_AT_ONCE = 8192
 
 
 def save_array(path: Path, array: AnyArray) -> None:
-    """Write one `.npy` file and wait until it is on the disk. Raises Unwritable."""
+    """Write one `.npy` file and wait until it is on the disk; of a mapped array some rows at a time are in
+    memory. Raises Unwritable, and ValueError for an array of objects.
+    """
+    if array.dtype.hasobject:
+        raise ValueError(f"an array of {array.dtype} cannot be written without pickle")
     with refusing_unwritable(path), path.open("wb") as file:
-        np.lib.format.write_array(_Sink(file), np.asarray(array), allow_pickle=False)
+        described = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, described | {"fortran_order": False})
+        rows = array.reshape(1) if array.ndim == 0 else array
+        # Through Python: numpy's own way drops the error when the last page does not fit.
+        for start, stop in streamed(len(rows), _ROWS_AT_ONCE, rows):
+            file.write(np.ascontiguousarray(rows[start:stop]).data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -14,9 +14,12 @@ from numpy.typing import ArrayLike
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
 from graph_store.errors import BadInput, CorruptFile, EncoderMismatch, NothingToServe
+from graph_store.mapped_pages import release
 from graph_store.row_checksums import RowChecksums, sums_of
 
 _DTYPE = np.dtype("<f4")
+_AT_ONCE = 65_536
+"""Rows that are looked at before the memory they lie in is given back."""
 
 
 class FeatureFile:
@@ -106,8 +109,13 @@ class FeatureFile:
 
     def damaged(self, rows: Sequence[int] | Int64Array) -> list[int]:
         """Those of the rows that are not as they were written, or that the file does not reach."""
-        is_sound = self.checker()
-        return [row for row in map(int, rows) if not is_sound(row)]
+        table = self.view()
+        is_sound = self._sums.checker(table, self._summed)
+        found: list[int] = []
+        for start in range(0, len(rows), _AT_ONCE):
+            found += [row for row in map(int, rows[start : start + _AT_ONCE]) if not is_sound(row)]
+            release(table)
+        return found
 
     def checker(self) -> Callable[[int], bool]:
         """A function that says whether a row, of those that are there now, is as it was written."""

@@ -52,7 +52,7 @@ def test_blocks_of_any_size_embed_as_the_whole_does(
     index: GraphIndex, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = embedded(index)
-    monkeypatch.setattr(embedding, "_BLOCK", size)
+    monkeypatch.setattr(embedding, "BLOCK", size)
     for part, full in zip(arrays_of(embedded(index)), arrays_of(whole), strict=True):
         np.testing.assert_allclose(part, full, atol=1e-5)
 
