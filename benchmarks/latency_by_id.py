@@ -43,12 +43,12 @@ from fastapi import FastAPI, Request
 from PIL import Image
 from starlette.responses import Response
 
+from benchmarks.bare_index import BareIndex
 from benchmarks.generated import generate
 from benchmarks.serving import free_port, listening
 from gnn.query import Query, QueryEngine
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
-from graph_store.faiss_api import faiss
 from graph_store.snapshot import Snapshot
 
 LIMIT = 20
@@ -128,7 +128,7 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
         np.ascontiguousarray(engine.embed(Query(images=None, indexed_row=int(row))).blend(0.5)[np.newaxis])
         for row in rows
     ]
-    bare = faiss.read_index(str(snapshot.path("index.faiss")))
+    bare = BareIndex(snapshot)
     ports = free_port(), free_port()
     environment = {"IMSAGE_DATA": str(data_dir.root), "IMSAGE_PORT": str(ports[0])}
     with ExitStack() as stack:
@@ -162,7 +162,7 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
             from_memory = ask(memory, body)[0]
             from_bytes = ask(memory, body, path="/bytes")[0]
             start = time.perf_counter()
-            bare.search(query, LIMIT + 1)
+            bare.index.search(query, LIMIT + 1)
             found = time.perf_counter() - start
             if number < rounds // 10:  # warming up
                 continue

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
+from torch.nn import functional
 
-from gnn.embedding import GraphStates
+from gnn.embedding import GraphStates, as_tensor
 from gnn.hashing.hashed_index import HashedIndex
 from gnn.model.base import GraphModel
 from gnn.model.edge_weights import message_graph
@@ -21,6 +23,7 @@ from graph_store.faiss_index import FaissIndex
 from graph_store.graph import Graph
 from graph_store.index_choice import IndexChoice, IndexPolicy, choose_index
 from graph_store.ivfpq_index import IvfPqIndex
+from graph_store.mapped_pages import streamed
 from graph_store.milvus_index import MilvusIndex
 from graph_store.milvus_server import MilvusServer
 from graph_store.neighbour_index import NeighbourIndex
@@ -33,6 +36,8 @@ INDEX, NEIGHBOURS = "index.faiss", "neighbours.faiss"
 COMPRESSED = "index.ivfpq.faiss"
 CODES = "codes"
 MILVUS_FILE = "milvus.json"
+
+_AT_ONCE = 32_768
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +61,29 @@ class GraphIndex:
 
 
 def prototypes_of(features: Float32Array, images_of_tag: Csr, most: int = 1000) -> Float32Array:
-    """[t, dim] unit norm: the mean features of each tag's images (an even sample of at most `most`)."""
-    result = np.zeros((images_of_tag.num_rows, features.shape[1]), dtype=np.float32)
-    for tag in range(images_of_tag.num_rows):
-        rows = images_of_tag.row(tag)[0]
-        step = max(1, -(-len(rows) // most))
-        if len(rows):
-            mean = features[rows[::step]].mean(axis=0)
-            result[tag] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    """[t, dim] unit norm: the mean features of each tag's images (an even sample of at most `most`). Features
+    that are mapped are read once, from the first to the last.
+    """
+    sampled = [
+        images_of_tag.row(tag)[0][:: max(1, -(-degree // most))]
+        for tag, degree in enumerate(images_of_tag.degrees().tolist())
+    ]
+    rows = np.concatenate([np.zeros(0, np.int64), *sampled])
+    tags = np.repeat(np.arange(len(sampled)), [len(each) for each in sampled])
+    order = np.argsort(rows, kind="stable")
+    rows, tags = rows[order], tags[order]
+    sums = np.zeros((images_of_tag.num_rows, features.shape[1]), dtype=np.float32)
+    for start, stop in streamed(len(features), _AT_ONCE, features):
+        first, last = np.searchsorted(rows, (start, stop))
+        by_tag = first + np.argsort(tags[first:last], kind="stable")
+        present, begins = np.unique(tags[by_tag], return_index=True)
+        sums[present] += functional.embedding_bag(
+            torch.from_numpy(rows[by_tag] - start),
+            as_tensor(np.asarray(features[start:stop])),
+            torch.from_numpy(begins),
+            mode="sum",
+        ).numpy()
+    result: Float32Array = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     return result
 
 
@@ -134,9 +154,9 @@ def search_index(
     if choice.kind == "ivfpq":
         return IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
     kind: Literal["flat", "hnsw"] = "flat" if choice.kind == "flat" else "hnsw"
-    return (
-        FaissIndex.grown(grown_from, embeddings, kind) if grown_from else FaissIndex.build(embeddings, kind)
-    )
+    if grown_from:
+        return FaissIndex.grown(grown_from, embeddings, kind, apart=True)
+    return FaissIndex.build(embeddings, kind, apart=True)
 
 
 def index_file(kind: str) -> str:
@@ -161,7 +181,7 @@ def _open_search(
     if COMPRESSED in snapshot.manifest["files"]:
         return IvfPqIndex.open(snapshot.path(COMPRESSED), embeddings)
     if milvus_collection(snapshot) is None:
-        return FaissIndex.open(snapshot.path(INDEX))
+        return FaissIndex.open(snapshot.path(INDEX), vectors=embeddings)
     if milvus is None:
         raise BadInput(
             f"Snapshot {snapshot.version} is searched in Milvus, and no server is set",

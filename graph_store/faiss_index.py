@@ -13,11 +13,13 @@ from graph_store.errors import CorruptFile
 from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
+from graph_store.faiss_storage import held_by, link, put_over, relink, view_of
 from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
 
 Kind = Literal["flat", "hnsw"]
+WantedKind = Literal["auto", "flat", "hnsw"]
 
 SCAN_ALLOWED_UP_TO = 20_000
 """At most this many allowed rows are scanned one by one; a graph walk would meet too few of them."""
@@ -29,89 +31,127 @@ _FEW_MORE = 4
 matter.
 """
 
-_SAMPLE, _BEST, _RECALL = 256, 10, 0.95
-"""How it is measured whether an index that was grown is as good as one that is built."""
+_SAMPLE, _BEST, _RECALL = 128, 10, 0.95
+"""How it is measured what an index finds: one that was grown, and how wide a new one is searched."""
 
-_LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 120, 128
+_LINKS, _EF_CONSTRUCTION = 32, 120
+_EFFORTS = (128, 256, 384)
+"""efSearch: a question takes 0.6, 0.9 and 1.0 ms at a million images of 640 numbers."""
 
 
 class FaissIndex:
     """Nearest rows by inner product; search is safe from many threads at once.
 
-    `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120, efSearch = 128 or as it was built)
-    finds more than 95 % of the true best where questions are like the vectors (docs/performance.md, "Which
-    index", has others); its links depend on the order in which threads add vectors, unless
-    FAISS runs on one. Either way the scores that come back are computed again pair by pair: one pair always
-    has one score, and equal scores are in order of row.
+    `flat` is exact, ties included. `hnsw` (M = 32, efConstruction = 120) is searched as wide as a sample of
+    questions needs, within limits (docs/performance.md, "Which index"); its links depend on the order in
+    which threads add vectors, unless FAISS runs on one. Either way the scores that come back are computed
+    again pair by pair: one pair always has one score, and equal scores are in order of row.
     """
 
-    def __init__(self, index: Any, kind: Kind) -> None:
-        self._index = index
+    def __init__(self, index: Any, kind: Kind, vectors: Float32Array | None = None) -> None:
+        """vectors: [n, dim] contiguous float32, for an index that has none of its own."""
+        self._apart = vectors is not None
+        if vectors is None:
+            storage = index if kind == "flat" else faiss.downcast_index(index.storage)
+        else:
+            storage = view_of(vectors)
+            if kind == "flat":
+                index = storage
+            else:
+                put_over(index, storage)
+        self._index, self._storage = index, storage
         self._kind: Kind = kind
         self._selector = RowSelector(int(index.ntotal))
-        storage = index if kind == "flat" else faiss.downcast_index(index.storage)
-        self._vectors: Float32Array = (
-            faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
-            if index.ntotal
-            else np.zeros((0, index.d), np.float32)
-        )
+        self._vectors: Float32Array = held_by(storage) if vectors is None else np.asarray(vectors)
 
     @classmethod
     def build(
         cls,
         vectors: Float32Array,
-        kind: Literal["auto", "flat", "hnsw"] = "auto",
+        kind: WantedKind = "auto",
         *,
-        effort: int = _EF_SEARCH,
+        effort: int | None = None,
+        apart: bool = False,
     ) -> FaissIndex:
-        """Index `vectors` [n, dim] float32 of norm about 1, which are copied. effort: efSearch of an `hnsw`.
-        Raises BadInput when a vector is not finite.
+        """Index `vectors` [n, dim] float32 of norm about 1. effort: efSearch of an `hnsw`; None is the least
+        of 128, 256 and 384 that finds 95 % of the best of a sample of stored vectors and of points between
+        two, or the last. apart: the vectors stay where they are, which may be a memory map, must not change,
+        and are given to `open` again; else they are copied and saved with the index. Raises BadInput when a
+        vector is not finite.
         """
         vectors = checked_vectors(vectors, None)
-        chosen: Kind = (
-            ("flat" if len(vectors) < index_choice.FLAT_BELOW else "hnsw") if kind == "auto" else kind
-        )
-        if chosen == "flat":
+        if _kind_for(len(vectors), kind) == "flat":
             index = faiss.IndexFlatIP(vectors.shape[1])
-        else:
-            index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-            index.hnsw.efConstruction = _EF_CONSTRUCTION
-            index.hnsw.efSearch = effort
-        index.add(vectors)
-        return cls(index, chosen)
+            if not apart:
+                index.add(vectors)
+            return cls(index, "flat", vectors if apart else None)
+        index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = _EF_CONSTRUCTION
+        index.hnsw.efSearch = effort or _EFFORTS[0]
+        link(index, vectors)
+        result = cls(index, "hnsw", vectors if apart else None)
+        if effort is None:
+            result._find_effort()
+        return result
 
     @classmethod
     def grown(
-        cls, path: Path, vectors: Float32Array, kind: Literal["auto", "flat", "hnsw"] = "auto"
+        cls,
+        path: Path,
+        vectors: Float32Array,
+        kind: WantedKind = "auto",
+        *,
+        effort: int | None = None,
+        apart: bool = False,
     ) -> FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
         which may have moved a little since, and the others are added.
 
-        A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
+        A sample of 128 vectors must still find 95 % of their ten best, else, or where the file holds another
         kind of index or one of that kind is not wanted, all is built anew.
         """
         vectors = checked_vectors(vectors, None)
-        old = cls.open(path)
-        linked = old.kind == "hnsw" and kind != "flat"
-        if not linked or old.dim != vectors.shape[1] or old.size > len(vectors):
-            return cls.build(vectors, kind)
-        index = faiss.read_index(str(path))  # in memory, where it may be written to
-        storage = faiss.downcast_index(index.storage)
-        stored = faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d)
-        stored.reshape(index.ntotal, index.d)[:] = vectors[: index.ntotal]
-        index.add(vectors[index.ntotal :])
-        result = cls(index, "hnsw")
-        return result if result._finds_enough() else cls.build(vectors, kind)
+        index = read_index(path, mapped=False)  # in memory, where it may be written to
+        linked = isinstance(index, faiss.IndexHNSWFlat) and kind != "flat"
+        if not linked or index.d != vectors.shape[1] or index.ntotal > len(vectors):
+            return cls.build(vectors, kind, effort=effort, apart=apart)
+        relink(index, vectors)
+        result = cls(index, "hnsw", vectors if apart else None)
+        sample = result._sample()
+        if result._finds_enough(sample, result._best(sample)):
+            return result
+        return cls.build(vectors, kind, effort=effort, apart=apart)
 
-    def _finds_enough(self) -> bool:
-        sample = self._vectors[np.linspace(0, self.size - 1, _SAMPLE).astype(np.int64)]
-        true, _ = faiss.knn(sample, self._vectors, _BEST, metric=faiss.METRIC_INNER_PRODUCT)
-        found = self.search(sample, _BEST).scores
-        return bool((found >= true[:, -1:] - MARGIN).sum() >= _RECALL * true.size)
+    def _sample(self) -> Float32Array:
+        return self._vectors[np.linspace(0, self.size - 1, _SAMPLE).astype(np.int64)]
+
+    def _best(self, questions: Float32Array) -> Float32Array:
+        """[n, 10]: the true best scores."""
+        scores: Float32Array
+        scores, _ = faiss.knn(questions, self._vectors, _BEST, metric=faiss.METRIC_INNER_PRODUCT)
+        return scores
+
+    def _finds_enough(self, questions: Float32Array, best: Float32Array) -> bool:
+        found = self.search(questions, _BEST).scores
+        return bool((found >= best[:, -1:] - MARGIN).sum() >= _RECALL * best.size)
+
+    def _find_effort(self) -> None:
+        """Search as wide as the sample needs."""
+        if self.size <= _EFFORTS[-1]:
+            return
+        stored = self._sample()
+        between = (stored + stored[::-1]) * np.float32(0.5)
+        asked = [(questions, self._best(questions)) for questions in (stored, between)]
+        for effort in _EFFORTS:
+            self._index.hnsw.efSearch = effort
+            if all(self._finds_enough(*each) for each in asked):
+                break
 
     @classmethod
-    def open(cls, path: Path, kind: Kind | None = None) -> FaissIndex:
-        """Map an index from a file. Raises CorruptFile when it is cut short or not of that kind.
+    def open(cls, path: Path, kind: Kind | None = None, vectors: Float32Array | None = None) -> FaissIndex:
+        """Map an index from a file. vectors: [n, dim] those that it was built of, for an index apart from
+        them; any other reads its own. Raises CorruptFile when it is cut short, not of that kind, or not of
+        these vectors.
 
         FAISS loads most altered files without a word: take the file from a snapshot, which checks it.
         """
@@ -123,7 +163,17 @@ class FaissIndex:
             found = "hnsw"
         if found is None or index.metric_type != faiss.METRIC_INNER_PRODUCT or kind not in (None, found):
             raise CorruptFile(f"The index {path} is not a {kind or 'flat or hnsw'} index", path=path)
-        return cls(index, found)
+        apart = index.ntotal == 0 if found == "flat" else index.storage is None
+        if not apart:
+            return cls(index, found)
+        vectors = np.zeros((0, index.d), np.float32) if vectors is None else np.asarray(vectors)
+        if vectors.shape[1] != index.d or (found == "hnsw" and index.ntotal != len(vectors)):
+            raise CorruptFile(
+                f"The index {path} is over {index.ntotal or 'any'} vectors of {index.d} numbers, not over "
+                f"{len(vectors)} of {vectors.shape[1]}",
+                path=path,
+            )
+        return cls(index, found, vectors)
 
     @property
     def kind(self) -> str:
@@ -139,6 +189,11 @@ class FaissIndex:
     def size(self) -> int:
         """How many vectors it holds."""
         return int(self._index.ntotal)
+
+    @property
+    def effort(self) -> int:
+        """How wide an `hnsw` index is searched (FAISS's efSearch); 0 where all vectors are compared."""
+        return int(self._index.hnsw.efSearch) if self._kind == "hnsw" else 0
 
     @property
     def vectors(self) -> Float32Array:
@@ -188,8 +243,11 @@ class FaissIndex:
         return rows[rows >= 0]
 
     def save(self, path: Path) -> None:
-        """Write the index durably. Raises Unwritable."""
-        write_index(self._index, path)
+        """Write the index durably, without vectors that are apart from it. Raises Unwritable."""
+        if self._apart and self._kind == "flat":
+            write_index(faiss.IndexFlatIP(self.dim), path)
+        else:
+            write_index(self._index, path, vectors=not self._apart)
 
     def _better_scanned(self, allowed: Int64Array | None) -> bool:
         if allowed is None or len(allowed) > SCAN_ALLOWED_UP_TO:
@@ -221,3 +279,9 @@ class FaissIndex:
                 parameters = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         _, rows = self._index.search(queries, count, params=parameters)
         return ranked(pair_scores(queries, self._vectors, rows), rows, count)
+
+
+def _kind_for(num: int, wanted: WantedKind) -> Kind:
+    if wanted == "auto":
+        return "flat" if num < index_choice.FLAT_BELOW else "hnsw"
+    return wanted

@@ -71,8 +71,8 @@ class IndexChoice:
 
 
 def index_bytes(kind: IndexKind, num: int, dim: int) -> int:
-    """About how many bytes an index over `num` vectors of `dim` numbers takes in memory, the vectors
-    included where it keeps them itself.
+    """About how many bytes an index over `num` vectors of `dim` numbers needs in memory to be quick: the
+    vectors too, where each step of a search reads some (they are mapped, and shared by all workers).
     """
     if kind == "ivfpq":
         return compressed_bytes(num, dim)

@@ -29,7 +29,7 @@ class NeighbourIndex:
     @classmethod
     def grown(cls, path: Path, vectors: Float32Array) -> NeighbourIndex:
         """The same as `build`, from the file of an index over the first of these vectors."""
-        return cls(FaissIndex.grown(path, vectors))
+        return cls(FaissIndex.grown(path, vectors, effort=_EF_SEARCH))
 
     @classmethod
     def open(cls, path: Path) -> NeighbourIndex:
@@ -40,6 +40,11 @@ class NeighbourIndex:
     def dim(self) -> int:
         """The length of each vector."""
         return self._index.dim
+
+    @property
+    def vectors(self) -> Float32Array:
+        """[size, dim] float32, unit norm: a view that must not outlive the index."""
+        return self._index.vectors
 
     @property
     def size(self) -> int:

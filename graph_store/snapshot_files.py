@@ -13,7 +13,9 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile
 from graph_store.versions import way_out
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""In 1 the search index held a copy of the vectors. Snapshots of either version are read as they are."""
+_READABLE = (1, SCHEMA_VERSION)
 MANIFEST, MANIFEST_SHA256 = "manifest.json", "manifest.sha256"
 VERSION_PATTERN = re.compile(r"([0-9]{6,18})-[0-9a-f]{8}")
 TEMPORARY = ".tmp-"
@@ -68,10 +70,10 @@ def parsed_manifest(data: bytes, recorded: bytes, directory: Path) -> dict[str, 
     manifest: dict[str, Any] = json.loads(data)
     if manifest["version"] != directory.name:
         raise CorruptFile(f"The file {path} belongs to snapshot {manifest['version']}", path=path)
-    if manifest["schema_version"] != SCHEMA_VERSION:
+    if manifest["schema_version"] not in _READABLE:
         raise OtherSchema(
             f"The snapshot {directory} has schema version {manifest['schema_version']}, and this imsage "
-            f"reads version {SCHEMA_VERSION}",
+            f"reads versions {_READABLE[0]} to {SCHEMA_VERSION}",
             path=path,
             hint=way_out(manifest["schema_version"], SCHEMA_VERSION, "Run imsage reindex."),
         )

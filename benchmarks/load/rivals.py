@@ -29,12 +29,14 @@ from typing import Any
 import httpx
 import numpy as np
 
+from benchmarks.bare_index import BareIndex
 from benchmarks.load.clients import JSON, Asked, ask_until, figures_of
 from benchmarks.load.machine import machine
 from benchmarks.load.questions import LIMIT, QUESTIONS, Asking, wide
 from benchmarks.serving import free_port, listening, serving
 from gnn.query import Query, QueryEngine
 from graph_store.data_dir import DataDir
+from graph_store.faiss_api import faiss
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
@@ -74,9 +76,10 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Pat
     vectors = [engine.embed(Query(images=None, indexed_row=row)).blend(0.5) for row in rows]
     np.save(folder / "queries.npy", np.stack(vectors).astype(np.float32))
     (folder / "asked.json").write_text(json.dumps([one.image_id for one in questions]))
-    for name, source in (("vectors.npy", "embeddings.npy"), ("index.faiss", "index.faiss")):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(snapshot.path(source).resolve())
+    if not (folder / "vectors.npy").exists():
+        (folder / "vectors.npy").symlink_to(snapshot.path("embeddings.npy").resolve())
+    if not (folder / "index.faiss").exists():
+        faiss.write_index(BareIndex(snapshot).index, str(folder / "index.faiss"))
     if not (folder / "records.json").exists():
         records = RecordTable.open(snapshot.path("records"))
         shown = [json.loads(records.fragment(row)) for row in range(len(engine.image_ids))]

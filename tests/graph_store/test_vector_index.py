@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_store import faiss_index
+from graph_store import faiss_index, faiss_storage
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.errors import BadInput, CorruptFile, Unwritable
+from graph_store.faiss_api import faiss
 from graph_store.faiss_index import FaissIndex
 from graph_store.vector_index import VectorIndex
 
@@ -141,6 +143,95 @@ def test_an_index_survives_saving(tmp_path: Path, kind: faiss_index.Kind) -> Non
         before, after = built.search(vectors, 5, filtered), opened.search(vectors, 5, filtered)
         np.testing.assert_array_equal(before.rows, after.rows)
         np.testing.assert_array_equal(before.scores, after.scores)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Links depend on the order in which threads add vectors."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_apart_from_its_vectors_is_small_and_answers_the_same(
+    tmp_path: Path, kind: faiss_index.Kind
+) -> None:
+    vectors = clustered(2000, 64, 5)
+    whole, apart = FaissIndex.build(vectors, kind), FaissIndex.build(vectors, kind, apart=True)
+    whole.save(tmp_path / "whole")
+    apart.save(tmp_path / "apart")
+    sizes = [(tmp_path / name).stat().st_size for name in ("whole", "apart")]
+    assert sizes[0] - sizes[1] == pytest.approx(vectors.nbytes, abs=100)  # and what FAISS says of them
+    np.save(tmp_path / "vectors.npy", vectors)
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    opened = FaissIndex.open(tmp_path / "apart", vectors=mapped)
+    assert np.shares_memory(opened.vectors, mapped)
+    for filtered in (None, np.arange(0, 2000, 3)):
+        wanted = whole.search(vectors[:50], 5, filtered)
+        for found in (apart.search(vectors[:50], 5, filtered), opened.search(vectors[:50], 5, filtered)):
+            np.testing.assert_array_equal(found.rows, wanted.rows)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+def test_an_index_that_has_its_vectors_is_opened_as_before_where_others_would_be_given(
+    tmp_path: Path,
+) -> None:
+    vectors = clustered(300, 16, 5)
+    for kind in ("flat", "hnsw"):
+        FaissIndex.build(vectors, "flat" if kind == "flat" else "hnsw").save(tmp_path / kind)
+        opened = FaissIndex.open(tmp_path / kind, vectors=np.zeros_like(vectors))
+        np.testing.assert_array_equal(opened.vectors, vectors)
+
+
+def test_an_index_apart_from_its_vectors_refuses_others(tmp_path: Path) -> None:
+    vectors = clustered(300, 16, 5)
+    FaissIndex.build(vectors, "hnsw", apart=True).save(tmp_path / "hnsw")
+    FaissIndex.build(vectors, "flat", apart=True).save(tmp_path / "flat")
+    for name, others in (("hnsw", vectors[:299]), ("hnsw", vectors[:, :8]), ("flat", vectors[:, :8])):
+        with pytest.raises(CorruptFile, match=f"{name} is over"):
+            FaissIndex.open(tmp_path / name, vectors=np.ascontiguousarray(others))
+    with pytest.raises(CorruptFile, match="hnsw is over 300 vectors of 16 numbers, not over 0 of 16"):
+        FaissIndex.open(tmp_path / "hnsw")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_index_that_has_grown_finds_what_was_there_what_moved_and_what_is_new(
+    tmp_path: Path, apart: bool
+) -> None:
+    vectors = clustered(3000, 32, 20)
+    FaissIndex.build(vectors[:2900], "hnsw", apart=apart).save(tmp_path / "index")
+    moved = vectors.copy()
+    moved[:100] = clustered(100, 32, 7)
+    grown = FaissIndex.grown(tmp_path / "index", moved, "hnsw", apart=apart)
+    true = FaissIndex.build(moved, "flat").search(moved[::10], 10)
+    assert recall(grown.search(moved[::10], 10).rows, true.rows) >= 0.95
+    assert recall(grown.search(moved[2900:], 1).rows, np.arange(2900, 3000)[:, None]) == 1.0
+
+
+def test_an_index_is_searched_as_wide_as_a_sample_needs_and_no_wider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    easy = clustered(3000, 32, 20)
+    hard = unit(np.random.default_rng(3).standard_normal((8000, 128)))  # nothing is near anything
+    monkeypatch.setattr(faiss_index, "_EFFORTS", (40, 80, 160, 320, 2000))
+    found = [FaissIndex.build(vectors, "hnsw").effort for vectors in (easy, hard)]
+    assert found[0] == 40
+    assert found[1] > 40
+    given = FaissIndex.build(easy, "hnsw", effort=77)
+    given.save(tmp_path / "index")
+    assert FaissIndex.open(tmp_path / "index").effort == given.effort == 77
+    assert FaissIndex.build(easy, "flat").effort == 0
+
+
+def test_linking_in_parts_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = clustered(4200, 32, 40)
+    vectors, queries = everything[:4000], everything[4000:]
+    monkeypatch.setattr(faiss_storage, "_BYTES_AT_ONCE", 300 * vectors[0].nbytes)
+    found = FaissIndex.build(vectors, "hnsw").search(queries, 10)
+    assert recall(found.rows, FaissIndex.build(vectors, "flat").search(queries, 10).rows) >= 0.98
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])

@@ -20,7 +20,15 @@ from graph_store.vector_index import SearchResult, VectorIndex
 Build = Callable[[Float32Array], VectorIndex]
 Reopen = Callable[[VectorIndex, Float32Array, Path], VectorIndex]
 
-ENGINES = ("faiss-flat", "faiss-hnsw", "faiss-ivfpq", "milvus-flat", "milvus-hnsw")
+ENGINES = (
+    "faiss-flat",
+    "faiss-hnsw",
+    "faiss-ivfpq",
+    "faiss-apart-flat",
+    "faiss-apart-hnsw",
+    "milvus-flat",
+    "milvus-hnsw",
+)
 NUM, DIM = 3000, 24
 
 
@@ -52,12 +60,12 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def build(engine: str, milvus: MilvusServer) -> Build:
-    kind = engine.partition("-")[2]
+    kind = engine.rpartition("-")[2]
 
     def in_faiss(vectors: Float32Array) -> VectorIndex:
         if kind == "ivfpq":
             return IvfPqIndex.build(vectors)
-        return FaissIndex.build(vectors, "hnsw" if kind == "hnsw" else "flat")
+        return FaissIndex.build(vectors, "hnsw" if kind == "hnsw" else "flat", apart="apart" in engine)
 
     def in_milvus(vectors: Float32Array) -> VectorIndex:
         return MilvusIndex.build(milvus, vectors, "hnsw" if kind == "hnsw" else "flat")
@@ -77,7 +85,7 @@ def reopened(index: VectorIndex, vectors: Float32Array, folder: Path, milvus: Mi
         return MilvusIndex.open(path, milvus, vectors)
     if isinstance(index, IvfPqIndex):
         return IvfPqIndex.open(path, vectors)
-    return FaissIndex.open(path)
+    return FaissIndex.open(path, vectors=vectors)
 
 
 def exactly(queries: Float32Array, k: int, allowed: Int64Array | None = None) -> SearchResult:

@@ -1,0 +1,81 @@
+"""Where the vectors of a FAISS index lie: inside it, or beside it in an array that may be a memory map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graph_store.arrays import Float32Array
+from graph_store.faiss_api import faiss
+from graph_store.mapped_pages import release, streamed
+
+_BYTES_AT_ONCE = 2**30
+"""So many vectors are linked at a time. FAISS links them in no order of row, and so reads a map all over: one
+that does not fit into the memory, from the disk again and again. Not fewer than need be, since those of the
+first part that are on many levels become the far links that lead from cluster to cluster.
+"""
+_COPIED_AT_ONCE = 65_536
+
+
+def view_of(vectors: Float32Array) -> Any:
+    """A FAISS flat index by inner product over `vectors` [n, dim], contiguous, without a copy: they must
+    outlive it.
+    """
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    if len(vectors):
+        data = faiss.swig_ptr(np.asarray(vectors).view(np.uint8).reshape(-1))
+        # FAISS wants an owner that keeps what is viewed alive; ours is the caller, so it gets an empty one.
+        index.codes = faiss.MaybeOwnedVectorUInt8.create_view(data, vectors.nbytes, index.codes.owner)
+        index.ntotal = len(vectors)
+    return index
+
+
+def held_by(storage: Any) -> Float32Array:
+    """[n, dim]: the vectors of a FAISS flat index, a view that must not outlive it."""
+    num, dim = int(storage.ntotal), int(storage.d)
+    if not num:
+        return np.zeros((0, dim), np.float32)
+    held: Float32Array = faiss.rev_swig_ptr(storage.get_xb(), num * dim).reshape(num, dim)
+    return held
+
+
+def put_over(index: Any, storage: Any) -> None:
+    """Let an HNSW index read its vectors in `storage`, which must outlive it, and forget those it has."""
+    held = None if index.storage is None else faiss.downcast_index(index.storage)
+    if held is not None and index.own_fields:
+        held.this.own(True)  # freed with this name for it
+    index.storage, index.own_fields = storage, False
+
+
+def link(index: Any, vectors: Float32Array) -> None:
+    """Add `vectors` [n, dim] to an empty HNSW index, which copies them."""
+    _make_room(faiss.downcast_index(index.storage), vectors)
+    _add(index, vectors)
+
+
+def relink(index: Any, vectors: Float32Array) -> None:
+    """Add those of `vectors` [n, dim] that an HNSW index does not have yet, for one whose vectors have moved:
+    all that it has are replaced by the first of `vectors`, which are copied.
+    """
+    storage = faiss.IndexFlatIP(index.d)
+    _make_room(storage, vectors)
+    for start, stop in streamed(int(index.ntotal), _COPIED_AT_ONCE, vectors):
+        storage.add(vectors[start:stop])
+    put_over(index, storage)
+    storage.this.disown()
+    index.own_fields = True
+    _add(index, vectors)
+
+
+def _make_room(storage: Any, vectors: Float32Array) -> None:
+    """For all at once: what FAISS keeps vectors in doubles when it grows, and is copied each time."""
+    storage.codes.resize(vectors.nbytes)
+    storage.codes.resize(0)
+
+
+def _add(index: Any, vectors: Float32Array) -> None:
+    at_once = max(1, _BYTES_AT_ONCE // vectors[:1].nbytes) if vectors.size else 1
+    for start in range(int(index.ntotal), len(vectors), at_once):
+        index.add(vectors[start : start + at_once])
+        release(vectors)
