@@ -9,7 +9,7 @@ import numpy as np
 
 from gnn.agreement.agree import agree
 from gnn.changed_embedding import embed_changes
-from gnn.embedding import GraphStates, NewArray, in_memory
+from gnn.embedding import GraphStates, NewArray, blocks, in_memory
 from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData
@@ -20,6 +20,7 @@ from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 from graph_store.index_choice import FLAT_BELOW
+from graph_store.mapped_pages import release
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
 from graph_store.similar_changes import changed_edges
@@ -57,7 +58,14 @@ def embed_catalogue(
     parameters = trained.preset.graph
     num, width = len(data.features), trained.space.axes.shape[1]
     new_array = how.new_scratch if num >= FLAT_BELOW else in_memory
-    vectors = trained.space.into(new_array("looks", (num, width)), data.features)
+    vectors = new_array("looks", (num, width))
+    if how.kept is None:
+        trained.space.into(vectors, data.features)
+    else:
+        how.kept.copy_looks(vectors)
+        fresh = np.flatnonzero(how.kept.before.image_of < 0)
+        for start, stop in blocks(len(fresh)):
+            vectors[fresh[start:stop]] = trained.space(np.asarray(data.features[fresh[start:stop]]))
     neighbours, similar = None, None
     if how.kept is not None:
         if how.kept.file(NEIGHBOURS) is not None:
@@ -71,6 +79,8 @@ def embed_catalogue(
             progress,
             neighbours,
         )
+        if neighbours is not None and how.neighbours is not None:
+            neighbours = NeighbourIndex.open(how.neighbours)  # what was searched leaves the memory
     graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar)
     if trained.preset.agreement:
         graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
@@ -80,6 +90,7 @@ def embed_catalogue(
         graph = Graph(
             graph.num_images, graph.num_tags, graph.similar, graph.tags_of_image, graph.images_of_tag, related
         )
+    release(vectors)
     work = EmbeddingWork(trained, messages_of(trained, graph), data.features, data.tag_text, numbers)
     if how.kept is not None and isinstance(how.engine, LocalEngine):
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)

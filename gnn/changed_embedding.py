@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnn.embedding import GraphStates, NewArray, as_tensor, blocks, some_image_rows, tag_rows
+from gnn.embedding import BLOCK, GraphStates, NewArray, as_tensor, blocks, some_image_rows, tag_rows
 from gnn.engines.engine import EmbeddingWork
 from gnn.model.base import GraphModel
-from graph_store.arrays import AnyArray, BoolArray, Float32Array, Int64Array
+from graph_store.arrays import BoolArray, Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
+from graph_store.mapped_pages import copy_rows, release, streamed
 from graph_store.progress import Progress
 
 _SAME = 1e-6
@@ -80,6 +81,7 @@ def embed_changes(
                 changed = _Changed(differs, heard, tags_differ)
                 touched |= differs
             advance(1)
+    release(*images)
     tag_embeddings = new_array("tag_embeddings", (messages.num_tags, model.dim))
     tag_embeddings[:] = model.embed_tags(tags).numpy()
     kept = tuple(state.numpy() for state in tags[: model.num_layers])
@@ -92,7 +94,7 @@ def _entering(work: EmbeddingWork, before: Before, new_array: NewArray) -> Float
     if model.images_enter_raw:
         return features
     state = new_array("image_0", (len(features), model.image_dim(0)))
-    _copy(before.states.image_states[0], before.image_of, state)
+    copy_rows(before.states.image_states[0], before.image_of, state)
     fresh = np.flatnonzero(before.image_of < 0)
     for start, stop in blocks(len(fresh)):
         part = fresh[start:stop]
@@ -113,7 +115,7 @@ def _next(
     layer = len(images)
     old = before.states.image_states[layer]
     state = new_array(f"image_{layer}", (messages.num_images, model.image_dim(layer)))
-    _copy(old, before.image_of, state)
+    copy_rows(old, before.image_of, state)
     differs, heard = _marked(stale, len(state)), np.zeros(len(state), dtype=np.bool_)
     for start, stop in blocks(len(stale)):
         part = stale[start:stop]
@@ -136,8 +138,8 @@ def _embedded(
     new_array: NewArray,
 ) -> Float32Array:
     embeddings = new_array("embeddings", (messages.num_images, model.dim))
-    _copy(before.states.embeddings, before.image_of, embeddings)
-    for start, stop in blocks(len(stale)):
+    copy_rows(before.states.embeddings, before.image_of, embeddings)
+    for start, stop in streamed(len(stale), BLOCK, embeddings, *images[:-1]):
         part = stale[start:stop]
         last = some_image_rows(model, messages, len(images), images[-1], tags, part)
         below = [as_tensor(np.ascontiguousarray(state[part])) for state in images]
@@ -177,13 +179,6 @@ def _rows_differ(now: Csr, then: Csr, row_of: Int64Array, sender_of: Int64Array)
     apart |= np.abs(ours.weights - theirs.weights) > _SAME_WEIGHT
     differ[alike[ours.edge_rows()[apart]]] = True
     return differ
-
-
-def _copy(old: AnyArray, old_of: Int64Array, new: Float32Array) -> None:
-    """The rows of images that were there, by blocks."""
-    for start, stop in blocks(len(new)):
-        known = np.flatnonzero(old_of[start:stop] >= 0)
-        new[start + known] = old[old_of[start + known]]
 
 
 def _marked(places: Int64Array, num: int) -> BoolArray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import orjson
 
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
@@ -53,9 +54,8 @@ class GraphData:
         """Changes when an indexed image, its features' place, its tags or an encoder does."""
         digest = hashlib.sha256(repr((self.encoder, self.text_encoder)).encode())
         for record in self.records:
-            digest.update(
-                repr((record.id, record.row, record.sha256, record.tags, record.attributes)).encode()
-            )
+            tags = [(tag.name, tag.weight) for tag in record.tags]
+            digest.update(orjson.dumps((record.id, record.row, record.sha256, tags, record.attributes)))
         return digest.hexdigest()
 
 

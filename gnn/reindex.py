@@ -41,7 +41,7 @@ from graph_store.index_choice import IndexChoice, IndexPolicy
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
-from graph_store.snapshot import Snapshot, SnapshotWriter, prune, remove_damaged
+from graph_store.snapshot import Snapshot, SnapshotWriter, keep_whole
 from graph_store.snapshot_files import OtherSchema, versions
 from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
@@ -103,7 +103,7 @@ def reindex(
             and _kind_of(current, trained, len(data.ids), milvus) == choice.kind
         ):
             # A kill may have come right after the swap.
-            _clear_up(data_dir, current, keep, milvus)
+            _clear_up(data_dir, current, keep, milvus, None)
             _publish_to(store, current, keep, progress)
             return current
         with SnapshotWriter(data_dir) as writer:
@@ -122,7 +122,7 @@ def reindex(
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
             snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
-        _clear_up(data_dir, snapshot, keep, milvus)
+        _clear_up(data_dir, snapshot, keep, milvus, current)
         _publish_to(store, snapshot, keep, progress)
         return snapshot
 
@@ -134,12 +134,14 @@ def catalogue_revision(snapshot: Snapshot) -> int:
     return int(snapshot.manifest["parameters"].get("made_from", {}).get(REVISION, 0))
 
 
-def _clear_up(data_dir: DataDir, current: Snapshot, keep: int, milvus: MilvusServer | None) -> None:
+def _clear_up(
+    data_dir: DataDir, current: Snapshot, keep: int, milvus: MilvusServer | None, before: Snapshot | None
+) -> None:
     """Keep the newest whole snapshots only. None of them needs to be told of the changes that all of them
     hold. Done again when a reindex finds nothing new, so it does not matter where the last one was killed.
+    before: the one that was current, where this reindex has read all of it already.
     """
-    remove_damaged(data_dir)
-    prune(data_dir, keep)
+    keep_whole(data_dir, keep, known=() if before is None else (before.version,))
     kept = []
     for version in versions(data_dir):
         with suppress(OtherSchema):

@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 
 from gnn.changed_embedding import Before
-from gnn.embedding import blocks
 from gnn.graph_data import GraphData
-from gnn.graph_index import messages_of, stored_states
+from gnn.graph_index import NEIGHBOURS, messages_of, stored_states
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
+from graph_store.mapped_pages import copy_rows, streamed
+from graph_store.neighbour_index import NeighbourIndex
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
 _MOST_CHANGED = 0.25
 """Above this share of the images, anew is as quick."""
+
+_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,13 @@ class Reusable:
     similar: Csr
     before: Before
     only_added: bool
+
+    def copy_looks(self, looks: Float32Array) -> None:
+        """Put the vectors in which neighbours are searched where they are those of before: looks [num_images,
+        width].
+        """
+        index = NeighbourIndex.open(self.snapshot.path(NEIGHBOURS))  # mapped no longer than this
+        copy_rows(index.vectors, self.before.image_of, looks)
 
     def file(self, name: str) -> Path | None:
         """The snapshot's index of that name, where images were only added since."""
@@ -78,6 +88,6 @@ def _forget_other_looks(image_of: Int64Array, old: Float32Array, new: Float32Arr
     """Count images whose features differ as new ones, in place."""
     if old.shape[1] != new.shape[1]:
         image_of[:] = -1
-    for start, stop in blocks(len(image_of)):
+    for start, stop in streamed(len(image_of), _AT_ONCE, old[: len(image_of)], new):
         rows = start + np.flatnonzero(image_of[start:stop] >= 0)
         image_of[rows[(old[image_of[rows]] != new[rows]).any(axis=1)]] = -1

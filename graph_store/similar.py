@@ -58,7 +58,7 @@ def edges_of(
         return Csr.empty(len(images))
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     count = min(k + 1 + SLACK, num)
-    exact = num <= EXACT_UP_TO or num * len(images) <= EXACT_UP_TO**2
+    exact = is_exact(num, len(images))
     near = _finder(vectors, count, threshold, exact, index)
     scores = np.empty((len(images), k), np.float32)
     rows = np.empty((len(images), k), np.int64)
@@ -81,6 +81,13 @@ def edges_of(
             advance(len(queries))
     _scan_tied(vectors, images, tied, scores, rows)
     return _edges(rows, scores, threshold)
+
+
+def is_exact(num: int, num_asking: int) -> bool:
+    """Whether the neighbours of so many images of a catalogue of `num` are found by comparing each with
+    all.
+    """
+    return num <= EXACT_UP_TO or num * num_asking <= EXACT_UP_TO**2
 
 
 def _finder(

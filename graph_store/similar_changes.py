@@ -3,7 +3,7 @@
 An image's edges are stale when it is new, or when it had k of them and one has gone: what comes next then is
 not known. Any other image keeps those edges whose sender is still there, and gains a new image where that is
 nearer than its last. So the result is that of :func:`graph_store.similar.similar_edges` wherever the edges
-of before were exact.
+of before were exact. In a large catalogue a new image is not compared with all, but with those around it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from graph_store.csr import Csr
 from graph_store.exact import MARGIN, pair_scores
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
-from graph_store.similar import edges_of
+from graph_store.similar import edges_of, is_exact
+from graph_store.similar_around import nearer_around
 
 _PRODUCTS = 2**24
 """So many cosines, 64 MiB, are looked at at a time."""
 
-_NONE = np.zeros(0, np.float32)
+_AT_ONCE = 2**16
+"""So many pairs, for each of which a vector is copied."""
 
 
 def changed_edges(
@@ -44,7 +46,18 @@ def changed_edges(
     known = (edges.degrees() < k) | (left == k)
     stale = np.sort(np.concatenate([new, kept[~known]]))
     fresh = edges_of(stale, vectors, k, threshold, progress, index)
-    rows, cols = _nearer(vectors, kept[known], new, edges.take(np.flatnonzero(known)), k, threshold)
+    held = edges.take(np.flatnonzero(known))
+    worst = _worst(held, k, threshold)
+    if is_exact(len(vectors), len(new)):
+        rows, cols = _nearer(vectors, kept[known], new, worst)
+    else:
+        there = senders[known[edges.edge_rows()]]
+        degrees = np.bincount(held.edge_rows()[there >= 0], minlength=held.num_rows)
+        stays_known = Csr.from_rows(degrees, there[there >= 0], held.weights[there >= 0])
+        beside = fresh.take(np.searchsorted(stale, new))
+        if index is not None:
+            beside = _rows_of(index.search(vectors[new], 2 * k, threshold)[0])
+        rows, cols = nearer_around(vectors, kept[known], new, worst, stays_known, beside)
     gaining = np.zeros(len(vectors), dtype=np.bool_)
     gaining[rows] = True
     receivers = kept[edges.edge_rows()]
@@ -69,16 +82,27 @@ def inverse(old_of: Int64Array, num_old: int) -> Int64Array:
     return new_of
 
 
+def _rows_of(rows: Int64Array) -> Csr:
+    """Found rows [n, k], -1 for a gap, as edges."""
+    found = rows >= 0
+    return Csr.from_rows(found.sum(axis=1), rows[found], np.ones(int(found.sum())))
+
+
+def _worst(edges: Csr, k: int, threshold: float) -> Float32Array:
+    """[num_rows]: how near another image must be to come among the k nearest."""
+    full = edges.degrees() >= k
+    worst = np.full(edges.num_rows, threshold, dtype=np.float32)
+    worst[full] = np.maximum(edges.weights[edges.indptr[1:][full] - 1], threshold)
+    return worst
+
+
 def _nearer(
-    vectors: Float32Array, images: Int64Array, new: Int64Array, edges: Csr, k: int, threshold: float
+    vectors: Float32Array, images: Int64Array, new: Int64Array, worst: Float32Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Pairs of an image and a new one that may be among its k nearest. edges: of the images, as they were."""
+    """Pairs of an image and a new one that may be among its k nearest. worst: of each of the images."""
     rows, cols = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     if not len(new):
         return rows[0], cols[0]
-    full = edges.degrees() >= k
-    worst = np.full(len(images), threshold, dtype=np.float32)
-    worst[full] = np.maximum(edges.weights[edges.indptr[1:][full] - 1], threshold)
     arrived = np.ascontiguousarray(vectors[new].T)
     step = max(1, _PRODUCTS // len(new))
     for start in range(0, len(images), step):
@@ -94,7 +118,10 @@ def _best(
     vectors: Float32Array, rows: Int64Array, cols: Int64Array, k: int, threshold: float
 ) -> tuple[Int64Array, Int64Array, Float32Array]:
     """Of these pairs the k nearest of each row, nearest first, ties by lower column; with their cosines."""
-    scores = pair_scores(vectors[rows], vectors, cols[:, None])[:, 0] if len(rows) else _NONE
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        scores[part] = pair_scores(vectors[rows[part]], vectors, cols[part, None])[:, 0]
     order = np.lexsort((cols, -scores, rows))
     rows, cols, scores = rows[order], cols[order], scores[order]
     _, first, count = np.unique(rows, return_index=True, return_counts=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -183,11 +183,12 @@ class SnapshotWriter:
             shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, manifest: dict[str, Any]) -> Snapshot:
-        """Seal what was written, check it, and make it current.
+        """Read what was written back from the disk, seal it, and make it current.
 
         `manifest` says what it is: encoder, text_encoder, model, parameters, counts; the rest is filled in
-        here. Raises Unwritable, or CorruptFile when what was read back is not what was written; then nothing
-        has changed. An interruption at any point leaves the old snapshot current or, whole, the new one.
+        here. Raises Unwritable, or CorruptFile when an array is shorter than it says or a file is not as it
+        was sealed; then nothing has changed. An interruption at any point leaves the old snapshot current
+        or, whole, the new one.
         """
         taken = [key for key in _SET_HERE if key in manifest]
         if taken:
@@ -215,7 +216,8 @@ class SnapshotWriter:
             for directory in [path for path in self._directory.rglob("*") if path.is_dir()]:
                 fsync_dir(directory)
             fsync_dir(self._directory)
-            check_files(self._directory, sealed, hashes=True)
+            # The sums were made of what lies on the disk: to make them again would find the same.
+            check_files(self._directory, sealed, hashes=False)
         make_current(self._data_dir, self._directory, str(sealed["version"]))
         return Snapshot(self._data_dir.snapshots_dir / sealed["version"], sealed)
 
@@ -230,21 +232,28 @@ def last_good(data_dir: DataDir) -> Snapshot:
     raise NothingToServe(f"{data_dir.root} has no whole snapshot", hint="Run imsage reindex.")
 
 
-def remove_damaged(data_dir: DataDir) -> list[str]:
-    """Remove every snapshot of which a file is missing or is not as it was written, but never the current
-    one. Returns the versions removed. It reads all of them. For the holder of the data directory's lock.
+def keep_whole(data_dir: DataDir, keep: int, known: Collection[str] = ()) -> list[str]:
+    """Remove all but the newest `keep` snapshots that are whole, and of those every one of which a file is
+    missing or is not as it was written; the current one always stays. Returns the versions removed.
+
+    It reads all files of those that stay, but for the current one and the versions in `known`, which somebody
+    has just read. For the holder of the data directory's lock.
     """
     current = current_version(data_dir)
-    doomed = []
-    for version in versions(data_dir):
+    whole, doomed = 0, []
+    for version in reversed(versions(data_dir)):
         if version == current:
-            continue
-        try:
-            Snapshot.open(data_dir, version)
-        except OtherSchema:
-            continue  # another imsage may want it
-        except CorruptFile:
+            whole += 1
+        elif whole >= keep:
             doomed.append(version)
+        else:
+            try:
+                Snapshot.open(data_dir, version, verify=version not in known)
+                whole += 1
+            except OtherSchema:
+                whole += 1  # another imsage may want it
+            except CorruptFile:
+                doomed.append(version)
     _remove(data_dir, doomed)
     return doomed
 

@@ -96,3 +96,27 @@ def test_many_changes_of_a_large_catalogue_are_looked_up_in_its_index(
         set(zip(each.edge_rows().tolist(), each.indices.tolist(), strict=True)) for each in (found, exact)
     ]
     assert len(pairs[0] & pairs[1]) >= 0.98 * len(pairs[1])
+
+
+def test_images_that_new_ones_come_near_to_are_found_without_comparing_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((60, 24))
+    now = unit(centres[rng.integers(0, 60, 6000)] + 0.6 * rng.standard_normal((6000, 24)))
+    now = now.astype(np.float32)
+    old_of = np.where(rng.random(6000) < 0.95, 0, -1)
+    old_of[old_of == 0] = np.arange((old_of == 0).sum())
+    before, exact = similar_edges(now[old_of >= 0], 10, 0.3), similar_edges(now, 10, 0.3)
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 100)
+    monkeypatch.setattr("graph_store.similar_around._PAIRS", 2000)
+    index = NeighbourIndex.build(now)
+    found = changed_edges(now, before, old_of, 10, 0.3, index=index)
+    gained = [
+        set(zip(each.edge_rows()[to_new].tolist(), each.indices[to_new].tolist(), strict=True))
+        for each in (found, exact)
+        for to_new in [(old_of[each.indices] < 0) & (old_of[each.edge_rows()] >= 0)]
+    ]
+    assert len(gained[1]) > 1000
+    assert len(gained[0] & gained[1]) >= 0.99 * len(gained[1])
+    assert len(gained[0] - gained[1]) <= 0.01 * len(gained[1])

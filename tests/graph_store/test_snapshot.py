@@ -14,7 +14,14 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, NotFound, NothingToServe, Unwritable
 from graph_store.graph import Graph
-from graph_store.snapshot import Snapshot, SnapshotWriter, last_good, prune, verify_all
+from graph_store.snapshot import (
+    Snapshot,
+    SnapshotWriter,
+    keep_whole,
+    last_good,
+    prune,
+    verify_all,
+)
 from graph_store.snapshot_files import versions
 
 MANIFEST = {
@@ -199,6 +206,29 @@ def test_pruning_keeps_the_newest_and_the_current(data_dir: DataDir) -> None:
     assert value_of(Snapshot.open(data_dir)) == 0
     assert value_of(Snapshot.open(data_dir, snapshots[4].version)) == 4
     assert len(list(data_dir.snapshots_dir.iterdir())) == 3
+
+
+def test_the_newest_that_are_whole_are_kept(data_dir: DataDir) -> None:
+    made = [write(data_dir, value) for value in range(5)]
+    with made[3].path("embeddings.npy").open("r+b") as file:
+        file.write(b"?")
+    assert set(keep_whole(data_dir, 3)) == {made[0].version, made[3].version}
+    assert versions(data_dir) == [made[place].version for place in (1, 2, 4)]
+
+
+def test_a_snapshot_that_somebody_has_just_read_is_not_read_again(data_dir: DataDir) -> None:
+    made = [write(data_dir, value) for value in range(3)]
+    with made[1].path("embeddings.npy").open("r+b") as file:
+        file.write(b"?")
+    assert keep_whole(data_dir, 3, known=[made[1].version]) == []
+    assert keep_whole(data_dir, 3) == [made[1].version]
+
+
+def test_the_current_snapshot_stays_though_newer_ones_are_whole(data_dir: DataDir) -> None:
+    made = [write(data_dir, value) for value in range(4)]
+    data_dir.current_path.write_text(f"{made[0].version}\n")
+    assert set(keep_whole(data_dir, 1)) == {made[1].version, made[2].version}
+    assert versions(data_dir) == [made[0].version, made[3].version]
 
 
 def test_nothing_is_pruned_while_it_is_not_known_what_is_current(data_dir: DataDir) -> None:
