@@ -51,6 +51,11 @@ any time: with thousands of landmarks the rounding of its values to float32 is m
 prediction has (2e-5 with 4,833 of them, and 4e-6 without it).
 """
 
+_ROWS = 512
+"""So many rows are compared with the landmarks at a time: their kernel, 6 MB, stays in the cache while it is
+worked on.
+"""
+
 _SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
 """A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second
 another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it
@@ -219,7 +224,9 @@ class KernelSage(GraphModel):
 
     def predict(self, inputs: Tensor) -> Tensor:
         """f(z): [n, jaccard_rank + tag_width]."""
-        return self._summed(self.kernel(inputs))
+        if len(inputs) <= _ROWS:
+            return self._summed(self.kernel(inputs))
+        return torch.cat([self._summed(self.kernel(part)) for part in torch.split(inputs, _ROWS)])
 
     def _summed(self, kernel: Tensor) -> Tensor:
         """b + k A for kernels [n, num_landmarks], which are written over.
@@ -258,6 +265,10 @@ class KernelSage(GraphModel):
         With h its leverage, A its values and λ the ridge this is f(z) - λh/(1 - h)·A, what
         :func:`gnn.kernel_solve.left_out` says; the factor is kept in `own`.
         """
+        if len(inputs) > _ROWS:
+            about = torch.ones(len(inputs), dtype=torch.bool) if apart is None else apart
+            pairs = zip(torch.split(inputs, _ROWS), torch.split(about, _ROWS), strict=True)
+            return torch.cat([self.predict_apart(part, which) for part, which in pairs])
         kernel = self.kernel(inputs)
         values = self.get_buffer("values")
         if not self.config.leaves_out or not len(values):

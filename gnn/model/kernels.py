@@ -45,12 +45,14 @@ def matern_kernel(
     all but the product in double precision, and so is the result.
     """
     lengths = squared_lengths(right) if lengths is None else lengths
-    own, product = squared_lengths(left), left @ right.T
+    own = squared_lengths(left)
     if precise:
-        own, product = own.double(), product.double()
-    squares = own[:, None] + lengths[None, :] - 2 * product
+        squares = own.double()[:, None] + lengths[None, :] - 2 * (left @ right.T).double()
+    else:
+        squares = torch.addmm(lengths, left, right.T, alpha=-2).add_(own[:, None])
+    # In place: what is left are passes over memory.
     scaled = squares.clamp_min_(0).sqrt_().div_(length)
-    return torch.exp(-scaled).mul_(scaled.add_(1))
+    return scaled.neg().exp_().mul_(scaled.add_(1))
 
 
 def rooted(x: Tensor) -> Tensor:
