@@ -7,7 +7,7 @@ python -m benchmarks.index_choice --data D
 Vectors lie in clusters, as those of `benchmarks.generated`; the questions are new ones from the same
 clusters, and points between two of them. With `--data` they are the embeddings of a snapshot, and the
 questions stored ones and points between two. usearch and hnswlib are measured beside ours where they are
-installed; they are no dependencies of imsage.
+installed, as wide as they need to find as much as our HNSW; they are no dependencies of imsage.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.snapshot import Snapshot
 
 K, QUERIES, RERANKED = 20, 400, 200
-LINKS, EF_CONSTRUCTION, EF_SEARCH = 32, 120, 128
+LINKS, EF_CONSTRUCTION = 32, 120
+WIDTHS = (64, 128, 192, 256, 384, 512, 768, 1024)
 OTHERS = ("usearch", "hnswlib")
 
 Find = Callable[[Float32Array], Int64Array]
 """A query [dim] → the rows [20] that are found."""
+Enough = Callable[[Find], bool]
+"""Whether as much is found as by our HNSW."""
+_LESS = 0.002
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,14 @@ def measured(
     return Measured(name, hits / true.size, 1e3 * float(np.median(took)), size / num, seconds)
 
 
+def recall(find: Find, queries: Float32Array, true: Int64Array) -> float:
+    """The share of the true 20 best that are found."""
+    hits = sum(
+        len({*find(query).tolist()} & {*best.tolist()}) for query, best in zip(queries, true, strict=True)
+    )
+    return hits / true.size
+
+
 def ours(name: str, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
     """One of our indexes, opened from its file as a service does."""
     path = folder / name
@@ -112,8 +124,8 @@ def ours(name: str, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
         IvfPqIndex.build(vectors).save(path)
         index = IvfPqIndex.open(path, vectors)
     else:
-        FaissIndex.build(vectors, "flat" if name == "flat" else "hnsw").save(path)
-        index = FaissIndex.open(path)
+        FaissIndex.build(vectors, "flat" if name == "flat" else "hnsw", apart=True).save(path)
+        index = FaissIndex.open(path, vectors=vectors)
     return (lambda query: index.search(query[None], K).rows[0]), path.stat().st_size
 
 
@@ -134,39 +146,60 @@ def signs(vectors: Float32Array) -> tuple[Find, float]:
     return find, 32.0 * len(vectors)
 
 
-def usearch(module: Any, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
-    """usearch with the width of our HNSW."""
+def usearch(module: Any, vectors: Float32Array, folder: Path, enough: Enough) -> tuple[Find, float]:
+    """usearch with the links of our HNSW."""
     index = module.Index(
         ndim=vectors.shape[1],
         metric="ip",
         dtype="f32",
         connectivity=LINKS,
         expansion_add=EF_CONSTRUCTION,
-        expansion_search=EF_SEARCH,
     )
     index.add(np.arange(len(vectors)), vectors)
     path = folder / "usearch"
     index.save(str(path))
-    return (lambda query: index.search(query, K, threads=1).keys.astype(np.int64)), path.stat().st_size
+
+    def find(query: Float32Array) -> Int64Array:
+        return np.asarray(index.search(query, K, threads=1).keys, np.int64)
+
+    for width in WIDTHS:
+        index.expansion_search = width
+        if enough(find):
+            break
+    return find, path.stat().st_size
 
 
-def hnswlib(module: Any, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
-    """hnswlib with the width of our HNSW."""
+def hnswlib(module: Any, vectors: Float32Array, folder: Path, enough: Enough) -> tuple[Find, float]:
+    """hnswlib with the links of our HNSW."""
     index = module.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=EF_CONSTRUCTION)
     index.add_items(vectors)
-    index.set_ef(EF_SEARCH)
     index.set_num_threads(1)
     path = folder / "hnswlib"
     index.save_index(str(path))
-    return (lambda query: index.knn_query(query[None], K)[0][0].astype(np.int64)), path.stat().st_size
+
+    def find(query: Float32Array) -> Int64Array:
+        return np.asarray(index.knn_query(query[None], K)[0][0], np.int64)
+
+    for width in WIDTHS:
+        index.set_ef(width)
+        if enough(find):
+            break
+    return find, path.stat().st_size
 
 
 def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> Iterator[Measured]:
     """Every index in turn, the absent ones said."""
     true = np.stack([best_of(query, vectors, K)[1] for query in queries])
+    recall_of = {}
     for name in ("flat", "hnsw", "ivfpq"):
-        yield measured(name, partial(ours, name, vectors, folder), queries, true, len(vectors))
+        line = measured(name, partial(ours, name, vectors, folder), queries, true, len(vectors))
+        recall_of[name] = line.recall
+        yield line
+
+    def enough(find: Find) -> bool:
+        return recall(find, queries, true) >= recall_of["hnsw"] - _LESS
+
     yield measured("256 signs", partial(signs, vectors), queries, true, len(vectors))
     for name in OTHERS:
         try:
@@ -174,7 +207,7 @@ def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> 
         except ImportError:
             print(f"({name} is not installed: not measured)", flush=True)
             continue
-        build = partial(usearch if name == "usearch" else hnswlib, module, vectors, folder)
+        build = partial(usearch if name == "usearch" else hnswlib, module, vectors, folder, enough)
         yield measured(name, build, queries, true, len(vectors))
 
 
