@@ -212,18 +212,28 @@ def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> 
 
 
 def draw_plot(lines: list[Measured], path: Path) -> None:
-    """Memory against latency, the recall written beside each point."""
+    """Recall against latency, name and bytes written beside each point."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for line in lines:
-        axes.scatter(line.bytes_an_image, line.milliseconds)
-        axes.annotate(f" {line.name} ({line.recall:.3f})", (line.bytes_an_image, line.milliseconds))
-    axes.set(xscale="log", yscale="log", xlabel="bytes an image", ylabel="median milliseconds of one query")
-    figure.savefig(path, dpi=150)
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for number, line in enumerate(sorted(lines, key=lambda line: line.milliseconds)):
+        axes.scatter(line.recall, line.milliseconds)
+        axes.annotate(
+            f"{line.name}, {line.bytes_an_image:,.0f} B",
+            (line.recall, line.milliseconds),
+            xytext=(-6 if number % 2 else 6, 0),  # neighbours on either side
+            textcoords="offset points",
+            horizontalalignment="right" if number % 2 else "left",
+            verticalalignment="center",
+        )
+    axes.margins(x=0.35, y=0.1)
+    axes.set(yscale="log", xlabel=f"recall@{K}", ylabel="median milliseconds of one query")
+    axes.grid(alpha=0.3, which="both")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -232,7 +242,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--data", type=Path, help="take the embeddings of this data directory's snapshot")
-    parser.add_argument("--plot", type=Path, help="also draw memory against latency into this file")
+    parser.add_argument(
+        "--plot", type=Path, help="also draw recall against latency, memory said, into this file"
+    )
     asked = parser.parse_args()
     random = np.random.default_rng(0)
     lines = []
