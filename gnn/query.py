@@ -156,7 +156,7 @@ class QueryEngine:
         wanted = max(min(k + len(exclude), self.num_images), 1)
         index = self._index.index
         if isinstance(index, FaissIndex | IvfPqIndex):
-            found = index.nearest(blended, wanted, allowed)
+            found = index.nearest(blended, wanted, allowed, is_stored=vectors.is_stored)
         else:
             found = index.search(blended[None, :], wanted, allowed).rows[0]
             found = found[found >= 0]
@@ -291,6 +291,7 @@ class QueryEngine:
             "mixed" if told else "image",
             list_edges,
             self._readout.slider,
+            is_stored=True,
         )
 
     def _similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:

@@ -59,7 +59,7 @@ class Slider:
 @dataclass(frozen=True, eq=False)
 class QueryVectors:
     """visual, conceptual: [dim] in the index's space. `attach`: which edges the query was given. The edges
-    are listed only when they are asked for.
+    are listed only when they are asked for. is_stored: they are those of an indexed image.
     """
 
     visual: Float32Array
@@ -67,6 +67,7 @@ class QueryVectors:
     attach: str
     list_edges: Callable[[], AttachedEdges]
     slider: Slider = Slider()
+    is_stored: bool = False
 
     @cached_property
     def edges(self) -> AttachedEdges:

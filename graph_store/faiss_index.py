@@ -61,6 +61,7 @@ class FaissIndex:
                 put_over(index, storage)
         self._index, self._storage = index, storage
         self._kind: Kind = kind
+        self._narrow = faiss.SearchParametersHNSW(efSearch=_EFFORTS[0]) if kind == "hnsw" else None
         self._selector = RowSelector(int(index.ntotal))
         self._vectors: Float32Array = held_by(storage) if vectors is None else np.asarray(vectors)
 
@@ -228,17 +229,22 @@ class FaissIndex:
             scores[i], rows[i] = best_of(queries[i], self._vectors, k, allowed)
         return SearchResult(scores, rows)
 
-    def nearest(self, query: Float32Array, k: int, allowed: Int64Array | None = None) -> Int64Array:
+    def nearest(
+        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, is_stored: bool = False
+    ) -> Int64Array:
         """[at least min(k, rows there are)] rows near one query [dim], in no order that can be relied on: the
-        k that `search` returns, or the same but for noise and a few more.
+        k that `search` returns, or the same but for noise and a few more. is_stored: the query is made of a
+        vector of this index, which is among its own neighbours: a narrow search finds them as surely.
 
         For a caller that scores the rows itself: it spares scoring them here.
         """
-        if self._kind == "hnsw" and allowed is None and k + _FEW_MORE <= self._index.hnsw.efSearch:
-            _, found = self._index.search(query[None, :], min(k + _FEW_MORE, self.size))
-            rows: Int64Array = found[0]
-            if int(rows[-1]) >= 0:
-                return rows
+        if self._kind == "hnsw" and allowed is None:
+            narrow = self._narrow if is_stored and self.effort > _EFFORTS[0] else None
+            if k + _FEW_MORE <= (self.effort if narrow is None else _EFFORTS[0]):
+                _, found = self._index.search(query[None, :], min(k + _FEW_MORE, self.size), params=narrow)
+                rows: Int64Array = found[0]
+                if int(rows[-1]) >= 0:
+                    return rows
         rows = self.search(query[None, :], k, allowed).rows[0]
         return rows[rows >= 0]
 

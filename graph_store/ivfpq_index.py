@@ -153,10 +153,14 @@ class IvfPqIndex:
                 scores[i], rows[i] = found[0], best[0]
         return SearchResult(scores, rows)
 
-    def nearest(self, query: Float32Array, k: int, allowed: Int64Array | None = None) -> Int64Array:
+    def nearest(
+        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, is_stored: bool = False
+    ) -> Int64Array:
         """[at least min(k, rows there are)] rows near one query [dim], in no order: those that `search` would
-        rank, so that a caller who scores them itself reads each vector once. Raises what `search` raises.
+        rank, so that a caller who scores them itself reads each vector once. is_stored changes nothing here.
+        Raises what `search` raises.
         """
+        del is_stored
         queries, allowed = checked_search(query[None, :], k, allowed, self.dim, self.size)
         near = self._near(queries[0], k, allowed)
         if near is None:

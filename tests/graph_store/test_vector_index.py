@@ -226,6 +226,21 @@ def test_an_index_is_searched_as_wide_as_a_sample_needs_and_no_wider(
     assert FaissIndex.build(easy, "flat").effort == 0
 
 
+def test_a_question_made_of_a_stored_vector_is_searched_narrowly_and_finds_as_much() -> None:
+    vectors = clustered(4000, 32, 40)
+    index = FaissIndex.build(vectors, "hnsw", effort=384)
+    true = FaissIndex.build(vectors, "flat").search(vectors[:100], 10).rows
+    looked_at, found = [], []
+    for is_stored in (False, True):
+        faiss.cvar.hnsw_stats.reset()
+        found.append([index.nearest(query, 10, is_stored=is_stored) for query in vectors[:100]])
+        looked_at.append(faiss.cvar.hnsw_stats.ndis)
+    assert looked_at[1] < 0.8 * looked_at[0]
+    for rows in found:
+        hits = sum(len({*some.tolist()} & {*best.tolist()}) for some, best in zip(rows, true, strict=True))
+        assert hits >= 0.98 * true.size
+
+
 def test_linking_in_parts_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = clustered(4200, 32, 40)
     vectors, queries = everything[:4000], everything[4000:]
