@@ -27,18 +27,23 @@ class Projection:
 
     def __call__(self, features: Float32Array) -> Float32Array:
         """features: [n, dim] → [n, width] float32, unit norm."""
-        return self.into(np.empty((len(features), self.axes.shape[1]), np.float32), features)
+        result = np.empty((len(features), self.axes.shape[1]), np.float32)
+        for start in range(0, len(features), _BLOCK):
+            result[start : start + _BLOCK] = self._of(features[start : start + _BLOCK])
+        return result
 
     def into(self, target: Float32Array, features: Float32Array) -> Float32Array:
-        """The same written to `target` [n, width], which may be mapped to a file as the features may: one
-        block of rows after the other is in memory.
+        """The same written to `target` [n, width], which may be mapped to a file as the features may: some
+        blocks of rows are in memory. For a whole catalogue, not for a question about a mapped row.
         """
         for start, stop in streamed(len(features), _BLOCK, features, target):
-            part = features[start:stop]
-            centred = (rooted(part) if self.roots else part) - self.mean
-            projected = centred if self._keeps_axes else centred @ self.axes
-            target[start:stop] = self.of_projected(projected.astype(np.float32, copy=False))
+            target[start:stop] = self._of(features[start:stop])
         return target
+
+    def _of(self, features: Float32Array) -> Float32Array:
+        centred = (rooted(features) if self.roots else features) - self.mean
+        projected = centred if self._keeps_axes else centred @ self.axes
+        return self.of_projected(projected.astype(np.float32, copy=False))
 
     @cached_property
     def _keeps_axes(self) -> bool:

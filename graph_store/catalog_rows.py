@@ -45,7 +45,7 @@ def records_from(rows: Iterable[ImageRow]) -> Iterator[ImageRecord]:
 def all_records(connection: sqlite3.Connection, split: Split | None) -> Iterator[ImageRecord]:
     """Every record, or those of one split, in the order of their feature rows, inside one transaction.
 
-    Thousands of images and then their tags, which lie together: joined row by row it takes three times as
+    Thousands of images and then their tags, which lie together: joined row by row it takes twice as
     long.
     """
     # A million images share their tags of weight 1: most of what they would take.

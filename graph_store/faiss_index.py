@@ -31,7 +31,7 @@ _FEW_MORE = 4
 matter.
 """
 
-_SAMPLE, _BEST, _RECALL = 128, 10, 0.95
+_SAMPLE, _BEST, _RECALL = 256, 10, 0.95
 """How it is measured what an index finds: one that was grown, and how wide a new one is searched."""
 
 _LINKS, _EF_CONSTRUCTION = 32, 120
@@ -108,7 +108,7 @@ class FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
         which may have moved a little since, and the others are added.
 
-        A sample of 128 vectors must still find 95 % of their ten best, else, or where the file holds another
+        A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
         kind of index or one of that kind is not wanted, all is built anew.
         """
         vectors = checked_vectors(vectors, None)

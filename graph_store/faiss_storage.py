@@ -69,7 +69,10 @@ def relink(index: Any, vectors: Float32Array) -> None:
 
 
 def _make_room(storage: Any, vectors: Float32Array) -> None:
-    """For all at once: what FAISS keeps vectors in doubles when it grows, and is copied each time."""
+    """For all at once: what FAISS keeps vectors in doubles when it grows, and is copied each time. A map that
+    was read to be checked makes room for the copy.
+    """
+    release(vectors)
     storage.codes.resize(vectors.nbytes)
     storage.codes.resize(0)
 

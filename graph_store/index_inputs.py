@@ -6,7 +6,6 @@ import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput
-from graph_store.mapped_pages import streamed
 
 _AT_ONCE = 65_536
 """Vectors that are looked at together: all at once would take a quarter of their room again."""
@@ -17,8 +16,8 @@ def checked_vectors(vectors: Float32Array, dim: int | None) -> Float32Array:
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]):
         raise BadInput(f"Vectors of shape {list(vectors.shape)} where [n, {dim or 'dim'}] is needed")
-    for start, stop in streamed(len(vectors), _AT_ONCE, vectors):
-        finite = np.isfinite(vectors[start:stop]).all(axis=1)
+    for start in range(0, len(vectors), _AT_ONCE):
+        finite = np.isfinite(vectors[start : start + _AT_ONCE]).all(axis=1)
         if not bool(finite.all()):
             raise BadInput(f"Vector {start + int(np.argmin(finite))} holds a number that is not finite")
     return vectors

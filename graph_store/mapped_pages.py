@@ -21,7 +21,7 @@ def release(*arrays: AnyArray) -> None:
 
     Nothing is lost: they are read again when they are needed, mostly from the system's cache, and what was
     written to a map stays in that cache until it is on the disk. Copy-on-write maps, whose changes would go,
-    are left alone.
+    are left alone. For long jobs: a server would have to find the pages again, one by one.
     """
     for array in arrays:
         pages = _map_below(array)
@@ -36,7 +36,7 @@ def copy_rows(old: AnyArray, old_of: Int64Array, new: AnyArray) -> None:
     for start, stop in streamed(len(new), _ROWS, new, old[: len(new)]):
         rows = old_of[start:stop]
         if rows[0] >= 0 and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            new[start:stop] = old[rows[0] : rows[0] + len(rows)]  # a third of the time of picking rows
+            new[start:stop] = old[rows[0] : rows[0] + len(rows)]  # without a copy in between
         else:
             known = np.flatnonzero(rows >= 0)
             new[start + known] = old[rows[known]]

@@ -25,8 +25,7 @@ def nearer_around(
 
     edges: the neighbours of each of the images; beside: those of each new one; both name rows of `vectors`.
     """
-    place = np.full(len(vectors), -1, dtype=np.int64)
-    place[images] = np.arange(len(images))
+    place = inverse(images, len(vectors))
     wanted = np.zeros(len(vectors), dtype=np.bool_)
     wanted[beside.indices] = True
     picked = np.flatnonzero(wanted[edges.indices])
@@ -48,3 +47,11 @@ def nearer_around(
         rows.append(images[image[near_enough]])
         cols.append(new[number[near_enough]])
     return np.concatenate(rows), np.concatenate(cols)
+
+
+def inverse(old_of: Int64Array, num_old: int) -> Int64Array:
+    """[num_old]: where each old row is now, -1 where it is no more."""
+    new_of = np.full(num_old, -1, dtype=np.int64)
+    kept = np.flatnonzero(old_of >= 0)
+    new_of[old_of[kept]] = kept
+    return new_of

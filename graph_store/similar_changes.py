@@ -16,7 +16,7 @@ from graph_store.exact import MARGIN, pair_scores
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
 from graph_store.similar import edges_of, is_exact
-from graph_store.similar_around import nearer_around
+from graph_store.similar_around import inverse, nearer_around
 
 _PRODUCTS = 2**24
 """So many cosines, 64 MiB, are looked at at a time."""
@@ -72,14 +72,6 @@ def changed_edges(
         np.concatenate([edges.weights[as_before], fresh.weights, best_weights]),
         len(vectors),
     )
-
-
-def inverse(old_of: Int64Array, num_old: int) -> Int64Array:
-    """[num_old]: where each old row is now, -1 where it is no more."""
-    new_of = np.full(num_old, -1, dtype=np.int64)
-    kept = np.flatnonzero(old_of >= 0)
-    new_of[old_of[kept]] = kept
-    return new_of
 
 
 def _rows_of(rows: Int64Array) -> Csr:

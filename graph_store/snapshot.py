@@ -183,12 +183,11 @@ class SnapshotWriter:
             shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, manifest: dict[str, Any]) -> Snapshot:
-        """Read what was written back from the disk, seal it, and make it current.
+        """Seal what was written, check it, and make it current.
 
         `manifest` says what it is: encoder, text_encoder, model, parameters, counts; the rest is filled in
-        here. Raises Unwritable, or CorruptFile when an array is shorter than it says or a file is not as it
-        was sealed; then nothing has changed. An interruption at any point leaves the old snapshot current
-        or, whole, the new one.
+        here. Raises Unwritable, or CorruptFile when what was read back is not what was written; then nothing
+        has changed. An interruption at any point leaves the old snapshot current or, whole, the new one.
         """
         taken = [key for key in _SET_HERE if key in manifest]
         if taken:
@@ -216,8 +215,7 @@ class SnapshotWriter:
             for directory in [path for path in self._directory.rglob("*") if path.is_dir()]:
                 fsync_dir(directory)
             fsync_dir(self._directory)
-            # The sums were made of what lies on the disk: to make them again would find the same.
-            check_files(self._directory, sealed, hashes=False)
+            check_files(self._directory, sealed, hashes=True)
         make_current(self._data_dir, self._directory, str(sealed["version"]))
         return Snapshot(self._data_dir.snapshots_dir / sealed["version"], sealed)
 
