@@ -13,13 +13,13 @@ from gnn.embedding import GraphStates, NewArray, blocks, in_memory
 from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData
-from gnn.graph_index import NEIGHBOURS, messages_of
+from gnn.graph_index import LOOKS, NEIGHBOURS, messages_of
 from gnn.reuse import Reusable
 from gnn.trained_model import TrainedModel, tag_numbers
+from graph_store import index_choice
 from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
-from graph_store.index_choice import FLAT_BELOW
 from graph_store.mapped_pages import release
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
@@ -57,8 +57,9 @@ def embed_catalogue(
     """tags_of_image: the catalogue's edges, or others in their place."""
     parameters = trained.preset.graph
     num, width = len(data.features), trained.space.axes.shape[1]
-    new_array = how.new_scratch if num >= FLAT_BELOW else in_memory
-    vectors = new_array("looks", (num, width))
+    apart = num >= index_choice.COMPRESSED_FROM
+    new_array = how.new_array if apart else how.new_scratch if num >= index_choice.FLAT_BELOW else in_memory
+    vectors = new_array(LOOKS, (num, width))
     if how.kept is None:
         trained.space.into(vectors, data.features)
     else:
@@ -67,9 +68,9 @@ def embed_catalogue(
         for start, stop in blocks(len(fresh)):
             vectors[fresh[start:stop]] = trained.space(np.asarray(data.features[fresh[start:stop]]))
     neighbours, similar = None, None
+    if apart or (how.kept is not None and how.kept.file(NEIGHBOURS) is not None):
+        neighbours = _neighbours(vectors, apart, progress, how)
     if how.kept is not None:
-        if how.kept.file(NEIGHBOURS) is not None:
-            neighbours = _neighbours(vectors, progress, how)
         similar = changed_edges(
             vectors,
             how.kept.similar,
@@ -79,9 +80,9 @@ def embed_catalogue(
             progress,
             neighbours,
         )
-        if neighbours is not None and how.neighbours is not None:
-            neighbours = NeighbourIndex.open(how.neighbours)  # what was searched leaves the memory
-    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar)
+    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar, neighbours)
+    if neighbours is not None:
+        neighbours = _reopened(neighbours, vectors, apart, how)  # what was searched leaves the memory
     if trained.preset.agreement:
         graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
     numbers = tag_numbers(trained, data.tag_names)
@@ -96,18 +97,27 @@ def embed_catalogue(
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
     else:
         states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), graph.num_images
-    return Embedded(graph, states, neighbours or _neighbours(vectors, progress, how), anew)
+    return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew)
 
 
-def _neighbours(vectors: Float32Array, progress: Progress, how: How) -> NeighbourIndex:
+def _neighbours(vectors: Float32Array, apart: bool, progress: Progress, how: How) -> NeighbourIndex:
     """The index over the images in the similarity space; mapped from its file where it has one, so that no
-    later step must share the memory with it.
+    later step must share the memory with it. apart: the vectors are kept where they are.
     """
     with progress.phase("neighbours", len(vectors)) as advance:
         path = None if how.kept is None else how.kept.file(NEIGHBOURS)
-        index = NeighbourIndex.build(vectors) if path is None else NeighbourIndex.grown(path, vectors)
+        if path is None:
+            index = NeighbourIndex.build(vectors, apart=apart)
+        else:
+            index = NeighbourIndex.grown(path, vectors, apart=apart)
         if how.neighbours is not None:
             index.save(how.neighbours)
-            index = NeighbourIndex.open(how.neighbours)
+            index = _reopened(index, vectors, apart, how)
         advance(len(vectors))
     return index
+
+
+def _reopened(index: NeighbourIndex, vectors: Float32Array, apart: bool, how: How) -> NeighbourIndex:
+    return (
+        index if how.neighbours is None else NeighbourIndex.open(how.neighbours, vectors if apart else None)
+    )

@@ -10,6 +10,7 @@ from gnn.words import nearest_in_meaning
 from graph_store.arrays import BoolArray, Float32Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
+from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
 from graph_store.related import related_edges
 from graph_store.similar import similar_edges
@@ -32,13 +33,14 @@ def build_graph(
     how: GraphParameters,
     progress: Progress | None = None,
     similar: Csr | None = None,
+    neighbours: NeighbourIndex | None = None,
 ) -> Graph:
     """vectors: [n, d] unit norm, in the preset's space. Weights are as stored: cosines, tag weights. similar:
-    these edges, where they are known.
+    these edges, where they are known; neighbours: an index over the vectors, where there is one.
     """
     num_tags = len(tag_text)
     if similar is None:
-        similar = similar_edges(vectors, how.neighbours, how.threshold, progress)
+        similar = similar_edges(vectors, how.neighbours, how.threshold, progress, neighbours)
     if how.related and num_tags > 1:
         related = related_edges(
             tag_text, tags_of_image, how.related, how.related_text_threshold, how.related_min_images

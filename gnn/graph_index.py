@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -33,11 +33,16 @@ from graph_store.vector_index import VectorIndex
 
 STATES = ("image", "tag")
 INDEX, NEIGHBOURS = "index.faiss", "neighbours.faiss"
+LOOKS = "looks"
+"""The vectors in which neighbours are searched, where they are apart from that index."""
 COMPRESSED = "index.ivfpq.faiss"
 CODES = "codes"
 MILVUS_FILE = "milvus.json"
 
 _AT_ONCE = 32_768
+
+SavedIndex: TypeAlias = FaissIndex | IvfPqIndex | HashedIndex | MilvusIndex
+"""What a snapshot is searched in, as it is made: it can be saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +105,18 @@ def open_index(snapshot: Snapshot, milvus: MilvusServer | None = None) -> GraphI
         graph=Graph.load(snapshot.path("graph")),
         features=snapshot.array("features"),
         states=states,
-        neighbours=NeighbourIndex.open(snapshot.path(NEIGHBOURS)),
+        neighbours=stored_neighbours(snapshot),
         index=_open_search(snapshot, trained, states.embeddings, milvus),
         tag_text=snapshot.array("tag_text"),
         prototypes=snapshot.array("prototypes"),
         version=snapshot.version,
     )
+
+
+def stored_neighbours(snapshot: Snapshot) -> NeighbourIndex:
+    """The index over the images in the similarity space, memory-mapped. Raises CorruptFile."""
+    apart = f"{LOOKS}.npy" in snapshot.manifest["files"]
+    return NeighbourIndex.open(snapshot.path(NEIGHBOURS), snapshot.array(LOOKS) if apart else None)
 
 
 def stored_states(snapshot: Snapshot, model: GraphModel) -> GraphStates:
@@ -137,10 +148,12 @@ def search_index(
     choice: IndexChoice,
     milvus: MilvusServer | None = None,
     grown_from: Path | None = None,
-) -> FaissIndex | IvfPqIndex | HashedIndex | MilvusIndex:
+) -> SavedIndex:
     """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
-    server is given. choice: of :func:`chosen_index`. grown_from: the file of such an index over the first of
-    these images, as they were. Raises BadInput for codes in Milvus: they are searched in this process only.
+    server is given. choice: of :func:`chosen_index`; where it leaves two kinds, the index says which it is.
+    grown_from: the file of such an index over the first of these images, as they were.
+
+    Raises BadInput for codes in Milvus: they are searched in this process only.
     """
     if trained.hashing is not None:
         if milvus is not None:
@@ -152,7 +165,10 @@ def search_index(
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)
     if choice.kind == "ivfpq":
-        return IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
+        compressed = IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
+        if choice.otherwise is None or compressed.is_quick:
+            return compressed
+        choice = choice.otherwise
     kind: Literal["flat", "hnsw"] = "flat" if choice.kind == "flat" else "hnsw"
     if grown_from:
         return FaissIndex.grown(grown_from, embeddings, kind, apart=True)

@@ -19,6 +19,7 @@ from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
     NEIGHBOURS,
     GraphIndex,
+    SavedIndex,
     chosen_index,
     index_file,
     milvus_collection,
@@ -97,10 +98,11 @@ def reindex(
             made_from["milvus"] = milvus.prefix
         choice = chosen_index(trained, len(data.ids), policy, milvus)
         current = None if full else _current(data_dir)
+        kind = "" if current is None else _kind_of(current, trained, len(data.ids), milvus)
         if (
             current is not None
             and current.manifest["parameters"]["made_from"] == made_from
-            and _kind_of(current, trained, len(data.ids), milvus) == choice.kind
+            and choice.allows(kind)
         ):
             # A kill may have come right after the swap.
             _clear_up(data_dir, current, keep, milvus, None)
@@ -108,6 +110,8 @@ def reindex(
             return current
         with SnapshotWriter(data_dir) as writer:
             kept = None if current is None else reusable(current, trained, data, made_from)
+            if kept is not None and choice.allows(kind):
+                choice = choice.settled(kind)  # the kind that is there can grow
             with writer.scratch() as scratch:
                 how = How(
                     engine=engine or LocalEngine(),
@@ -118,9 +122,11 @@ def reindex(
                     kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
-            indexed = _write(writer, directory, trained, data, embedded, choice, milvus, kept, progress)
+            index = _search_index(trained, embedded.states.embeddings, choice, milvus, kept, progress)
+            choice = choice.settled(index.kind)
+            _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
             written = RecordTable.open(writer.path("records")).ids
-            refuse_losses(data_dir, data, written, embedded.states.embeddings, indexed)
+            refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
             snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
         _clear_up(data_dir, snapshot, keep, milvus, current)
         _publish_to(store, snapshot, keep, progress)
@@ -220,24 +226,32 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
     return new_array
 
 
-def _write(
-    writer: SnapshotWriter,
-    model: Path,
+def _search_index(
     trained: TrainedModel,
-    data: GraphData,
-    embedded: Embedded,
+    embeddings: Float32Array,
     choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
-) -> int:
-    """Write everything but the manifest; returns how many vectors the index holds."""
-    states, file = embedded.states, index_file(choice.kind)
-    with progress.phase("index", len(states.embeddings)) as advance:
-        index = search_index(
-            trained, states.embeddings, choice, milvus, None if kept is None else kept.file(file)
-        )
-        advance(len(states.embeddings))
+) -> SavedIndex:
+    with progress.phase("index", len(embeddings)) as advance:
+        grown_from = None if kept is None else kept.file(index_file(choice.kind))
+        index = search_index(trained, embeddings, choice, milvus, grown_from)
+        advance(len(embeddings))
+    return index
+
+
+def _write(
+    writer: SnapshotWriter,
+    model: Path,
+    data: GraphData,
+    embedded: Embedded,
+    index: SavedIndex,
+    index_file: str,
+    progress: Progress,
+) -> None:
+    """Write everything but the manifest."""
+    states = embedded.states
     with progress.phase("write", 7) as advance:
         writer.array("features", data.features)
         writer.array("tag_text", data.tag_text)
@@ -256,14 +270,13 @@ def _write(
             with refusing_unwritable(copy):
                 shutil.copyfile(model / name, copy)
         advance(1)
-        index.save(writer.path(file))
+        index.save(writer.path(index_file))
         advance(1)
         counts = embedded.graph.images_of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})
         advance(1)
         RecordTable.write(writer.path("records"), data.records)
         advance(1)
-    return index.size
 
 
 def _manifest(

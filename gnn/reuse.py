@@ -10,13 +10,12 @@ import numpy as np
 
 from gnn.changed_embedding import Before
 from gnn.graph_data import GraphData
-from gnn.graph_index import NEIGHBOURS, messages_of, stored_states
+from gnn.graph_index import messages_of, stored_neighbours, stored_states
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 from graph_store.mapped_pages import copy_rows, streamed
-from graph_store.neighbour_index import NeighbourIndex
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
@@ -41,7 +40,7 @@ class Reusable:
         """Put the vectors in which neighbours are searched where they are those of before: looks [num_images,
         width].
         """
-        index = NeighbourIndex.open(self.snapshot.path(NEIGHBOURS))  # mapped no longer than this
+        index = stored_neighbours(self.snapshot)  # mapped no longer than this
         copy_rows(index.vectors, self.before.image_of, looks)
 
     def file(self, name: str) -> Path | None:

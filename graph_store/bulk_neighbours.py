@@ -10,7 +10,7 @@ import numpy as np
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.exact import MARGIN, ranked
 from graph_store.faiss_api import faiss
-from graph_store.ivfpq_index import IvfPqIndex
+from graph_store.ivfpq_index import LEAST_RANKED, RANKED, IvfPqIndex
 from graph_store.progress import Advance
 
 TARGET_RECALL = 0.98
@@ -44,14 +44,23 @@ class BulkNeighbours:
         self.effort = effort
 
     @classmethod
-    def build(cls, vectors: Float32Array, count: int, threshold: float) -> BulkNeighbours:
-        """Index `vectors` [n, dim] float32, unit norm, which are not copied and may be a memory map.
+    def of(cls, index: IvfPqIndex, count: int) -> BulkNeighbours:
+        """Asked for with the effort that the index makes for a single question."""
+        candidates = max(LEAST_RANKED, RANKED * count)
+        return cls(index, index.vectors, Effort(index.lists_read, candidates, 0.0))
+
+    @classmethod
+    def build(
+        cls, vectors: Float32Array, count: int, threshold: float, index: IvfPqIndex | None = None
+    ) -> BulkNeighbours:
+        """Index `vectors` [n, dim] float32, unit norm, which are not copied and may be a memory map; `index`
+        is one of them, where it is there already.
 
         The effort is the least, doubled step by step, that finds 98 % of the `count` nearest above the
         threshold of a sample of 1,024 of the vectors; or all that can be made.
         """
         vectors = np.asarray(vectors)
-        index = IvfPqIndex.build(vectors)
+        index = index or IvfPqIndex.build(vectors)
         drawn = np.random.default_rng(0).choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False)
         sample = np.ascontiguousarray(vectors[np.sort(drawn)])
         true, _ = faiss.knn(sample, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)

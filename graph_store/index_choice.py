@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from graph_store.errors import BadInput, UnknownName
@@ -14,6 +14,14 @@ AskedKind: TypeAlias = Literal["auto", "flat", "hnsw", "ivfpq"]
 
 FLAT_BELOW = 20_000
 """`auto` scans all vectors below this size: about a millisecond, and exact."""
+
+COMPRESSED_FROM = 250_000
+"""`auto` tries a compressed index from this size on: it is made in a sixth of the time that HNSW takes, so
+trying in vain costs little."""
+
+MOST_CODES_READ = 20_000
+"""A compressed index is taken where a search need not read more of its codes: about half a millisecond, as
+long as HNSW takes (docs/decisions/0011)."""
 
 INDEX_MEMORY = 4096
 """MiB that `auto` lets an index take where nothing else is said: about 1.2 million images of 784 numbers as
@@ -60,14 +68,27 @@ class IndexPolicy:
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """kind: what is built; reason: one sentence for whoever runs it."""
+    """kind: what is built; reason: one sentence for whoever runs it; otherwise: what is built where a search
+    in the first would read too much, which is known once it is there.
+    """
 
     kind: str
     reason: str
+    otherwise: IndexChoice | None = None
+
+    def allows(self, kind: str) -> bool:
+        """Whether an index of that kind is what was chosen."""
+        return kind == self.kind or (self.otherwise is not None and self.otherwise.allows(kind))
+
+    def settled(self, kind: str) -> IndexChoice:
+        """Without a second possibility: the one of that kind, which it allows."""
+        if kind != self.kind and self.otherwise is not None:
+            return self.otherwise.settled(kind)
+        return IndexChoice(self.kind, self.reason)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self)
+        """What was built and why, as JSON values."""
+        return {"kind": self.kind, "reason": self.reason}
 
 
 def index_bytes(kind: IndexKind, num: int, dim: int) -> int:
@@ -83,7 +104,8 @@ def choose_index(num: int, dim: int, policy: IndexPolicy) -> IndexChoice:
     """The index for `num` images whose vectors have `dim` numbers, and why.
 
     `auto` takes `flat` below 20,000 images and `hnsw` from there on, where that fits into the memory, else
-    `ivfpq`; where not even that fits, the reason says so. A kind that is asked for by name is taken.
+    `ivfpq`; where not even that fits, the reason says so. From 250,000 images on `ivfpq` comes first where it
+    fits, if a search in it reads little of it. A kind that is asked for by name is taken.
     """
     if policy.kind != "auto":
         return IndexChoice(policy.kind, _as_asked(policy.kind, num, dim, policy.memory))
@@ -93,7 +115,14 @@ def choose_index(num: int, dim: int, policy: IndexPolicy) -> IndexChoice:
         limit = f"{FLAT_BELOW:,}"
         why = f"are fewer than {limit}, so all are compared" if few else f"are {limit} or more"
         room = f" and {_size('hnsw', num, dim)} fit into {_budget(policy.memory)}"
-        return IndexChoice(plain, f"{num:,} images {why}{'' if few else room}.")
+        if num < COMPRESSED_FROM or not _fits("ivfpq", num, dim, policy.memory):
+            return IndexChoice(plain, f"{num:,} images {why}{'' if few else room}.")
+        reads = f"of {num:,} compressed images a search reads"
+        return IndexChoice(
+            "ivfpq",
+            f"{reads[0].upper()}{reads[1:]} at most {MOST_CODES_READ:,}.",
+            IndexChoice(plain, f"{num:,} images {why}{room}; {reads} more than {MOST_CODES_READ:,}."),
+        )
     larger = f"{plain} would take {_size(plain, num, dim)} for {num:,} images, more than"
     if _fits("ivfpq", num, dim, policy.memory):
         end = f"; compressed they take {_size('ivfpq', num, dim)}."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile
 from graph_store.exact import MARGIN, best_of, pair_scores, ranked
@@ -22,7 +23,7 @@ from graph_store.vector_index import SearchResult
 SCAN_ALLOWED_UP_TO = 2_000
 """At most this many allowed rows are compared one by one, out of the mapped vectors."""
 
-LEAST_RANKED, _RANKED, _MOST_MORE = 200, 4, 2_000
+LEAST_RANKED, RANKED, _MOST_MORE = 200, 4, 2_000
 """At least 200 candidates are ranked by their vectors; for long lists four for each wanted row, but at most
 2,000 more than are wanted.
 """
@@ -74,24 +75,26 @@ class IvfPqIndex:
         return cls._filled(index, vectors)
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array) -> IvfPqIndex:
+    def grown(cls, path: Path, vectors: Float32Array, *, moved: bool = True) -> IvfPqIndex:
         """`build`, but what was learnt for the index in a file is kept: its centres and its codebook. All of
-        `vectors` are coded by them, those that moved as well as those that are new.
+        `vectors` are coded by them, those that moved as well as those that are new. moved: False where the
+        first of them are those that the index was built of, as they were: their codes are kept too.
 
         A sample must still find 95 % of its best, else, or where the index was made for another length or
         for far fewer vectors, all is built anew. Raises CorruptFile.
         """
         vectors = checked_vectors(vectors, None)
-        index = _read(path)
+        index = _read(path, mapped=False)
         if index.d != padded(vectors.shape[1]) or lists_for(len(vectors)) > 2 * index.nlist:
             return cls.build(vectors)
-        index.reset()
+        if moved or index.ntotal > len(vectors):
+            index.reset()
         result = cls._filled(index, vectors)
         return result if result._finds_enough() else cls.build(vectors)
 
     @classmethod
     def _filled(cls, index: Any, vectors: Float32Array) -> IvfPqIndex:
-        for start in range(0, len(vectors), _AT_ONCE):
+        for start in range(index.ntotal, len(vectors), _AT_ONCE):
             index.add(_with_zeros(vectors[start : start + _AT_ONCE], index.d))
         result = cls(index, vectors)
         index.nprobe = result._lists_needed()
@@ -112,6 +115,11 @@ class IvfPqIndex:
                 path=path,
             )
         return cls(index, vectors)
+
+    @staticmethod
+    def is_in(path: Path) -> bool:
+        """Whether the file holds such an index, and not another one of FAISS's. Raises CorruptFile."""
+        return isinstance(read_index(path), faiss.IndexIVFPQFastScan)
 
     @property
     def kind(self) -> str:
@@ -169,9 +177,24 @@ class IvfPqIndex:
         return near
 
     @property
+    def vectors(self) -> Float32Array:
+        """[size, dim] float32: those that candidates are ranked by."""
+        return self._vectors
+
+    @property
     def lists(self) -> int:
         """How many inverted lists there are."""
         return int(self._index.nlist)
+
+    @property
+    def lists_read(self) -> int:
+        """How many of them a search reads at least."""
+        return int(self._index.nprobe)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a search reads so few codes that HNSW would not be quicker."""
+        return self.lists_read * self.size <= index_choice.MOST_CODES_READ * self.lists
 
     def candidates(self, queries: Float32Array, count: int, lists: int) -> Int64Array:
         """[n, count] rows near each of many queries [n, dim] by their codes, out of so many lists, in no
@@ -190,7 +213,7 @@ class IvfPqIndex:
     def _near(self, query: Float32Array, k: int, allowed: Int64Array | None) -> Int64Array | None:
         """[≥ min(k, rows there are)] candidates for one query; None where comparing all is as cheap."""
         reachable = self.size if allowed is None else len(allowed)
-        count = min(max(LEAST_RANKED, _RANKED * k), k + _MOST_MORE)
+        count = min(max(LEAST_RANKED, RANKED * k), k + _MOST_MORE)
         if count >= reachable or (allowed is not None and reachable <= SCAN_ALLOWED_UP_TO):
             return None
         selector = None if allowed is None else self._selector.of(allowed)
@@ -236,8 +259,8 @@ class IvfPqIndex:
         return found >= _RECALL * total
 
 
-def _read(path: Path) -> Any:
-    index = read_index(path)
+def _read(path: Path, *, mapped: bool = True) -> Any:
+    index = read_index(path, mapped=mapped)
     if (
         not isinstance(index, faiss.IndexIVFPQFastScan)
         or index.metric_type != faiss.METRIC_INNER_PRODUCT

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
+from graph_store.bulk_neighbours import BulkNeighbours
+from graph_store.exact import MARGIN
 from graph_store.faiss_index import FaissIndex
+from graph_store.ivfpq_index import IvfPqIndex
 
 _EF_SEARCH = 64
 """Half of what searches for results take: the 20 nearest are found as surely (99.9 % of them among 4,833
@@ -18,23 +22,39 @@ photos, 99.97 % among 100,000 generated images; with 128 it is 99.99 % in both),
 class NeighbourIndex:
     """The neighbours that :func:`graph_store.similar.similar_edges` would give; kept in a FAISS file."""
 
-    def __init__(self, index: FaissIndex) -> None:
+    def __init__(self, index: FaissIndex | IvfPqIndex) -> None:
         self._index = index
 
     @classmethod
-    def build(cls, vectors: Float32Array) -> NeighbourIndex:
-        """Index `vectors` [n, d] float32, unit norm: exact below 20,000, HNSW from there on."""
-        return cls(FaissIndex.build(vectors, "auto", effort=_EF_SEARCH))
+    def build(cls, vectors: Float32Array, *, apart: bool = False) -> NeighbourIndex:
+        """Index `vectors` [n, d] float32, unit norm: exact below 20,000, HNSW from there on.
+
+        apart: the vectors stay where they are, which may be a memory map, must not change, and are given to
+        `open` again. From 250,000 on the index is then compressed, if a search in it is as quick.
+        """
+        if apart and len(vectors) >= index_choice.COMPRESSED_FROM:
+            compressed = IvfPqIndex.build(vectors)
+            if compressed.is_quick:
+                return cls(compressed)
+        return cls(FaissIndex.build(vectors, "auto", effort=_EF_SEARCH, apart=apart))
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array) -> NeighbourIndex:
-        """The same as `build`, from the file of an index over the first of these vectors."""
-        return cls(FaissIndex.grown(path, vectors, effort=_EF_SEARCH))
+    def grown(cls, path: Path, vectors: Float32Array, *, apart: bool = False) -> NeighbourIndex:
+        """The same as `build`, from the file of an index over the first of these vectors, whose kind it
+        keeps.
+        """
+        if apart and IvfPqIndex.is_in(path):
+            return cls(IvfPqIndex.grown(path, vectors, moved=False))
+        return cls(FaissIndex.grown(path, vectors, effort=_EF_SEARCH, apart=apart))
 
     @classmethod
-    def open(cls, path: Path) -> NeighbourIndex:
-        """Map the index from a file. Raises CorruptFile."""
-        return cls(FaissIndex.open(path))
+    def open(cls, path: Path, vectors: Float32Array | None = None) -> NeighbourIndex:
+        """Map the index from a file. vectors: those that it was built of, where they are apart. Raises
+        CorruptFile.
+        """
+        if vectors is not None and IvfPqIndex.is_in(path):
+            return cls(IvfPqIndex.open(path, vectors))
+        return cls(FaissIndex.open(path, vectors=vectors))
 
     @property
     def dim(self) -> int:
@@ -51,8 +71,13 @@ class NeighbourIndex:
         """How many images it holds."""
         return self._index.size
 
+    @property
+    def compressed(self) -> IvfPqIndex | None:
+        """The compressed index that it is, if it is one."""
+        return self._index if isinstance(self._index, IvfPqIndex) else None
+
     def save(self, path: Path) -> None:
-        """Write the index durably. Raises Unwritable."""
+        """Write the index durably, without vectors that are apart from it. Raises Unwritable."""
         self._index.save(path)
 
     def search(
@@ -67,3 +92,12 @@ class NeighbourIndex:
         kept = (result.rows >= 0) & (result.scores >= threshold)
         weights = np.where(kept, np.clip(result.scores, -1.0, 1.0), np.float32(0))
         return np.where(kept, result.rows, -1), weights
+
+    def near(self, queries: Float32Array, count: int, threshold: float) -> Int64Array:
+        """About the rows that `search` gives, [n, count], for work on a whole catalogue: which ones may
+        depend on what else is asked, where that is quicker.
+        """
+        if self.compressed is None:
+            return self.search(queries, count, threshold)[0]
+        rows, cosines = BulkNeighbours.of(self.compressed, count).near(queries, count)
+        return np.where(cosines >= threshold - MARGIN, rows, -1)

@@ -20,11 +20,18 @@ EXACT_UP_TO = 50_000
 _CHUNK = 4096
 
 
-def similar_edges(vectors: Float32Array, k: int, threshold: float, progress: Progress | None = None) -> Csr:
+def similar_edges(
+    vectors: Float32Array,
+    k: int,
+    threshold: float,
+    progress: Progress | None = None,
+    index: NeighbourIndex | None = None,
+) -> Csr:
     """Edges from each image to its k nearest others with cosine ≥ threshold, nearest first, ties by lower
     row.
 
-    vectors: [n, d] float32, unit norm. Weights are the cosines. Up to 50,000 images the edges are exact.
+    vectors: [n, d] float32, unit norm; index: over them, where there is one: if it is compressed it serves
+    here too. Weights are the cosines. Up to 50,000 images the edges are exact.
     Above, nearly all of them are found (:class:`graph_store.bulk_neighbours.BulkNeighbours`); the recall and
     the cost at a million are in docs/performance.md.
     """
@@ -32,7 +39,8 @@ def similar_edges(vectors: Float32Array, k: int, threshold: float, progress: Pro
         return edges_of(np.arange(len(vectors)), vectors, k, threshold, progress)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     with (progress or SilentProgress()).phase("similar", len(vectors)) as advance:
-        rows = BulkNeighbours.build(vectors, k + 1, threshold).graph(k, advance)
+        compressed = None if index is None else index.compressed
+        rows = BulkNeighbours.build(vectors, k + 1, threshold, compressed).graph(k, advance)
         scores = np.empty(rows.shape, np.float32)
         for start in range(0, len(rows), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -97,7 +105,7 @@ def _finder(
     if exact:
         return lambda queries: faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)[1]
     if index is not None:
-        return lambda queries: index.search(queries, count, threshold)[0]
+        return lambda queries: index.near(queries, count, threshold)
     bulk = BulkNeighbours.build(vectors, count, threshold)
     return lambda queries: bulk.near(queries, count)[0]
 

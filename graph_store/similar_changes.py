@@ -56,7 +56,7 @@ def changed_edges(
         stays_known = Csr.from_rows(degrees, there[there >= 0], held.weights[there >= 0])
         beside = fresh.take(np.searchsorted(stale, new))
         if index is not None:
-            beside = _rows_of(index.search(vectors[new], 2 * k, threshold)[0])
+            beside = _rows_of(index.near(vectors[new], 2 * k, threshold))
         rows, cols = nearer_around(vectors, kept[known], new, worst, stays_known, beside)
     gaining = np.zeros(len(vectors), dtype=np.bool_)
     gaining[rows] = True

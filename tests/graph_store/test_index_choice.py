@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from graph_store.index_choice import (
+    COMPRESSED_FROM,
     FLAT_BELOW,
     IndexPolicy,
     UnknownIndex,
@@ -42,8 +43,8 @@ def test_a_catalogue_that_does_not_fit_is_compressed() -> None:
 
 
 def test_longer_vectors_are_compressed_sooner() -> None:
-    assert choose_index(1_000_000, 784, AUTO).kind == "hnsw"
-    assert choose_index(1_000_000, 2048, AUTO).kind == "ivfpq"
+    assert choose_index(1_000_000, 784, AUTO).allows("hnsw")
+    assert not choose_index(1_000_000, 2048, AUTO).allows("hnsw")
 
 
 def test_a_small_catalogue_is_compressed_where_memory_is_smaller_still() -> None:
@@ -52,10 +53,10 @@ def test_a_small_catalogue_is_compressed_where_memory_is_smaller_still() -> None
     assert choice.reason.startswith("flat would take 30 MiB for 10,000 images, more than the 10 MiB")
 
 
-def test_memory_without_a_limit_never_compresses() -> None:
-    choice = choose_index(1_000_000_000, DIM, IndexPolicy(memory=0))
+def test_memory_without_a_limit_never_needs_codes() -> None:
+    choice = choose_index(1_000_000_000, DIM, IndexPolicy(memory=0)).settled("hnsw")
     assert choice.kind == "hnsw"
-    assert choice.reason.endswith("fit into memory without a limit.")
+    assert "fit into memory without a limit; " in choice.reason
 
 
 def test_where_nothing_fits_the_smallest_is_made_and_the_setting_named() -> None:
@@ -103,3 +104,29 @@ def test_settings_are_read_without_loading_faiss() -> None:
     code = "import sys, app.settings; print('faiss' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_very_large_catalogue_is_compressed_if_a_search_then_reads_little() -> None:
+    choice = choose_index(COMPRESSED_FROM, DIM, AUTO)
+    assert choice.kind == "ivfpq"
+    assert choice.reason == "Of 250,000 compressed images a search reads at most 20,000."
+    assert choice.otherwise is not None
+    assert choice.otherwise.kind == "hnsw"
+    assert choice.otherwise.reason == (
+        "250,000 images are 20,000 or more and 813 MiB fit into the 4,096 MiB of index_memory; of 250,000"
+        " compressed images a search reads more than 20,000."
+    )
+
+
+def test_a_choice_between_two_is_settled_by_what_was_made() -> None:
+    choice = choose_index(COMPRESSED_FROM, DIM, AUTO)
+    assert [kind for kind in ("flat", "hnsw", "ivfpq", "hash") if choice.allows(kind)] == ["hnsw", "ivfpq"]
+    for kind in ("hnsw", "ivfpq"):
+        settled = choice.settled(kind)
+        assert (settled.kind, settled.otherwise) == (kind, None)
+        assert settled.settled(kind) == settled
+
+
+def test_a_choice_is_told_without_what_it_was_not() -> None:
+    choice = choose_index(COMPRESSED_FROM, DIM, AUTO)
+    assert choice.to_dict() == {"kind": "ivfpq", "reason": choice.reason}

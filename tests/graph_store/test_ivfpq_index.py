@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from graph_store import ivfpq_index
+from graph_store import index_choice, ivfpq_index
 from graph_store.array_files import load_array, save_array
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile, Unwritable
@@ -45,7 +46,7 @@ def test_whatever_is_asked_as_many_as_there_are_come_back_with_their_exact_score
     rows_allowed = np.arange(len(vectors)) if allowed is None else np.unique(allowed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ivfpq_index, "LEAST_RANKED", 1)  # through the codes, on small data
-        patch.setattr(ivfpq_index, "_RANKED", 1)
+        patch.setattr(ivfpq_index, "RANKED", 1)
         patch.setattr(ivfpq_index, "_MOST_MORE", 0)
         patch.setattr(ivfpq_index, "SCAN_ALLOWED_UP_TO", 0)
         result = index.search(queries, k, allowed)
@@ -200,3 +201,41 @@ def test_a_full_disk_is_reported_when_it_is_saved(tmp_path: Path) -> None:
     (tmp_path / "index.faiss").symlink_to("/dev/full")
     with pytest.raises(Unwritable, match=r"index\.faiss: the disk is full"):
         IvfPqIndex.build(clustered(50, 8, 2)).save(tmp_path / "index.faiss")
+
+
+def test_codes_of_vectors_that_did_not_move_are_kept(
+    world: tuple[Float32Array, Float32Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, queries = world
+    IvfPqIndex.build(vectors[:11_000]).save(tmp_path / "index.faiss")
+    monkeypatch.setattr(IvfPqIndex, "build", None)
+    coded: list[int] = []
+    monkeypatch.setattr(ivfpq_index, "_with_zeros", noting_lengths(ivfpq_index._with_zeros, coded))
+    monkeypatch.setattr(IvfPqIndex, "_lists_needed", lambda _: 40)
+    monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda _: True)
+    grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors, moved=False)
+    assert coded == [NUM - 11_000]
+    monkeypatch.undo()
+    assert grown.size == NUM
+    assert recall(grown.search(queries, 20).rows, exactly(vectors, queries, 20, None)) >= 0.98
+
+
+def noting_lengths(
+    function: Callable[[Float32Array, int], Float32Array], lengths: list[int]
+) -> Callable[[Float32Array, int], Float32Array]:
+    def noting(vectors: Float32Array, dim: int) -> Float32Array:
+        lengths.append(len(vectors))
+        return function(vectors, dim)
+
+    return noting
+
+
+def test_an_index_is_quick_where_a_search_reads_few_codes(
+    index: IvfPqIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = index.lists_read * NUM / index.lists
+    assert 0 < index.lists_read <= index.lists
+    monkeypatch.setattr(index_choice, "MOST_CODES_READ", read + 1)
+    assert index.is_quick
+    monkeypatch.setattr(index_choice, "MOST_CODES_READ", read - 1)
+    assert not index.is_quick

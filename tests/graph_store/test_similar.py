@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_store import similar
+from graph_store import index_choice, similar
 from graph_store.arrays import AnyArray, Float32Array
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.similar import similar_edges
@@ -96,3 +96,20 @@ def test_a_query_finds_the_neighbours_it_would_have_as_an_image(tmp_path: Path) 
     assert weights[0, :found].tolist() == edges[1].tolist()
     assert rows[0, found:].tolist() == [-1] * (20 - found)
     assert weights[0, found:].tolist() == [0.0] * (20 - found)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_many_queries_at_once_find_what_each_finds_alone(
+    compressed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_choice, "COMPRESSED_FROM", 100 if compressed else 10**9)
+    rng = np.random.default_rng(4)
+    centres = rng.standard_normal((50, 16))
+    vectors = unit(centres[rng.integers(0, 50, 3000)] + 0.5 * rng.standard_normal((3000, 16)))
+    NeighbourIndex.build(vectors, apart=True).save(tmp_path / "neighbours.faiss")
+    index = NeighbourIndex.open(tmp_path / "neighbours.faiss", vectors)
+    assert (index.compressed is not None) == compressed
+    rows, _ = index.search(vectors[:200], 10, 0.7)
+    near = index.near(vectors[:200], 10, 0.7)
+    alike = [len(set(a) & set(b)) / len(set(a)) for a, b in zip(rows.tolist(), near.tolist(), strict=True)]
+    assert np.mean(alike) >= 0.99
