@@ -122,7 +122,7 @@ def reindex(
                     kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
-            index = _search_index(trained, embedded.states.embeddings, choice, milvus, kept, progress)
+            index = _search_index(trained, embedded, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
             _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
             written = RecordTable.open(writer.path("records")).ids
@@ -228,15 +228,16 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
 
 def _search_index(
     trained: TrainedModel,
-    embeddings: Float32Array,
+    embedded: Embedded,
     choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
 ) -> SavedIndex:
+    embeddings = embedded.states.embeddings
     with progress.phase("index", len(embeddings)) as advance:
         grown_from = None if kept is None else kept.file(index_file(choice.kind))
-        index = search_index(trained, embeddings, choice, milvus, grown_from)
+        index = search_index(trained, embeddings, choice, milvus, grown_from, embedded.anew)
         advance(len(embeddings))
     return index
 
@@ -300,7 +301,7 @@ def _manifest(
         "parameters": {
             "made_from": made_from,
             "recipe": trained.preset.to_dict(),
-            "embedded_anew": embedded.anew,
+            "embedded_anew": len(embedded.anew),
             INDEX_CHOICE: choice.to_dict(),
             PROMPT: NAME_PROMPT,
         },

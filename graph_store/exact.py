@@ -20,6 +20,9 @@ MARGIN = 1e-5
 
 _CHUNK_NUMBERS = 16 * 1024 * 1024
 
+_BLOCK = 4096
+"""Vectors that many queries are compared with at a time: their products stay in the cache."""
+
 
 def pair_scores(queries: Float32Array, vectors: Float32Array, rows: Int64Array) -> Float32Array:
     """Inner products of each query with its own rows: queries [n, d], vectors [m, d], rows [n, c] → [n, c]
@@ -95,3 +98,25 @@ def best_of(
     candidates = candidates[None].astype(np.int64)
     scores, best = ranked(pair_scores(query[None], vectors, candidates), candidates, k)
     return scores[0], best[0]
+
+
+def best_of_each(queries: Float32Array, vectors: Float32Array, k: int) -> tuple[Float32Array, Int64Array]:
+    """The best k of all vectors for each of many queries [n, d], as matrix products see them: scores [n, k]
+    falling, rows [n, k], padded. Vectors, which may be mapped, are read once.
+
+    FAISS's own scan takes five times as long for fewer than some 128,000 numbers in all queries.
+    """
+    scores = np.full((len(queries), k), -np.inf, np.float32)
+    rows = np.full((len(queries), k), -1, np.int64)
+    lines = np.arange(len(queries)).repeat(k)
+    for start in range(0, len(vectors), _BLOCK):
+        products = queries @ vectors[start : start + _BLOCK].T
+        line, column = np.nonzero(products > scores[:, -1:])
+        if not len(line):
+            continue
+        of, value = np.concatenate([lines, line]), np.concatenate([scores.ravel(), products[line, column]])
+        row = np.concatenate([rows.ravel(), start + column])
+        order = np.lexsort((row, -value, of))
+        best = order[np.searchsorted(of[order], np.arange(len(queries)))[:, None] + np.arange(k)]
+        scores, rows = value[best], row[best]
+    return scores, rows

@@ -10,7 +10,16 @@ import numpy as np
 from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile
-from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, fitted, pair_scores, ranked
+from graph_store.exact import (
+    MARGIN,
+    SLACK,
+    best_of,
+    best_of_each,
+    cut_through_a_tie,
+    fitted,
+    pair_scores,
+    ranked,
+)
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
 from graph_store.faiss_storage import held_by, link, put_over, relink, view_of
@@ -128,9 +137,7 @@ class FaissIndex:
 
     def _best(self, questions: Float32Array) -> Float32Array:
         """[n, 10]: the true best scores."""
-        scores: Float32Array
-        scores, _ = faiss.knn(questions, self._vectors, _BEST, metric=faiss.METRIC_INNER_PRODUCT)
-        return scores
+        return best_of_each(questions, self._vectors, _BEST)[0]
 
     def _finds_enough(self, questions: Float32Array, best: Float32Array) -> bool:
         found = self.search(questions, _BEST).scores

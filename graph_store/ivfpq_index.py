@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile
-from graph_store.exact import MARGIN, best_of, pair_scores, ranked
+from graph_store.exact import MARGIN, best_of, best_of_each, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
 from graph_store.index_inputs import checked_search, checked_vectors
@@ -72,30 +72,32 @@ class IvfPqIndex:
             clustering.min_points_per_centroid = 1
             clustering.max_points_per_centroid = points
         index.train(_training_set(vectors, max(_POINTS_A_LIST * lists, _LEAST_TRAINED)))
-        return cls._filled(index, vectors)
+        return cls._filled(index, vectors, np.arange(len(vectors)))
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array, *, moved: bool = True) -> IvfPqIndex:
-        """`build`, but what was learnt for the index in a file is kept: its centres and its codebook. All of
-        `vectors` are coded by them, those that moved as well as those that are new. moved: False where the
-        first of them are those that the index was built of, as they were: their codes are kept too.
+    def grown(cls, path: Path, vectors: Float32Array, changed: Int64Array) -> IvfPqIndex:
+        """`build`, but what was learnt for the index in a file is kept: its centres and its codebook, and the
+        codes of its rows, the first of `vectors`, but for those that have `changed`.
 
         A sample must still find 95 % of its best, else, or where the index was made for another length or
         for far fewer vectors, all is built anew. Raises CorruptFile.
         """
         vectors = checked_vectors(vectors, None)
         index = _read(path, mapped=False)
-        if index.d != padded(vectors.shape[1]) or lists_for(len(vectors)) > 2 * index.nlist:
+        known = int(index.ntotal)
+        much_larger = lists_for(len(vectors)) > 2 * index.nlist
+        if index.d != padded(vectors.shape[1]) or known > len(vectors) or much_larger:
             return cls.build(vectors)
-        if moved or index.ntotal > len(vectors):
-            index.reset()
-        result = cls._filled(index, vectors)
+        stale = np.ascontiguousarray(changed[changed < known])
+        index.remove_ids(faiss.IDSelectorBatch(stale))
+        result = cls._filled(index, vectors, np.concatenate([stale, np.arange(known, len(vectors))]))
         return result if result._finds_enough() else cls.build(vectors)
 
     @classmethod
-    def _filled(cls, index: Any, vectors: Float32Array) -> IvfPqIndex:
-        for start in range(index.ntotal, len(vectors), _AT_ONCE):
-            index.add(_with_zeros(vectors[start : start + _AT_ONCE], index.d))
+    def _filled(cls, index: Any, vectors: Float32Array, rows: Int64Array) -> IvfPqIndex:
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            index.add_with_ids(_with_zeros(vectors[part], index.d), part)
         result = cls(index, vectors)
         index.nprobe = result._lists_needed()
         return result
@@ -229,34 +231,32 @@ class IvfPqIndex:
                 return rows
         return None
 
-    def _questions(self) -> Iterator[tuple[Float32Array, Float32Array, Int64Array]]:
-        """Queries [m, dim] like those of a user, and the scores and rows [m, 20] of their best: stored
-        vectors, and what lies in the middle between two of them.
+    @cached_property
+    def _questions(self) -> tuple[Float32Array, Float32Array, Int64Array]:
+        """Queries [m, dim] like those of a user, stored vectors and what lies in the middle between two of
+        them, with the scores and rows [m, 20] of their best; none where there are too few vectors.
         """
-        if self.size < _BEST:
-            return
-        places = np.linspace(0, self.size - 1, min(_SAMPLE // 2, self.size)).astype(np.int64)
+        few = self.size < _BEST
+        places = np.linspace(0, self.size - 1, 0 if few else min(_SAMPLE // 2, self.size)).astype(np.int64)
         stored = self._vectors[places]
-        for queries in (stored, (stored + stored[::-1]) / 2):
-            yield queries, *faiss.knn(queries, self._vectors, _BEST, metric=faiss.METRIC_INNER_PRODUCT)
+        queries = np.concatenate([stored, (stored + stored[::-1]) / 2])
+        return queries, *best_of_each(queries, self._vectors, _BEST)
 
     def _lists_needed(self) -> int:
         """How many lists, the nearest first, hold 99.5 % of the best of the sample's questions."""
-        lists = int(self._index.nlist)
-        ranks = [np.zeros(1, np.int64)]
-        for queries, _, rows in self._questions():
-            _, order = self._index.quantizer.search(_with_zeros(queries, self._index.d), lists)
-            rank_of = np.argsort(order, axis=1)
-            _, home = self._index.quantizer.search(_with_zeros(self._vectors[rows.ravel()], self._index.d), 1)
-            ranks.append(rank_of[np.arange(len(rows)).repeat(_BEST), home[:, 0]])
-        return 1 + math.ceil(np.quantile(np.concatenate(ranks), _REACHED))
+        queries, _, rows = self._questions
+        if not len(queries):
+            return 1
+        _, order = self._index.quantizer.search(_with_zeros(queries, self._index.d), self.lists)
+        rank_of = np.argsort(order, axis=1)
+        _, home = self._index.quantizer.search(_with_zeros(self._vectors[rows.ravel()], self._index.d), 1)
+        ranks = rank_of[np.arange(len(rows)).repeat(_BEST), home[:, 0]]
+        return 1 + math.ceil(float(np.quantile(ranks, _REACHED)))
 
     def _finds_enough(self) -> bool:
-        found = total = 0
-        for queries, scores, _ in self._questions():
-            found += int((self.search(queries, _BEST).scores >= scores[:, -1:] - MARGIN).sum())
-            total += scores.size
-        return found >= _RECALL * total
+        queries, scores, _ = self._questions
+        found = int((self.search(queries, _BEST).scores >= scores[:, -1:] - MARGIN).sum())
+        return found >= _RECALL * scores.size
 
 
 def _read(path: Path, *, mapped: bool = True) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +143,7 @@ def test_a_grown_index_keeps_what_it_learnt_and_finds_old_and_new(
     IvfPqIndex.build(vectors[:11_000]).save(tmp_path / "index.faiss")
     monkeypatch.setattr(IvfPqIndex, "build", None)  # nothing is learnt anew
     moved = unit(vectors + np.float32(0.01) * clustered(NUM, DIM, 5))
-    grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved)
+    grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, np.arange(11_000))
     assert grown.size == NUM
     assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
 
@@ -153,7 +152,7 @@ def test_an_index_of_a_tenth_or_of_another_length_is_built_anew(tmp_path: Path) 
     vectors = clustered(3000, 24, 20)
     for other in (vectors[:300], clustered(3000, 16, 20)):
         IvfPqIndex.build(other).save(tmp_path / "index.faiss")
-        grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors)
+        grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors, np.arange(len(other)))
         IvfPqIndex.build(vectors).save(tmp_path / "anew")
         grown.save(tmp_path / "grown")
         assert (tmp_path / "grown").read_bytes() == (tmp_path / "anew").read_bytes()
@@ -167,7 +166,7 @@ def test_an_index_that_no_longer_finds_enough_is_built_anew(
     monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda _: False)
     anew = IvfPqIndex.build(vectors)
     monkeypatch.setattr(IvfPqIndex, "build", lambda _: anew)
-    assert IvfPqIndex.grown(tmp_path / "index.faiss", vectors) is anew
+    assert IvfPqIndex.grown(tmp_path / "index.faiss", vectors, np.arange(0)) is anew
 
 
 def test_vectors_of_one_kind_only_can_be_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,31 +202,35 @@ def test_a_full_disk_is_reported_when_it_is_saved(tmp_path: Path) -> None:
         IvfPqIndex.build(clustered(50, 8, 2)).save(tmp_path / "index.faiss")
 
 
-def test_codes_of_vectors_that_did_not_move_are_kept(
-    world: tuple[Float32Array, Float32Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", [[], [3, 5_000, 10_999, 11_500]])
+def test_only_vectors_that_changed_or_came_are_coded(
+    world: tuple[Float32Array, Float32Array],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: list[int],
 ) -> None:
     vectors, queries = world
     IvfPqIndex.build(vectors[:11_000]).save(tmp_path / "index.faiss")
-    monkeypatch.setattr(IvfPqIndex, "build", None)
+    moved = vectors.copy()
+    moved[changed] = moved[changed][::-1]
     coded: list[int] = []
-    monkeypatch.setattr(ivfpq_index, "_with_zeros", noting_lengths(ivfpq_index._with_zeros, coded))
-    monkeypatch.setattr(IvfPqIndex, "_lists_needed", lambda _: 40)
-    monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda _: True)
-    grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors, moved=False)
-    assert coded == [NUM - 11_000]
-    monkeypatch.undo()
+    known = ivfpq_index._with_zeros
+
+    def noting(rows: Float32Array, dim: int) -> Float32Array:
+        coded.append(len(rows))
+        return known(rows, dim)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IvfPqIndex, "build", None)
+        patch.setattr(IvfPqIndex, "_lists_needed", lambda _: 40)
+        patch.setattr(IvfPqIndex, "_finds_enough", lambda _: True)
+        patch.setattr(ivfpq_index, "_with_zeros", noting)
+        grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, np.array(changed, np.int64))
+    assert coded == [NUM - 11_000 + sum(row < 11_000 for row in changed)]
     assert grown.size == NUM
-    assert recall(grown.search(queries, 20).rows, exactly(vectors, queries, 20, None)) >= 0.98
-
-
-def noting_lengths(
-    function: Callable[[Float32Array, int], Float32Array], lengths: list[int]
-) -> Callable[[Float32Array, int], Float32Array]:
-    def noting(vectors: Float32Array, dim: int) -> Float32Array:
-        lengths.append(len(vectors))
-        return function(vectors, dim)
-
-    return noting
+    assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
+    for row in changed:
+        assert grown.search(moved[row][None], 1).rows[0, 0] == row
 
 
 def test_an_index_is_quick_where_a_search_reads_few_codes(
