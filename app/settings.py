@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         description=(
             "The search index that a reindex makes: flat compares all, hnsw walks links, ivfpq searches "
             "compressed vectors and ranks by the whole ones in the snapshot; auto chooses by the number of "
-            "images and index_memory."
+            "images, index_memory and, from 250,000 images on, how much of it a compressed search reads."
         ),
     )
     index_memory: int = Field(

@@ -2,12 +2,14 @@
 
 python -m benchmarks.index_choice
 python -m benchmarks.index_choice --images 50000 --dim 784 --plot index_choice.png
-python -m benchmarks.index_choice --data D
+python -m benchmarks.index_choice --data D [--learnt 6000]
 
 Vectors lie in clusters, as those of `benchmarks.generated`; the questions are new ones from the same
 clusters, and points between two of them. With `--data` they are the embeddings of a snapshot, and the
-questions stored ones and points between two. usearch and hnswlib are measured beside ours where they are
-installed, as wide as they need to find as much as our HNSW; they are no dependencies of imsage.
+questions what the service asks with in the middle of the slider: for stored pictures, and points between
+two of those. `--learnt` also trains hash codes for the snapshot's model, on so many of its images. usearch
+and hnswlib are measured beside ours where they are installed, as wide as they need to find as much as our
+HNSW; they are no dependencies of imsage.
 """
 
 from __future__ import annotations
@@ -17,14 +19,21 @@ import importlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.folds import rows_of
 from benchmarks.generated import CLUSTERS
+from gnn.graph_data import load_graph_data
+from gnn.hashing.hashed_index import HashedIndex
+from gnn.hashing.training import with_codes
+from gnn.query import Query, QueryEngine
+from gnn.trained_model import load_trained_model
+from gnn.training import learnt_aside
 from graph_store.array_files import load_array, save_array
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.binary_index import BinaryIndex, Codes
@@ -33,6 +42,7 @@ from graph_store.exact import best_of, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_index import FaissIndex
 from graph_store.ivfpq_index import IvfPqIndex
+from graph_store.progress import SilentProgress
 from graph_store.snapshot import Snapshot
 
 K, QUERIES, RERANKED = 20, 400, 200
@@ -81,9 +91,11 @@ def questions(random: np.random.Generator, centres: Float32Array) -> Float32Arra
     return np.concatenate([new, between / np.linalg.norm(between, axis=1, keepdims=True)])
 
 
-def stored_questions(random: np.random.Generator, vectors: Float32Array) -> Float32Array:
-    """[400, dim]: half of them stored vectors, half in the middle between two."""
-    one, other = (vectors[random.integers(0, len(vectors), QUERIES // 2)] for _ in range(2))
+def asked_of(random: np.random.Generator, engine: QueryEngine) -> Float32Array:
+    """[400, dim]: what is searched for a stored picture by default, and halfway between two of those."""
+    rows = random.integers(0, engine.num_images, QUERIES)
+    blended = [engine.embed(Query(indexed_row=row)).blend(0.5) for row in rows.tolist()]
+    one, other = np.stack(blended[: QUERIES // 2]), np.stack(blended[QUERIES // 2 :])
     return np.ascontiguousarray(np.concatenate([one, (one + other) / 2]))
 
 
@@ -146,6 +158,35 @@ def signs(vectors: Float32Array) -> tuple[Find, float]:
     return find, 32.0 * len(vectors)
 
 
+def learnt(data_dir: DataDir, snapshot: Snapshot, vectors: Float32Array, images: int) -> tuple[Find, float]:
+    """256 bits by heads that are trained as preset `hash` trains them, for the snapshot's model and on an
+    even part of its images; the best 200 ranked by their vectors.
+    """
+    trained = load_trained_model(snapshot.path("model"))
+    data = load_graph_data(data_dir)
+    kept = np.linspace(0, len(data.records) - 1, images).astype(np.int64)
+    part = replace(
+        data,
+        records=[data.records[row] for row in kept],
+        features=np.asarray(data.features[kept]),
+        tags_of_image=rows_of(data.tags_of_image, kept),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        coded = with_codes(
+            trained,
+            part,
+            lambda some: learnt_aside(trained.preset, some, epochs=1, seed=0),
+            Path(folder),
+            seed=0,
+            resume=False,
+            progress=SilentProgress(),
+        )
+    assert coded.hashing is not None
+    index = HashedIndex.build(coded.hashing, vectors)
+    bits = coded.hashing.bits + coded.hashing.looks.bits
+    return (lambda query: index.search(query[None], K).rows[0]), bits / 8 * len(vectors)
+
+
 def usearch(module: Any, vectors: Float32Array, folder: Path, enough: Enough) -> tuple[Find, float]:
     """usearch with the links of our HNSW."""
     index = module.Index(
@@ -188,8 +229,10 @@ def hnswlib(module: Any, vectors: Float32Array, folder: Path, enough: Enough) ->
     return find, path.stat().st_size
 
 
-def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> Iterator[Measured]:
-    """Every index in turn, the absent ones said."""
+def all_measured(
+    vectors: Float32Array, queries: Float32Array, folder: Path, codes: Callable[[], tuple[Find, float]] | None
+) -> Iterator[Measured]:
+    """Every index in turn, the absent ones said. codes: learnt ones, where they are asked for."""
     true = np.stack([best_of(query, vectors, K)[1] for query in queries])
     recall_of = {}
     for name in ("flat", "hnsw", "ivfpq"):
@@ -201,6 +244,8 @@ def all_measured(vectors: Float32Array, queries: Float32Array, folder: Path) -> 
         return recall(find, queries, true) >= recall_of["hnsw"] - _LESS
 
     yield measured("256 signs", partial(signs, vectors), queries, true, len(vectors))
+    if codes is not None:
+        yield measured("learnt codes", codes, queries, true, len(vectors))
     for name in OTHERS:
         try:
             module = importlib.import_module("usearch.index" if name == "usearch" else name)
@@ -243,16 +288,24 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--data", type=Path, help="take the embeddings of this data directory's snapshot")
     parser.add_argument(
+        "--learnt", type=int, default=0, help="with --data, also codes that are learnt on so many images"
+    )
+    parser.add_argument(
         "--plot", type=Path, help="also draw recall against latency, memory said, into this file"
     )
     asked = parser.parse_args()
     random = np.random.default_rng(0)
     lines = []
+    codes = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if asked.data is not None:
-            vectors = np.asarray(Snapshot.open(DataDir(asked.data)).array("embeddings"))
-            queries = stored_questions(random, vectors)
+            data_dir = DataDir(asked.data)
+            snapshot = Snapshot.open(data_dir)
+            vectors = np.asarray(snapshot.array("embeddings"))
+            queries = asked_of(random, QueryEngine.open(snapshot))
+            if asked.learnt:
+                codes = partial(learnt, data_dir, snapshot, vectors, asked.learnt)
         else:
             centres = random.standard_normal((CLUSTERS, asked.dim), dtype=np.float32)
             save_array(folder / "embeddings.npy", drawn(random, centres, asked.images))
@@ -260,7 +313,7 @@ def main() -> None:
             queries = questions(random, centres)
         print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers")
         print(f"| index | recall@{K} | ms | bytes an image | build, s |\n|---|---|---|---|---|", flush=True)
-        for line in all_measured(vectors, queries, folder):
+        for line in all_measured(vectors, queries, folder, codes):
             print(line.line(), flush=True)
             lines.append(line)
     if asked.plot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,12 @@ def reindex(
     progress = progress or SilentProgress()
     if store is not None:
         _ = store.files  # whether it can be used at all is told before the work
-    with data_dir.lock("reindex"):
+    with data_dir.lock("reindex"), ThreadPoolExecutor(1) as checking:
         finish_interrupted(data_dir)
         directory = trained_directory(data_dir, preset)
         trained = load_trained_model(directory)
+        # Hashing lets other threads run, so a large snapshot is checked while the catalogue is read.
+        checked = None if full else checking.submit(_current, data_dir)
         data = load_graph_data(data_dir)
         check_same_encoder(trained.encoder, data.encoder)
         made_from = {
@@ -97,7 +100,7 @@ def reindex(
         if milvus is not None:
             made_from["milvus"] = milvus.prefix
         choice = chosen_index(trained, len(data.ids), policy, milvus)
-        current = None if full else _current(data_dir)
+        current = None if checked is None else checked.result()
         kind = "" if current is None else _kind_of(current, trained, len(data.ids), milvus)
         if (
             current is not None
@@ -108,7 +111,9 @@ def reindex(
             _clear_up(data_dir, current, keep, milvus, None)
             _publish_to(store, current, keep, progress)
             return current
-        with SnapshotWriter(data_dir) as writer:
+        with SnapshotWriter(data_dir) as writer, ThreadPoolExecutor(1) as beside:
+            # The largest file, most of whose time is the disk's.
+            features = beside.submit(writer.array, "features", data.features)
             kept = None if current is None else reusable(current, trained, data, made_from)
             if kept is not None and choice.allows(kind):
                 choice = choice.settled(kind)  # the kind that is there can grow
@@ -125,6 +130,7 @@ def reindex(
             index = _search_index(trained, embedded, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
             _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
+            features.result()
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
             snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
@@ -251,10 +257,9 @@ def _write(
     index_file: str,
     progress: Progress,
 ) -> None:
-    """Write everything but the manifest."""
+    """Write everything but the features and the manifest."""
     states = embedded.states
     with progress.phase("write", 7) as advance:
-        writer.array("features", data.features)
         writer.array("tag_text", data.tag_text)
         writer.array("prototypes", prototypes_of(data.features, embedded.graph.images_of_tag))
         advance(1)

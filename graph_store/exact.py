@@ -7,6 +7,8 @@ are therefore scored again here, pair by pair in one fixed order, and sorted by 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from graph_store.arrays import BoolArray, Float32Array, Int64Array
@@ -109,8 +111,10 @@ def best_of_each(queries: Float32Array, vectors: Float32Array, k: int) -> tuple[
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), -1, np.int64)
     lines = np.arange(len(queries)).repeat(k)
-    for start in range(0, len(vectors), _BLOCK):
-        products = queries @ vectors[start : start + _BLOCK].T
+    # The first block is small: all of it is better than nothing, and has to be sorted.
+    first = min(_BLOCK, 4 * k)
+    for start, stop in pairwise([0, *range(first, len(vectors), _BLOCK), max(first, len(vectors))]):
+        products = queries @ vectors[start:stop].T
         line, column = np.nonzero(products > scores[:, -1:])
         if not len(line):
             continue

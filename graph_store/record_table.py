@@ -17,6 +17,7 @@ from graph_store.errors import BadInput, CorruptFile
 from graph_store.records import ImageRecord
 
 _IDS, _OFFSETS, _FRAGMENTS = "ids.json", "offsets.npy", "fragments.bin"
+_AT_ONCE = 4096
 
 
 class RecordTable:
@@ -44,11 +45,17 @@ class RecordTable:
         with refusing_unwritable(directory):
             directory.mkdir(parents=True, exist_ok=True)
             with (directory / _FRAGMENTS).open("wb") as file:
+                waiting: list[bytes] = []
                 for record in records:
                     if record.id in ids:
                         raise BadInput(f"The image id {record.id!r} comes twice")
                     ids[record.id] = None
-                    offsets.append(offsets[-1] + file.write(fragment_of(record)))
+                    waiting.append(fragment_of(record))
+                    offsets.append(offsets[-1] + len(waiting[-1]))
+                    if len(waiting) == _AT_ONCE:
+                        file.write(b"".join(waiting))
+                        waiting.clear()
+                file.write(b"".join(waiting))
             save_array(directory / _OFFSETS, np.array(offsets, np.int64))
             (directory / _IDS).write_bytes(orjson.dumps(list(ids)))
             for name in (_FRAGMENTS, _OFFSETS, _IDS):
