@@ -8,7 +8,8 @@ falls on all of them:
 * `service`: `imsage serve` as users start it, `POST /v1/search` with a picture by its id, 20 results;
 * `memory`: a FastAPI endpoint that returns the same JSON from memory, on the same server software;
 * `memory_bytes`: the same, of bytes that were written beforehand, so that there is nothing left to do;
-* `faiss`: the bare FAISS search of the same vectors, in this process, without HTTP.
+* `faiss`: the bare FAISS search of the same vectors, as wide as the service searches for a stored picture,
+  in this process, without HTTP.
 
 The ratio is service / (memory + faiss), of the medians; the strict ratio has memory_bytes for memory. Then a
 256-pixel photo is uploaded, and its time is split into decoding, encoding and everything else. Attaching is
@@ -46,9 +47,11 @@ from starlette.responses import Response
 from benchmarks.bare_index import BareIndex
 from benchmarks.generated import generate
 from benchmarks.serving import free_port, listening
+from gnn.graph_index import INDEX
 from gnn.query import Query, QueryEngine
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
+from graph_store.faiss_index import FaissIndex
 from graph_store.snapshot import Snapshot
 
 LIMIT = 20
@@ -129,6 +132,7 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
         for row in rows
     ]
     bare = BareIndex(snapshot)
+    bare.index.hnsw.efSearch = FaissIndex.open(snapshot.path(INDEX), vectors=bare.vectors).stored_effort
     ports = free_port(), free_port()
     environment = {"IMSAGE_DATA": str(data_dir.root), "IMSAGE_PORT": str(ports[0])}
     with ExitStack() as stack:

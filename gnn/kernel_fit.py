@@ -14,7 +14,8 @@ from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import MOST_LEVERAGE, left_out, leverages, solve
 from gnn.landmarks import choose_landmarks
 from gnn.model.edge_weights import message_graph
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.kernel_config import KernelSageConfig
+from gnn.model.kernel_sage import KernelSage
 from gnn.model.kernels import unit
 from gnn.model.tag_sets import (
     JaccardView,

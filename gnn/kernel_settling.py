@@ -20,7 +20,8 @@ from gnn.forgotten_tags import completed_share, completeness
 from gnn.kernel_candidates import Measured
 from gnn.kernel_fit import naming_model
 from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view, jaccard_shares, ndcg
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.kernel_config import KernelSageConfig
+from gnn.model.kernel_sage import KernelSage
 from gnn.model.kernels import unit
 from gnn.told_pictures import guessing_blocks
 from gnn.trained_model import SliderBalance

@@ -16,7 +16,8 @@ from gnn.checkpoint import load_checkpoint, save_checkpoint, strip_prefix, with_
 from gnn.encoders.base import EncoderSpec
 from gnn.hashing.codes import HashCodes
 from gnn.model.base import GraphModel
-from gnn.model.kernel_sage import KernelSage, KernelSageConfig
+from gnn.model.kernel_config import KernelSageConfig
+from gnn.model.kernel_sage import KernelSage
 from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.model.sage import HeteroSage, SageConfig
 from gnn.presets import Preset, preset_named

@@ -204,6 +204,11 @@ class FaissIndex:
         return int(self._index.hnsw.efSearch) if self._kind == "hnsw" else 0
 
     @property
+    def stored_effort(self) -> int:
+        """The same for a question that is made of a vector of this index."""
+        return min(self.effort, _EFFORTS[0])
+
+    @property
     def vectors(self) -> Float32Array:
         """[size, dim] float32: the indexed vectors, a view that must not be written to or outlive the
         index.
@@ -246,8 +251,8 @@ class FaissIndex:
         For a caller that scores the rows itself: it spares scoring them here.
         """
         if self._kind == "hnsw" and allowed is None:
-            narrow = self._narrow if is_stored and self.effort > _EFFORTS[0] else None
-            if k + _FEW_MORE <= (self.effort if narrow is None else _EFFORTS[0]):
+            narrow = self._narrow if is_stored and self.effort > self.stored_effort else None
+            if k + _FEW_MORE <= (self.effort if narrow is None else self.stored_effort):
                 _, found = self._index.search(query[None, :], min(k + _FEW_MORE, self.size), params=narrow)
                 rows: Int64Array = found[0]
                 if int(rows[-1]) >= 0:

@@ -31,13 +31,12 @@ completed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gnn.model.base import GraphModel
+from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernels import at_most_unit, matern_kernel, rooted, shortened, squared_lengths, unit
 from gnn.model.tag_namer import TagNamer
 from gnn.model.tag_sets import indicator, jaccard_features
@@ -61,51 +60,6 @@ _SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
 another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it
 was as a landmark; between the two its own part fades, so that no rounding decides about the whole of it.
 """
-
-
-@dataclass(frozen=True)
-class KernelSageConfig:
-    """Sizes (fixed by the data) and the numbers that validation chooses.
-
-    ``feature_dim`` → ``width``: image projection; ``neighbour_width``, ``visual_dim``: its leading parts that
-    are kept of a neighbourhood's mean and that are the visual block;
-    ``tag_width``, ``size_width``: widths of e_t and ρ_t; ``vote_width``: how many axes of a vote are kept;
-    ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: of the readout.
-    ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``completed``; ``trust_jaccard``,
-    ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
-    prediction when tags are named; ``naming_hidden``: hidden units of the namer (0 = none), ``naming_share``:
-    its perceptron's share, ``named_view``: whether the prediction's tag view is the namer's;
-    ``leaves_out``: whether landmarks know their own part; ``missing``: models that were made before tag views
-    were completed add so much of the whole prediction to both views.
-    """
-
-    feature_dim: int
-    width: int
-    neighbour_width: int
-    visual_dim: int
-    num_tags: int
-    tag_width: int
-    size_width: int
-    vote_width: int
-    num_landmark_sets: int
-    jaccard_rank: int
-    num_landmarks: int
-    neighbour_weight: float = 0.3
-    vote_weight: float = 0.3
-    length: float = 1.0
-    missing: float = 0.0
-    completed: float = 0.0
-    trust_jaccard: float = 1.0
-    trust_tags: float = 1.0
-    naming_vote: float = 0.3
-    naming_hidden: int = 0
-    naming_share: float = 0.5
-    named_view: bool = False
-    leaves_out: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; ``KernelSageConfig(**d)`` is the inverse."""
-        return asdict(self)
 
 
 class KernelSage(GraphModel):
