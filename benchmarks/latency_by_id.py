@@ -47,11 +47,10 @@ from starlette.responses import Response
 from benchmarks.bare_index import BareIndex
 from benchmarks.generated import generate
 from benchmarks.serving import free_port, listening
-from gnn.graph_index import INDEX
 from gnn.query import Query, QueryEngine
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
-from graph_store.faiss_index import FaissIndex
+from graph_store.faiss_index import NEAR_EFFORT
 from graph_store.snapshot import Snapshot
 
 LIMIT = 20
@@ -132,7 +131,7 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
         for row in rows
     ]
     bare = BareIndex(snapshot)
-    bare.index.hnsw.efSearch = FaissIndex.open(snapshot.path(INDEX), vectors=bare.vectors).stored_effort
+    bare.index.hnsw.efSearch = NEAR_EFFORT
     ports = free_port(), free_port()
     environment = {"IMSAGE_DATA": str(data_dir.root), "IMSAGE_PORT": str(ports[0])}
     with ExitStack() as stack:

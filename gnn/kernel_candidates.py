@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Candidate:
-    """See :class:`gnn.model.kernel_sage.KernelSageConfig`; ``ridge`` is that of :mod:`gnn.kernel_solve`."""
+    """See :class:`gnn.model.kernel_config.KernelSageConfig`; ``ridge`` is that of :mod:`gnn.kernel_solve`."""
 
     neighbour_weight: float = 0.3
     vote_weight: float = 0.3

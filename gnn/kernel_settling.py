@@ -41,7 +41,7 @@ _FEWEST_WITH_MORE = 20
 
 @dataclass(frozen=True)
 class Settled:
-    """What is decided; see :class:`gnn.model.kernel_sage.KernelSageConfig`."""
+    """What is decided; see :class:`gnn.model.kernel_config.KernelSageConfig`."""
 
     balance: SliderBalance
     completed: float

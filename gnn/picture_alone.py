@@ -90,6 +90,7 @@ class PictureAlone(Generic[State]):
             "image",
             lambda: AttachedEdges(tuple(zip(rows.tolist(), weights.tolist(), strict=True)), ()),
             self._readout.slider,
+            near=int(rows[weights.argmax()]) if len(rows) else None,
         )
 
 

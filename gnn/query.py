@@ -23,7 +23,15 @@ from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
 from gnn.model.huge_pages import onto_huge_pages
 from gnn.picture_alone import Found, picture_alone_of
-from gnn.query_edges import all_refused, cancelled, listed_edges, refused_edges, shares, told_weight
+from gnn.query_edges import (
+    all_refused,
+    cancelled,
+    listed_edges,
+    most_similar,
+    refused_edges,
+    shares,
+    told_weight,
+)
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
 from gnn.resolve import Node, Resolved, Resolver
@@ -156,7 +164,7 @@ class QueryEngine:
         wanted = max(min(k + len(exclude), self.num_images), 1)
         index = self._index.index
         if isinstance(index, FaissIndex | IvfPqIndex):
-            found = index.nearest(blended, wanted, allowed, is_stored=vectors.is_stored)
+            found = index.nearest(blended, wanted, allowed, near=vectors.near)
         else:
             found = index.search(blended[None, :], wanted, allowed).rows[0]
             found = found[found >= 0]
@@ -269,7 +277,8 @@ class QueryEngine:
             vectors = self._trained.space(asked.nodes[0].features[None, :])
             return listed_edges(asked, [0], self._similar_edges(vectors, asked.nodes))
 
-        return self._known(self._embeddings[row : row + 1], told, lambda: tags_of_image.row(row), list_edges)
+        own = self._embeddings[row : row + 1]
+        return self._known(own, told, lambda: tags_of_image.row(row), list_edges, near=row)
 
     def _known(
         self,
@@ -277,6 +286,7 @@ class QueryEngine:
         told: bool,
         own_tags: Callable[[], tuple[Int64Array, Float32Array]],
         list_edges: Callable[[], AttachedEdges],
+        near: int | None = None,
     ) -> QueryVectors:
         """The vectors of an image by the embedding [1, dim] and the tags that it has."""
 
@@ -291,7 +301,7 @@ class QueryEngine:
             "mixed" if told else "image",
             list_edges,
             self._readout.slider,
-            is_stored=True,
+            near=near,
         )
 
     def _similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:
@@ -391,5 +401,10 @@ class QueryEngine:
         if lost or (len(places) > 1 and float(np.linalg.norm(seen)) <= _CANCELS):
             raise cancelled()
         return QueryVectors(
-            seen, meant, asked.kind, lambda: listed_edges(asked, places, similar), self._readout.slider
+            seen,
+            meant,
+            asked.kind,
+            lambda: listed_edges(asked, places, similar),
+            self._readout.slider,
+            near=most_similar(asked, places, similar),
         )

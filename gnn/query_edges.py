@@ -61,3 +61,12 @@ def listed_edges(asked: Resolved, places: Sequence[int] | Int64Array, similar: C
     wanted = [(tag, weight, asked_as) for (tag, asked_as), weight in tags.items()]
     refused = [(edge.tag, -edge.weight, edge.asked_as) for edge in asked.unwanted]
     return AttachedEdges(tuple(images.items()), tuple(wanted + refused))
+
+
+def most_similar(asked: Resolved, places: Sequence[int] | Int64Array, similar: Csr) -> int | None:
+    """The image that the query's only picture looks most like; None where the query asks or refuses more."""
+    node, *others = asked.nodes
+    rows, weights = similar.row(int(places[0]))
+    if others or node.tags or node.weight < 0 or asked.unwanted or not len(rows):
+        return None
+    return int(rows[weights.argmax()])

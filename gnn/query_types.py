@@ -59,7 +59,8 @@ class Slider:
 @dataclass(frozen=True, eq=False)
 class QueryVectors:
     """visual, conceptual: [dim] in the index's space. `attach`: which edges the query was given. The edges
-    are listed only when they are asked for. is_stored: they are those of an indexed image.
+    are listed only when they are asked for. near: a row of the index that the best are not far from, where
+    one is known: the indexed image that asks, or the one that a new picture looks most like.
     """
 
     visual: Float32Array
@@ -67,7 +68,7 @@ class QueryVectors:
     attach: str
     list_edges: Callable[[], AttachedEdges]
     slider: Slider = Slider()
-    is_stored: bool = False
+    near: int | None = None
 
     @cached_property
     def edges(self) -> AttachedEdges:

@@ -22,7 +22,7 @@ from graph_store.exact import (
 )
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
-from graph_store.faiss_storage import held_by, link, put_over, relink, view_of
+from graph_store.faiss_storage import begun_at, held_by, link, put_over, relink, view_of
 from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
@@ -47,6 +47,11 @@ _LINKS, _EF_CONSTRUCTION = 32, 120
 _EFFORTS = (128, 256, 384)
 """efSearch: a question takes 0.6, 0.9 and 1.0 ms at a million images of 640 numbers."""
 
+NEAR_EFFORT, _NEAR_WIDER = 64, 2.5
+"""efSearch of a walk that begins near its end: at least 64, and 2.5 for each row that is wanted
+(docs/decisions/0012).
+"""
+
 
 class FaissIndex:
     """Nearest rows by inner product; search is safe from many threads at once.
@@ -70,7 +75,6 @@ class FaissIndex:
                 put_over(index, storage)
         self._index, self._storage = index, storage
         self._kind: Kind = kind
-        self._narrow = faiss.SearchParametersHNSW(efSearch=_EFFORTS[0]) if kind == "hnsw" else None
         self._selector = RowSelector(int(index.ntotal))
         self._vectors: Float32Array = held_by(storage) if vectors is None else np.asarray(vectors)
 
@@ -204,11 +208,6 @@ class FaissIndex:
         return int(self._index.hnsw.efSearch) if self._kind == "hnsw" else 0
 
     @property
-    def stored_effort(self) -> int:
-        """The same for a question that is made of a vector of this index."""
-        return min(self.effort, _EFFORTS[0])
-
-    @property
     def vectors(self) -> Float32Array:
         """[size, dim] float32: the indexed vectors, a view that must not be written to or outlive the
         index.
@@ -242,23 +241,38 @@ class FaissIndex:
         return SearchResult(scores, rows)
 
     def nearest(
-        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, is_stored: bool = False
+        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, near: int | None = None
     ) -> Int64Array:
         """[at least min(k, rows there are)] rows near one query [dim], in no order that can be relied on: the
-        k that `search` returns, or the same but for noise and a few more. is_stored: the query is made of a
-        vector of this index, which is among its own neighbours: a narrow search finds them as surely.
+        k that `search` returns, or the same but for noise and a few more. near: a row among the query's own
+        neighbours or not far from them, where one is known: a walk that begins there finds as much in a
+        fraction of the time.
 
         For a caller that scores the rows itself: it spares scoring them here.
         """
-        if self._kind == "hnsw" and allowed is None:
-            narrow = self._narrow if is_stored and self.effort > self.stored_effort else None
-            if k + _FEW_MORE <= (self.effort if narrow is None else self.stored_effort):
-                _, found = self._index.search(query[None, :], min(k + _FEW_MORE, self.size), params=narrow)
-                rows: Int64Array = found[0]
-                if int(rows[-1]) >= 0:
-                    return rows
-        rows = self.search(query[None, :], k, allowed).rows[0]
-        return rows[rows >= 0]
+        if self._kind == "hnsw" and not (allowed is not None and self._better_scanned(allowed)):
+            rows = self._walked(query, k + _FEW_MORE, allowed, near)
+            if len(rows) >= min(k, self.size if allowed is None else len(allowed)):
+                return rows
+        found: Int64Array = self.search(query[None, :], k, allowed).rows[0]
+        return found[found >= 0]
+
+    def _walked(
+        self, query: Float32Array, count: int, allowed: Int64Array | None, near: int | None
+    ) -> Int64Array:
+        """[at most count + 1] rows that a narrow walk meets; none where it would have to be a wide one."""
+        share = 1.0 if allowed is None else len(allowed) / self.size
+        width = int(max(NEAR_EFFORT, _NEAR_WIDER * count) / share)
+        met: Int64Array = np.zeros(0, np.int64)
+        if near is not None and width <= self.effort:
+            selector = None if allowed is None else self._selector.of(allowed)
+            met = begun_at(self._index, near, self._vectors, query, min(count, self.size), width, selector)
+            if allowed is None or bool((allowed == near).any()):
+                met = np.append(met, near)  # where it begins is not what it meets
+        elif allowed is None and count <= self.effort:
+            met = self._index.search(query[None, :], min(count, self.size))[1][0]
+        rows: Int64Array = met[met >= 0]
+        return rows
 
     def save(self, path: Path) -> None:
         """Write the index durably, without vectors that are apart from it. Raises Unwritable."""

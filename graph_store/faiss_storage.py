@@ -1,4 +1,6 @@
-"""Where the vectors of a FAISS index lie: inside it, or beside it in an array that may be a memory map."""
+"""Where the vectors of a FAISS index lie: inside it, or beside it in an array that may be a memory map; and
+what else of FAISS takes more than a call.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.faiss_api import faiss
 from graph_store.mapped_pages import release, streamed
 
@@ -66,6 +68,39 @@ def relink(index: Any, vectors: Float32Array) -> None:
     storage.this.disown()
     index.own_fields = True
     _add(index, vectors)
+
+
+def begun_at(
+    index: Any,
+    row: int,
+    vectors: Float32Array,
+    query: Float32Array,
+    count: int,
+    width: int,
+    selector: Any = None,
+) -> Int64Array:
+    """[at most count] rows, -1 where there are fewer, that an HNSW index over `vectors` finds for a query
+    [dim] when the walk begins at a row of it, on the lowest level, and not at the top. The row itself is not
+    among them. width: efSearch; selector: which rows may be found, all where None.
+    """
+    query = np.ascontiguousarray(query, dtype=np.float32)
+    begin = np.array([row], np.int32)
+    distance = np.array([-(vectors[row] @ query)], np.float32)  # FAISS's distances are negated products
+    scores, rows = np.empty((1, count), np.float32), np.empty((1, count), np.int64)
+    index.search_level_0(
+        1,
+        faiss.swig_ptr(query),
+        count,
+        faiss.swig_ptr(begin),
+        faiss.swig_ptr(distance),
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(rows),
+        1,
+        1,
+        faiss.SearchParametersHNSW(efSearch=width, sel=selector),
+    )
+    found: Int64Array = rows[0][rows[0] != row]
+    return found
 
 
 def _make_room(storage: Any, vectors: Float32Array) -> None:

@@ -164,19 +164,19 @@ class IvfPqIndex:
         return SearchResult(scores, rows)
 
     def nearest(
-        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, is_stored: bool = False
+        self, query: Float32Array, k: int, allowed: Int64Array | None = None, *, near: int | None = None
     ) -> Int64Array:
         """[at least min(k, rows there are)] rows near one query [dim], in no order: those that `search` would
-        rank, so that a caller who scores them itself reads each vector once. is_stored changes nothing here.
+        rank, so that a caller who scores them itself reads each vector once. near changes nothing here.
         Raises what `search` raises.
         """
-        del is_stored
+        del near
         queries, allowed = checked_search(query[None, :], k, allowed, self.dim, self.size)
-        near = self._near(queries[0], k, allowed)
-        if near is None:
-            _, near = best_of(queries[0], self._vectors, k, allowed)
-            near = near[near >= 0]
-        return near
+        rows = self._near(queries[0], k, allowed)
+        if rows is None:
+            _, rows = best_of(queries[0], self._vectors, k, allowed)
+            rows = rows[rows >= 0]
+        return rows
 
     @property
     def vectors(self) -> Float32Array:

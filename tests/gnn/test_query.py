@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,3 +284,29 @@ def test_predicted_tags_are_mostly_those_a_new_picture_shows(default: QueryEngin
 def test_rows_and_ids_lead_to_one_another(default: QueryEngine) -> None:
     assert [default.row_of(image) for image in default.image_ids] == list(range(default.num_images))
     assert default.row_of("no such image") is None
+
+
+# -- where a search may begin
+
+
+def test_a_picture_alone_says_which_image_its_best_are_near(engine: QueryEngine) -> None:
+    assert engine.embed(Query(indexed_row=7)).near == 7
+    new = features(engine, 7) + np.float32(0.01)
+    rows, _ = engine._index.neighbours.search(engine._trained.space(new), 1, -1.0)
+    assert engine.embed(Query(images=new)).near == rows[0, 0]
+    # The same where several are asked together, which is another way through the code.
+    assert engine.embed_many([Query(images=new), Query(images=new)])[1].near == rows[0, 0]
+
+
+@pytest.mark.parametrize(
+    "more", [{"tags": tagged("red")}, {"tags": tagged("red", weight=-1.0)}, {"image_weights": (1.0, 1.0)}]
+)
+def test_a_question_that_asks_for_more_than_a_picture_does_not(
+    engine: QueryEngine, more: dict[str, Any]
+) -> None:
+    pictures = features(engine, 7, 9) if "image_weights" in more else features(engine, 7)
+    assert engine.embed(Query(images=pictures, **more)).near is None
+
+
+def test_a_question_of_tags_alone_does_not(engine: QueryEngine) -> None:
+    assert engine.embed(Query(tags=tagged("red"))).near is None

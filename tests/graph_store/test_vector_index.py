@@ -226,19 +226,56 @@ def test_an_index_is_searched_as_wide_as_a_sample_needs_and_no_wider(
     assert FaissIndex.build(easy, "flat").effort == 0
 
 
-def test_a_question_made_of_a_stored_vector_is_searched_narrowly_and_finds_as_much() -> None:
+def hits(found: list[Int64Array], true: Int64Array) -> float:
+    """The share of the true rows [n, k] among those found for each."""
+    return float(
+        np.mean(
+            [
+                len({*some.tolist()} & {*best.tolist()}) / len(best)
+                for some, best in zip(found, true, strict=True)
+            ]
+        )
+    )
+
+
+def test_a_walk_that_begins_near_its_end_looks_at_less_and_finds_as_much() -> None:
     vectors = clustered(4000, 32, 40)
     index = FaissIndex.build(vectors, "hnsw", effort=384)
     true = FaissIndex.build(vectors, "flat").search(vectors[:100], 10).rows
-    looked_at, found = [], []
-    for is_stored in (False, True):
+    looked_at = []
+    for begins in (False, True):
         faiss.cvar.hnsw_stats.reset()
-        found.append([index.nearest(query, 10, is_stored=is_stored) for query in vectors[:100]])
+        found = [index.nearest(vectors[row], 10, near=row if begins else None) for row in range(100)]
         looked_at.append(faiss.cvar.hnsw_stats.ndis)
-    assert looked_at[1] < 0.8 * looked_at[0]
-    for rows in found:
-        hits = sum(len({*some.tolist()} & {*best.tolist()}) for some, best in zip(rows, true, strict=True))
-        assert hits >= 0.98 * true.size
+        assert hits(found, true) >= 0.99
+        assert all(row in rows and len(set(rows.tolist())) == len(rows) for row, rows in enumerate(found))
+    assert looked_at[1] < 0.5 * looked_at[0]
+
+
+@pytest.mark.parametrize("k", [1, 10, 60, 150, 4000])
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.3, 0.001])
+def test_wherever_a_walk_begins_only_allowed_rows_are_found_and_enough_of_them(k: int, share: float) -> None:
+    vectors = clustered(4000, 32, 40)
+    index = FaissIndex.build(vectors, "hnsw", effort=384)
+    allowed = np.flatnonzero(np.random.default_rng(1).random(4000) < share).astype(np.int64)
+    exact = FaissIndex.build(vectors, "flat")
+    for near in (0, 17, 3999):
+        found = index.nearest(vectors[near], k, None if share == 1.0 else allowed, near=near)
+        true = exact.search(vectors[near][None], min(k, len(allowed)), allowed).rows
+        assert set(found.tolist()) <= set(allowed.tolist())
+        assert len(set(found.tolist())) == len(found) >= min(k, len(allowed))
+        assert hits([found], true) >= 0.95
+
+
+def test_a_filter_is_walked_from_near_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)
+    vectors = clustered(4000, 32, 40)
+    index = FaissIndex.build(vectors, "hnsw", effort=384)
+    allowed = np.flatnonzero(np.random.default_rng(1).random(4000) < 0.5).astype(np.int64)
+    true = FaissIndex.build(vectors, "flat").search(vectors[:100], 10, allowed).rows
+    found = [index.nearest(vectors[row], 10, allowed, near=row) for row in range(100)]
+    assert hits(found, true) >= 0.98
+    assert all(set(rows.tolist()) <= set(allowed.tolist()) for rows in found)
 
 
 def test_linking_in_parts_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
