@@ -23,9 +23,14 @@ from graph_store.vector_index import SearchResult
 SCAN_ALLOWED_UP_TO = 2_000
 """At most this many allowed rows are compared one by one, out of the mapped vectors."""
 
-LEAST_RANKED, RANKED, _MOST_MORE = 200, 4, 2_000
-"""At least 200 candidates are ranked by their vectors; for long lists four for each wanted row, but at most
+LEAST_RANKED, RANKED, _MOST_MORE = 400, 4, 2_000
+"""At least 400 candidates are ranked by their vectors; for long lists four for each wanted row, but at most
 2,000 more than are wanted.
+"""
+
+_LEAST_LISTS = 20
+"""At least so many lists are read: questions of the middle of the slider weigh parts of a vector otherwise
+than the sample does, and their best lie further apart (docs/decisions/0011).
 """
 
 _READ = 4
@@ -251,7 +256,8 @@ class IvfPqIndex:
         rank_of = np.argsort(order, axis=1)
         _, home = self._index.quantizer.search(_with_zeros(self._vectors[rows.ravel()], self._index.d), 1)
         ranks = rank_of[np.arange(len(rows)).repeat(_BEST), home[:, 0]]
-        return 1 + math.ceil(float(np.quantile(ranks, _REACHED)))
+        needed = 1 + math.ceil(float(np.quantile(ranks, _REACHED)))
+        return min(max(needed, _LEAST_LISTS), self.lists)
 
     def _finds_enough(self) -> bool:
         queries, scores, _ = self._questions
