@@ -17,7 +17,7 @@ from gnn.graph_index import LOOKS, NEIGHBOURS, messages_of
 from gnn.reuse import Reusable
 from gnn.trained_model import TrainedModel, tag_numbers
 from graph_store import index_choice
-from graph_store.arrays import Float32Array, Int64Array
+from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 from graph_store.mapped_pages import release
@@ -28,12 +28,12 @@ from graph_store.similar_changes import changed_edges
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """neighbours: over the images in the model's similarity space; anew: which were embedded anew."""
+    """neighbours: over the images in the model's similarity space; anew: how many were embedded anew."""
 
     graph: Graph
     states: GraphStates
     neighbours: NeighbourIndex
-    anew: Int64Array
+    anew: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def embed_catalogue(
     if how.kept is not None and isinstance(how.engine, LocalEngine):
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
     else:
-        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), np.arange(num)
+        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), num
     return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew)
 
 
@@ -118,6 +118,6 @@ def _neighbours(vectors: Float32Array, apart: bool, progress: Progress, how: How
 
 
 def _reopened(index: NeighbourIndex, vectors: Float32Array, apart: bool, how: How) -> NeighbourIndex:
-    return (
-        index if how.neighbours is None else NeighbourIndex.open(how.neighbours, vectors if apart else None)
-    )
+    if how.neighbours is None:
+        return index
+    return NeighbourIndex.open(how.neighbours, vectors if apart else None)

@@ -16,7 +16,7 @@ from gnn.hashing.hashed_index import HashedIndex
 from gnn.model.base import GraphModel
 from gnn.model.edge_weights import message_graph
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
-from graph_store.arrays import Float32Array, Int64Array
+from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 from graph_store.errors import BadInput, NotFound
 from graph_store.faiss_index import FaissIndex
@@ -40,7 +40,6 @@ CODES = "codes"
 MILVUS_FILE = "milvus.json"
 
 _AT_ONCE = 32_768
-_NONE = np.zeros(0, np.int64)
 
 SavedIndex: TypeAlias = FaissIndex | IvfPqIndex | HashedIndex | MilvusIndex
 """What a snapshot is searched in, as it is made: it can be saved."""
@@ -149,12 +148,10 @@ def search_index(
     choice: IndexChoice,
     milvus: MilvusServer | None = None,
     grown_from: Path | None = None,
-    changed: Int64Array = _NONE,
 ) -> SavedIndex:
     """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
     server is given. choice: of :func:`chosen_index`; where it leaves two kinds, the index says which it is.
-    grown_from: the file of such an index over the first of these images; changed: those that are not as they
-    were then.
+    grown_from: the file of such an index over the first of these images, as they were.
 
     Raises BadInput for codes in Milvus: they are searched in this process only.
     """
@@ -168,10 +165,7 @@ def search_index(
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)
     if choice.kind == "ivfpq":
-        if grown_from:
-            compressed = IvfPqIndex.grown(grown_from, embeddings, changed)
-        else:
-            compressed = IvfPqIndex.build(embeddings)
+        compressed = IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
         if choice.otherwise is None or compressed.is_quick:
             return compressed
         choice = choice.otherwise

@@ -127,7 +127,7 @@ def reindex(
                     kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
-            index = _search_index(trained, embedded, choice, milvus, kept, progress)
+            index = _search_index(trained, embedded.states.embeddings, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
             _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
             features.result()
@@ -234,16 +234,15 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
 
 def _search_index(
     trained: TrainedModel,
-    embedded: Embedded,
+    embeddings: Float32Array,
     choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
 ) -> SavedIndex:
-    embeddings = embedded.states.embeddings
     with progress.phase("index", len(embeddings)) as advance:
         grown_from = None if kept is None else kept.file(index_file(choice.kind))
-        index = search_index(trained, embeddings, choice, milvus, grown_from, embedded.anew)
+        index = search_index(trained, embeddings, choice, milvus, grown_from)
         advance(len(embeddings))
     return index
 
@@ -306,7 +305,7 @@ def _manifest(
         "parameters": {
             "made_from": made_from,
             "recipe": trained.preset.to_dict(),
-            "embedded_anew": len(embedded.anew),
+            "embedded_anew": embedded.anew,
             INDEX_CHOICE: choice.to_dict(),
             PROMPT: NAME_PROMPT,
         },

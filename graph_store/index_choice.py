@@ -17,11 +17,13 @@ FLAT_BELOW = 20_000
 
 COMPRESSED_FROM = 250_000
 """`auto` tries a compressed index from this size on: it is made in a sixth of the time that HNSW takes, so
-trying in vain costs little."""
+trying in vain costs little.
+"""
 
 MOST_CODES_READ = 20_000
 """A compressed index is taken where a search need not read more of its codes: about half a millisecond, as
-long as HNSW takes (docs/decisions/0011)."""
+long as HNSW takes (docs/decisions/0011).
+"""
 
 INDEX_MEMORY = 4096
 """MiB that `auto` lets an index take where nothing else is said: about 1.2 million images of 784 numbers as

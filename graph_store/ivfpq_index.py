@@ -77,35 +77,32 @@ class IvfPqIndex:
             clustering.min_points_per_centroid = 1
             clustering.max_points_per_centroid = points
         index.train(_training_set(vectors, max(_POINTS_A_LIST * lists, _LEAST_TRAINED)))
-        return cls._filled(index, vectors, np.arange(len(vectors)))
+        return cls._filled(index, vectors)
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array, changed: Int64Array) -> IvfPqIndex:
+    def grown(cls, path: Path, vectors: Float32Array, *, moved: bool = True) -> IvfPqIndex:
         """`build`, but what was learnt for the index in a file is kept: its centres and its codebook, and
-        where none of its rows, the first of `vectors`, has `changed`, their codes too.
+        where none of its rows, the first of `vectors`, has `moved`, their codes too.
 
         A sample must still find 95 % of its best, else, or where the index was made for another length or
         for far fewer vectors, all is built anew. Raises CorruptFile.
         """
         vectors = checked_vectors(vectors, None)
         index = _read(path, mapped=False)
-        known = int(index.ntotal)
         much_larger = lists_for(len(vectors)) > 2 * index.nlist
-        if index.d != padded(vectors.shape[1]) or known > len(vectors) or much_larger:
+        if index.d != padded(vectors.shape[1]) or index.ntotal > len(vectors) or much_larger:
             return cls.build(vectors)
-        if bool((changed < known).any()):
+        if moved:
             # All of them: once FAISS 1.15 has removed rows from lists that are scanned fast, it finds fewer
             # of those that stayed (a fifth removed and coded again: 0.990 in place of 0.999).
             index.reset()
-            known = 0
-        result = cls._filled(index, vectors, np.arange(known, len(vectors)))
+        result = cls._filled(index, vectors)
         return result if result._finds_enough() else cls.build(vectors)
 
     @classmethod
-    def _filled(cls, index: Any, vectors: Float32Array, rows: Int64Array) -> IvfPqIndex:
-        for start in range(0, len(rows), _AT_ONCE):
-            part = rows[start : start + _AT_ONCE]
-            index.add_with_ids(_with_zeros(vectors[part], index.d), part)
+    def _filled(cls, index: Any, vectors: Float32Array) -> IvfPqIndex:
+        for start in range(int(index.ntotal), len(vectors), _AT_ONCE):
+            index.add(_with_zeros(vectors[start : start + _AT_ONCE], index.d))
         result = cls(index, vectors)
         index.nprobe = result._lists_needed()
         return result

@@ -18,8 +18,6 @@ _EF_SEARCH = 64
 photos, 99.97 % among 100,000 generated images; with 128 it is 99.99 % in both), in two thirds of the time.
 """
 
-_NONE = np.zeros(0, np.int64)
-
 
 class NeighbourIndex:
     """The neighbours that :func:`graph_store.similar.similar_edges` would give; kept in a FAISS file."""
@@ -46,7 +44,7 @@ class NeighbourIndex:
         kind is kept.
         """
         if apart and IvfPqIndex.is_in(path):
-            return cls(IvfPqIndex.grown(path, vectors, _NONE))
+            return cls(IvfPqIndex.grown(path, vectors, moved=False))
         return cls(FaissIndex.grown(path, vectors, effort=_EF_SEARCH, apart=apart))
 
     @classmethod

@@ -143,7 +143,7 @@ def test_a_grown_index_keeps_what_it_learnt_and_finds_old_and_new(
     IvfPqIndex.build(vectors[:11_000]).save(tmp_path / "index.faiss")
     monkeypatch.setattr(IvfPqIndex, "build", None)  # nothing is learnt anew
     moved = unit(vectors + np.float32(0.01) * clustered(NUM, DIM, 5))
-    grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, np.arange(11_000))
+    grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved)
     assert grown.size == NUM
     assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
 
@@ -152,7 +152,7 @@ def test_an_index_of_a_tenth_or_of_another_length_is_built_anew(tmp_path: Path) 
     vectors = clustered(3000, 24, 20)
     for other in (vectors[:300], clustered(3000, 16, 20)):
         IvfPqIndex.build(other).save(tmp_path / "index.faiss")
-        grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors, np.arange(len(other)))
+        grown = IvfPqIndex.grown(tmp_path / "index.faiss", vectors)
         IvfPqIndex.build(vectors).save(tmp_path / "anew")
         grown.save(tmp_path / "grown")
         assert (tmp_path / "grown").read_bytes() == (tmp_path / "anew").read_bytes()
@@ -166,7 +166,7 @@ def test_an_index_that_no_longer_finds_enough_is_built_anew(
     monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda _: False)
     anew = IvfPqIndex.build(vectors)
     monkeypatch.setattr(IvfPqIndex, "build", lambda _: anew)
-    assert IvfPqIndex.grown(tmp_path / "index.faiss", vectors, np.arange(0)) is anew
+    assert IvfPqIndex.grown(tmp_path / "index.faiss", vectors) is anew
 
 
 def test_vectors_of_one_kind_only_can_be_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_only_new_vectors_are_coded_where_none_has_changed(
         patch.setattr(IvfPqIndex, "_lists_needed", lambda _: 40)
         patch.setattr(IvfPqIndex, "_finds_enough", lambda _: True)
         patch.setattr(ivfpq_index, "_with_zeros", noting)
-        grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, np.array(changed, np.int64))
+        grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, moved=bool(changed))
     assert coded == [NUM if changed else NUM - 11_000]
     assert grown.size == NUM
     assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
