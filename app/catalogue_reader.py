@@ -16,7 +16,7 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NotFound
 from graph_store.features import FeatureFile
 from graph_store.healing import refuse_damaged
-from graph_store.records import ImageRecord, Place
+from graph_store.records import ImageRecord
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -92,7 +92,7 @@ class CatalogueReader:
         record = self.record(image_id)
         stored = FeatureFile.open(self._data_dir.features_dir, spec.slug, spec.dim, create=False)
         damaged = stored.damaged([record.row])
-        refuse_damaged(stored, [Place(image_id, row, record.sha256) for row in damaged])
+        refuse_damaged(stored, [image_id] if damaged else [])
         features = np.array(stored.view()[record.row : record.row + 1], dtype=np.float32)
         if len(features) == 0:
             raise NotFound(f"There are no features of image {image_id!r}", hint="Ingest it again.")

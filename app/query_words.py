@@ -39,6 +39,7 @@ class QueryWords:
             try:
                 encoder = text_encoder(spec.name)
                 check_same_encoder(spec, encoder.spec)
+                encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
             except ImsageError as error:
                 # Pictures and known tags can still be searched by; only unknown words are refused.
                 structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))

@@ -34,7 +34,7 @@ def fold_of(data: GraphData, seed: int, images: int) -> Fold:
     tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
     index = replace(
         data,
-        records=[data.records[row] for row in kept],
+        images=data.images.take(kept),
         features=np.asarray(data.features[kept]),
         tags_of_image=rows_of(data.tags_of_image, kept),
     )

@@ -164,10 +164,10 @@ def learnt(data_dir: DataDir, snapshot: Snapshot, vectors: Float32Array, images:
     """
     trained = load_trained_model(snapshot.path("model"))
     data = load_graph_data(data_dir)
-    kept = np.linspace(0, len(data.records) - 1, images).astype(np.int64)
+    kept = np.linspace(0, len(data.images) - 1, images).astype(np.int64)
     part = replace(
         data,
-        records=[data.records[row] for row in kept],
+        images=data.images.take(kept),
         features=np.asarray(data.features[kept]),
         tags_of_image=rows_of(data.tags_of_image, kept),
     )

@@ -135,8 +135,8 @@ def shrunk(data: GraphData, data_dir: DataDir) -> GraphData:
     features = np.empty(data.features.shape, np.float32)
     for start in range(0, len(features), _BATCH):
         inputs = []
-        for record in data.records[start : start + _BATCH]:
-            with Image.open(thumbnail_path(data_dir, str(record.sha256))) as picture:
+        for sha256 in data.images.sha256s[start : start + _BATCH]:
+            with Image.open(thumbnail_path(data_dir, str(sha256))) as picture:
                 inputs.append(encoder.preprocess(picture.convert("RGB").resize((TINY_SIDE, TINY_SIDE))))
         features[start : start + _BATCH] = encoder.encode(np.stack(inputs))
     return replace(data, features=features)

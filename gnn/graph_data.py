@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import orjson
 
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
@@ -19,19 +17,20 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
 from graph_store.healing import heal_features, refuse_damaged
-from graph_store.records import ImageRecord, Place
+from graph_store.image_table import ImageTable
 
 
 @dataclass(frozen=True, eq=False)
 class GraphData:
     """The indexed images (split `train`) in the order of their node numbers.
 
-    features: [n, dim] float32, unit norm, possibly a memory map; tags_of_image: weights as in the catalogue;
-    tag_text: [t, text_dim] float32, unit norm. `tag_names` are sorted, so a tag's number does not depend on
-    the order of ingestion. `revision` is the catalogue's; what changes later is not in here.
+    images: as the catalogue has them; features: [n, dim] float32, unit norm, possibly a memory map;
+    tags_of_image: weights as in the catalogue; tag_text: [t, text_dim] float32, unit norm. `tag_names` are
+    sorted, so a tag's number does not depend on the order of ingestion. `revision` is the catalogue's; what
+    changes later is not in here.
     """
 
-    records: Sequence[ImageRecord] = field(repr=False)
+    images: ImageTable = field(repr=False)
     features: Float32Array
     tag_names: tuple[str, ...]
     tags_of_image: Csr
@@ -43,7 +42,7 @@ class GraphData:
     @property
     def ids(self) -> tuple[str, ...]:
         """By node number."""
-        return tuple(record.id for record in self.records)
+        return self.images.ids
 
     @property
     def num_tags(self) -> int:
@@ -53,9 +52,8 @@ class GraphData:
     def fingerprint(self) -> str:
         """Changes when an indexed image, its features' place, its tags or an encoder does."""
         digest = hashlib.sha256(repr((self.encoder, self.text_encoder)).encode())
-        for record in self.records:
-            tags = [(tag.name, tag.weight) for tag in record.tags]
-            digest.update(orjson.dumps((record.id, record.row, record.sha256, tags, record.attributes)))
+        for part in self.images.facts():
+            digest.update(part)
         return digest.hexdigest()
 
 
@@ -64,26 +62,25 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
     damaged of which no snapshot has a copy.
     """
     with Catalog.open(data_dir.catalog_path) as catalog:
-        # Before the records: what a server writes in between then counts as later, among them or not.
+        # Before the images: what a server writes in between then counts as later, among them or not.
         revision = catalog.revision()
-        records = list(catalog.records("train"))
+        images = catalog.table("train")
         recorded = catalog.meta("image_encoder")
-    if not records or recorded is None:
+    if not len(images) or recorded is None:
         raise BadInput(
             f"The catalogue in {data_dir.root} has no image to index", hint="Run imsage ingest first."
         )
     spec = EncoderSpec.from_dict(recorded)
     table = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim)
-    places = [Place(record.id, record.row, record.sha256) for record in records]
-    refuse_damaged(table, heal_features(data_dir, table, places))
-    features = _rows_of(table.view(), np.array([place.row for place in places], dtype=np.int64))
-    names = tuple(sorted({tag.name for record in records for tag in record.tags}))
+    refuse_damaged(table, heal_features(data_dir, table, images))
+    features = _rows_of(table.view(), images.rows)
+    names = images.tag_names
     words = word_encoder(spec)
     return GraphData(
-        records,
+        images,
         features,
         names,
-        tag_edges(records, names),
+        images.has(),
         tag_vectors(data_dir, words, names),
         spec,
         words.spec,
@@ -94,16 +91,6 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
 def word_encoder(spec: EncoderSpec) -> TextEncoder:
     """The text encoder that goes with an image encoder: its own where it has one, else the default."""
     return text_encoder(spec.name if spec.name.startswith("open_clip:") else DEFAULT_TEXT_ENCODER)
-
-
-def tag_edges(records: Sequence[ImageRecord], names: Sequence[str]) -> Csr:
-    """For each record the numbers of its tags."""
-    number = {name: i for i, name in enumerate(names)}
-    degrees = np.fromiter((len(record.tags) for record in records), np.int64, len(records))
-    num = int(degrees.sum())
-    cols = np.fromiter((number[tag.name] for record in records for tag in record.tags), np.int64, num)
-    weights = np.fromiter((tag.weight for record in records for tag in record.tags), np.float32, num)
-    return Csr.from_rows(degrees, cols, weights)
 
 
 def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:

@@ -280,7 +280,7 @@ def _write(
         counts = embedded.graph.images_of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})
         advance(1)
-        RecordTable.write(writer.path("records"), data.records)
+        RecordTable.write(writer.path("records"), data.images.fragments())
         advance(1)
 
 

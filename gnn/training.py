@@ -184,6 +184,6 @@ def refuse_without_tags(data: GraphData) -> None:
     """Raises BadInput when no indexed image has a tag."""
     if data.num_tags == 0:
         raise BadInput(
-            f"None of the {len(data.records)} images to index has a tag, so there are no concepts to learn",
+            f"None of the {len(data.images)} images to index has a tag, so there are no concepts to learn",
             hint="Add tags (sub-folder names, a .txt beside the picture, tags.jsonl) and ingest again.",
         )

@@ -12,6 +12,7 @@ from typing import Any
 from graph_store import catalog_changes, catalog_rows, catalog_schema
 from graph_store.catalog_changes import Change, Changes
 from graph_store.errors import BadInput, NotFound
+from graph_store.image_table import ImageTable, read_table
 from graph_store.records import ImageRecord, Place, Skip, Split
 from graph_store.sqlite import Connections, translating_errors
 
@@ -162,6 +163,11 @@ class Catalog:
         with translating_errors(self._connections.path), closing(self._connections.connect()) as connection:
             connection.execute("BEGIN")
             yield from catalog_rows.all_records(connection, split)
+
+    def table(self, split: Split) -> ImageTable:
+        """The images of one split as columns, as they are at one moment."""
+        with self._connections.read() as connection:
+            return read_table(connection, split, self._connections.path)
 
     def count(self, split: Split | None = None) -> int:
         """How many images there are, in all or in one split."""

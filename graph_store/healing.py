@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, ImsageError
 from graph_store.features import FeatureFile
+from graph_store.image_table import ImageTable
 from graph_store.record_table import RecordTable
-from graph_store.records import Place
 from graph_store.snapshot import Snapshot
 from graph_store.snapshot_files import versions
 
 _NAMED = 5
 
 
-def heal_features(data_dir: DataDir, features: FeatureFile, places: Sequence[Place]) -> list[Place]:
-    """Compare the features of the images at `places` with their checksums and restore what is damaged.
+def heal_features(data_dir: DataDir, features: FeatureFile, images: ImageTable) -> list[str]:
+    """Compare the features of the images with their checksums and restore what is damaged.
 
     A copy counts when it has the checksum of what was written, so it is that picture's and no older one's.
-    Returns the places that no snapshot has a copy for. For the holder of the data directory's lock.
+    Returns the ids of those that no snapshot has a copy for. For the holder of the data directory's lock.
     """
-    by_row = {place.row: place for place in places}
-    damaged = [by_row[row] for row in features.damaged(list(by_row))]
+    rows = set(features.damaged(images.rows))
+    owners = zip(images.rows.tolist(), images.ids, strict=True) if rows else ()
+    damaged = {row: image_id for row, image_id in owners if row in rows}
     for version in reversed(versions(data_dir)) if damaged else ():
         try:
             snapshot = Snapshot.open(data_dir, version)
@@ -30,20 +31,20 @@ def heal_features(data_dir: DataDir, features: FeatureFile, places: Sequence[Pla
         except ImsageError:
             continue
         with data_dir.writing("heal features"):
-            for place in damaged:
-                row = table.row_of(place.id)
-                if row is not None:
-                    features.restore(place.row, copies[row])
-        damaged = [by_row[row] for row in features.damaged([place.row for place in damaged])]
+            for row, image_id in damaged.items():
+                copy = table.row_of(image_id)
+                if copy is not None:
+                    features.restore(row, copies[copy])
+        damaged = {row: damaged[row] for row in features.damaged(list(damaged))}
         if not damaged:
             break
-    return damaged
+    return list(damaged.values())
 
 
-def refuse_damaged(features: FeatureFile, damaged: Sequence[Place]) -> None:
-    """Raises CorruptFile, which names the file and images, unless there is none."""
+def refuse_damaged(features: FeatureFile, damaged: Sequence[str]) -> None:
+    """Raises CorruptFile, which names the file and the damaged images, unless there is none."""
     if damaged:
-        names = ", ".join(repr(place.id) for place in damaged[:_NAMED])
+        names = ", ".join(repr(image_id) for image_id in damaged[:_NAMED])
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         raise CorruptFile(
             f"The feature file {features.path} is damaged: it no longer holds the features of {names}{more}",

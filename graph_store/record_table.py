@@ -35,8 +35,9 @@ class RecordTable:
         self._rows = {image_id: row for row, image_id in enumerate(ids)}
 
     @staticmethod
-    def write(directory: Path, records: Iterable[ImageRecord]) -> int:
-        """Write the table of `records`, the i-th of which gets row i, durably. Returns how many there were.
+    def write(directory: Path, fragments: Iterable[tuple[str, bytes]]) -> int:
+        """Write the table of these ids and fragments, the i-th of which get row i, durably. Returns how many
+        there were.
 
         Raises BadInput when an id comes twice; Unwritable.
         """
@@ -46,12 +47,12 @@ class RecordTable:
             directory.mkdir(parents=True, exist_ok=True)
             with (directory / _FRAGMENTS).open("wb") as file:
                 waiting: list[bytes] = []
-                for record in records:
-                    if record.id in ids:
-                        raise BadInput(f"The image id {record.id!r} comes twice")
-                    ids[record.id] = None
-                    waiting.append(fragment_of(record))
-                    offsets.append(offsets[-1] + len(waiting[-1]))
+                for image_id, fragment in fragments:
+                    if image_id in ids:
+                        raise BadInput(f"The image id {image_id!r} comes twice")
+                    ids[image_id] = None
+                    waiting.append(fragment)
+                    offsets.append(offsets[-1] + len(fragment))
                     if len(waiting) == _AT_ONCE:
                         file.write(b"".join(waiting))
                         waiting.clear()

@@ -41,7 +41,7 @@ def _of_catalogue_and_features(data_dir: DataDir, features: str | None) -> Itera
             file = FeatureFile.open(data_dir.features_dir, description.stem, dim)
             if features in (None, description.stem):
                 file.view(needed)
-                refuse_damaged(file, [by_row[row] for row in file.damaged(list(by_row))])
+                refuse_damaged(file, [by_row[row].id for row in file.damaged(list(by_row))])
         except ImsageError as error:
             yield Problem(getattr(error, "path", description), str(error))
         except (ValueError, KeyError, TypeError):

@@ -67,9 +67,9 @@ def measure_demo(data_dir: DataDir, snapshot: Snapshot) -> Measured:
     """
     data = load_graph_data(data_dir)
     with Catalog.open(data_dir.catalog_path) as catalog:
-        held_out = list(catalog.records("test"))
+        held_out, indexed = list(catalog.records("test")), list(catalog.records("train"))
     features = FeatureFile.open(data_dir.features_dir, data.encoder.slug, data.encoder.dim).view()
-    asked = Questions.build(data.ids, data.tag_names, data.records, held_out, features)
+    asked = Questions.build(data.ids, data.tag_names, indexed, held_out, features)
 
     index = asked.index_features
     whitening = Whitening.fit(index)

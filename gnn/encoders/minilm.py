@@ -7,6 +7,7 @@ in a fraction of a second rather than in several.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def model_dir() -> Path:
 
 
 class MiniLM:
-    """TextEncoder over one ONNX graph, or over PyTorch on a GPU."""
+    """TextEncoder over one ONNX graph, or over PyTorch on a GPU. The network is loaded for the first text: a
+    reindex that knows all names asks for none.
+    """
 
     def __init__(self, *, device: str = "auto", threads: int | None = None) -> None:
         from tokenizers import Tokenizer
@@ -51,8 +54,9 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
-        place = resolve_device(device)
-        self._run = self._on_cpu(folder, threads) if place == "cpu" else _on_cuda(folder, place)
+        self._place, self._threads = resolve_device(device), threads
+        self._loading = threading.Lock()
+        self._loaded: _Run | None = None
 
     def encode_text(self, texts: Sequence[str]) -> Float32Array:
         """n texts → [n, 384] float32, unit norm."""
@@ -67,14 +71,21 @@ class MiniLM:
             for row, i in enumerate(piece):
                 tokens[row, : len(encoded[i])] = encoded[i]
                 mask[row, : len(encoded[i])] = 1
-            features[piece] = self._run(tokens, mask)
+            features[piece] = self._network()(tokens, mask)
         return features
 
-    def _on_cpu(self, folder: Path, threads: int | None) -> _Run:
+    def _network(self) -> _Run:
+        with self._loading:
+            if self._loaded is None:
+                on_cpu = self._place == "cpu"
+                self._loaded = self._on_cpu(model_dir()) if on_cpu else _on_cuda(model_dir(), self._place)
+            return self._loaded
+
+    def _on_cpu(self, folder: Path) -> _Run:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, threads or os.cpu_count() or 1)
+        options.intra_op_num_threads = max(1, self._threads or os.cpu_count() or 1)
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = exported(f"minilm-v1-{self.spec.weights_sha256}", lambda: _export(folder))
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -49,7 +49,7 @@ def evaluate(
     started = time.monotonic()
     progress = progress or SilentProgress()
     snapshot = Snapshot.open(data_dir)
-    held_out = _held_out(data_dir)
+    held_out, indexed = _records(data_dir)
     data = load_graph_data(data_dir)
     if snapshot.manifest["parameters"]["made_from"]["data"] != data.fingerprint():
         raise BadInput(
@@ -68,7 +68,7 @@ def evaluate(
     questions = Questions.build(
         data.ids,
         data.tag_names,
-        data.records,
+        indexed,
         held_out,
         _all_features(data_dir, data),
         limit=QUICK_QUERY_LIMIT if quick else QUERY_LIMIT,
@@ -115,13 +115,15 @@ def evaluate(
     )
 
 
-def _held_out(data_dir: DataDir) -> list[ImageRecord]:
-    """The test split. Raises BadInput, which says how to get one, when there is none."""
+def _records(data_dir: DataDir) -> tuple[list[ImageRecord], list[ImageRecord]]:
+    """The test split and the indexed images. Raises BadInput, which says how to get a test split, when there
+    is none.
+    """
     with Catalog.open(data_dir.catalog_path) as catalog:
-        records = list(catalog.records("test"))
-    if not records:
-        raise BadInput(NO_TEST_SPLIT, hint=HOW_TO_SPLIT)
-    return records
+        held_out = list(catalog.records("test"))
+        if not held_out:
+            raise BadInput(NO_TEST_SPLIT, hint=HOW_TO_SPLIT)
+        return held_out, list(catalog.records("train"))
 
 
 def _trained_models(

@@ -102,7 +102,7 @@ def _part(data: GraphData, rows: Int64Array) -> GraphData:
     tags = [data.tags_of_image.row(int(row)) for row in rows]
     return replace(
         data,
-        records=[data.records[row] for row in rows],
+        images=data.images.take(rows),
         features=np.ascontiguousarray(data.features[rows]),
         tags_of_image=Csr.from_rows(
             [len(indices) for indices, _ in tags],

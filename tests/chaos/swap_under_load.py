@@ -33,6 +33,7 @@ from gnn.reindex import reindex
 from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
+from graph_store.image_table import ImageTable
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, SnapshotWriter, prune
 from graph_store.snapshot_files import number_of, versions
@@ -113,7 +114,7 @@ class World:
                 records = list(catalog.records("train"))
             for record in records:
                 record.attributes["swap"] = self.number
-            RecordTable.write(writer.path("records"), records)
+            RecordTable.write(writer.path("records"), ImageTable.of(records).fragments())
             told = {key: value for key, value in base.manifest.items() if key not in _SET_BY_COMMIT}
             made = writer.commit(told)
             assert self.number_of(made.version) == self.number

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gnn.encoders.base import EncoderSpec
-from gnn.graph_data import GraphData, tag_edges
+from gnn.graph_data import GraphData
 from gnn.graph_index import GraphIndex, messages_of
 from gnn.model.aggregate import full_states
 from gnn.query import Query, QueryEngine, QueryTag
@@ -21,8 +21,9 @@ from gnn.trained_model import tag_numbers
 from graph_store.csr import Csr
 from graph_store.errors import BadInput, EmptyQuery
 from graph_store.graph import Graph
+from graph_store.image_table import ImageTable
 from graph_store.records import ImageRecord, Tag
-from tests.gnn.worlds import trained
+from tests.gnn.worlds import tag_edges, trained
 
 TAGS = ("blue", "circle", "green", "large", "red", "square")
 SPEC = EncoderSpec("precomputed", "", 24, "none")
@@ -42,7 +43,7 @@ def drawn_data(num: int = 160, seed: int = 0) -> GraphData:
     text = rng.standard_normal((len(TAGS), 12)).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     return GraphData(
-        records,
+        ImageTable.of(records),
         np.asarray(features, dtype=np.float32),
         TAGS,
         tag_edges(records, TAGS),

@@ -70,8 +70,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
     data = load_graph_data(data_dir)
     features = FeatureFile.open(data_dir.features_dir, data.encoder.slug, data.encoder.dim).view()
     with Catalog.open(data_dir.catalog_path) as catalog:
-        held_out = list(catalog.records("test"))
-    questions = Questions.build(data.ids, data.tag_names, data.records, held_out, features)
+        held_out, indexed = list(catalog.records("test")), list(catalog.records("train"))
+    questions = Questions.build(data.ids, data.tag_names, indexed, held_out, features)
     index = questions.known_index_tags
     pairs = context_queries(questions.known_query_tags, index, together=5, limit=10_000)
     named = np.isin(pairs.tags, [questions.tag_names.index(tag) for tag in TAGS])

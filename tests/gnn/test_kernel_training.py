@@ -111,7 +111,7 @@ def test_what_another_seed_measured_is_not_taken_over(data: GraphData, whole: Pa
 def test_what_was_measured_on_another_catalogue_is_not_taken_over(
     data: GraphData, whole: Path, tmp_path: Path
 ) -> None:
-    other = replace(data, records=[replace(data.records[0], id="renamed"), *data.records[1:]])
+    other = replace(data, images=replace(data.images, ids=("renamed", *data.images.ids[1:])))
     interrupted(other, tmp_path, 3)
     assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
 

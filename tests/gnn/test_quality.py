@@ -28,14 +28,15 @@ from gnn.evaluation.protocol.graded import graded_ndcg
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.systems import BaselineSystem, EngineSystem
 from gnn.evaluation.tuning import fit_baselines
-from gnn.graph_data import GraphData, tag_edges
+from gnn.graph_data import GraphData
 from gnn.presets import DEFAULT
 from gnn.query import QueryEngine
 from gnn.reindex import build_index
 from graph_store.arrays import BoolArray, Float32Array
+from graph_store.image_table import ImageTable
 from graph_store.records import ImageRecord, Tag
 from tests.conftest import make_once
-from tests.gnn.worlds import trained
+from tests.gnn.worlds import tag_edges, trained
 
 GROUPS = frozenset({"activities", "animals & nature", "food & drink", "smileys & emotion"})
 PARTS = 4
@@ -110,7 +111,7 @@ def indexed(drawn: Drawn, rows: np.ndarray) -> GraphData:
         for row, (number, carried) in enumerate(zip(rows, drawn.carries[rows], strict=True))
     ]
     return GraphData(
-        records,
+        ImageTable.of(records),
         drawn.features[rows],
         drawn.tag_names,
         tag_edges(records, drawn.tag_names),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gnn.encoders.base import EncoderSpec
-from gnn.graph_data import GraphData, tag_edges
+from gnn.graph_data import GraphData
 from gnn.kernel_training import train_kernel
 from gnn.presets import preset_named
 from gnn.recipe_options import with_options
@@ -17,8 +17,10 @@ from gnn.sage_training import train_sage
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array
 from graph_store.catalog import Catalog
+from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.features import FeatureFile
+from graph_store.image_table import ImageTable
 from graph_store.progress import Progress, SilentProgress
 from graph_store.records import ImageRecord, Tag
 
@@ -56,6 +58,16 @@ def drawn_records(chosen: BoolArray, tags: Sequence[str] = TAGS) -> list[ImageRe
     ]
 
 
+def tag_edges(records: Sequence[ImageRecord], names: Sequence[str]) -> Csr:
+    """For each record the numbers of its tags, in a vocabulary that may hold more."""
+    number = {name: i for i, name in enumerate(names)}
+    return Csr.from_rows(
+        [len(record.tags) for record in records],
+        [number[tag.name] for record in records for tag in record.tags],
+        [tag.weight for record in records for tag in record.tags],
+    )
+
+
 def data_of(
     chosen: BoolArray, tags: Sequence[str] = TAGS, seed: int = 0, shown: BoolArray | None = None
 ) -> GraphData:
@@ -66,7 +78,9 @@ def data_of(
     features = drawn_features(chosen if shown is None else shown, seed)
     text = np.random.default_rng(seed).standard_normal((len(tags), WORDS.dim)).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
-    return GraphData(records, features, tuple(tags), tag_edges(records, tags), text, SPEC, WORDS)
+    return GraphData(
+        ImageTable.of(records), features, tuple(tags), tag_edges(records, tags), text, SPEC, WORDS
+    )
 
 
 def drawn_data(num: int = 160, seed: int = 0) -> GraphData:

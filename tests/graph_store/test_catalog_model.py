@@ -5,13 +5,15 @@ import tempfile
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from graph_store.catalog import Catalog
-from graph_store.records import ImageRecord, Tag
+from graph_store.image_table import ImageTable
+from graph_store.records import ImageRecord, Split, Tag
 
 ids = st.sampled_from(["a", "b", "c", "ü/ñ.jpg", "🦊"])
 tags = st.builds(
@@ -110,6 +112,12 @@ class CatalogAgainstADictionary(RuleBasedStateMachine):
             for tag in record.tags:
                 counts[tag.name] = counts.get(tag.name, 0) + 1
         assert self.catalog.tag_counts() == counts
+
+    @invariant()
+    def its_columns_are_those_of_its_records(self) -> None:
+        for split in get_args(Split):
+            of_split = [record for record in self.catalog.records() if record.split == split]
+            assert list(self.catalog.table(split).facts()) == list(ImageTable.of(of_split).facts())
 
     @invariant()
     def changes_since_any_revision_are_known(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from graph_store import ivfpq_index
 from graph_store.faiss_index import FaissIndex
+from graph_store.image_table import ImageTable
 from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.record_table import RecordTable
 from graph_store.records import ImageRecord, Tag
@@ -38,7 +39,7 @@ def test_the_nearest_rows_are_those_of_a_search_and_perhaps_a_few_more(
 
 def test_records_read_together_are_those_read_alone(tmp_path: Path) -> None:
     records = [ImageRecord(f"é{i}", tags=(Tag("a" * i),) if i else (), row=i) for i in range(5)]
-    RecordTable.write(tmp_path, records)
+    RecordTable.write(tmp_path, ImageTable.of(records).fragments())
     table = RecordTable.open(tmp_path)
     rows = [3, 0, 3, 4]
     assert table.fragments(rows) == [table.fragment(row) for row in rows]

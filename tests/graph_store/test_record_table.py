@@ -5,6 +5,7 @@ import orjson
 import pytest
 
 from graph_store.errors import BadInput, CorruptFile
+from graph_store.image_table import ImageTable
 from graph_store.record_table import RecordTable
 from graph_store.records import ImageRecord, Tag
 
@@ -17,7 +18,7 @@ RECORDS = [
 
 
 def test_records_come_back_by_row_and_by_id(tmp_path: Path) -> None:
-    assert RecordTable.write(tmp_path / "records", RECORDS) == 2
+    assert RecordTable.write(tmp_path / "records", ImageTable.of(RECORDS).fragments()) == 2
     table = RecordTable.open(tmp_path / "records")
     assert len(table) == 2
     assert table.ids == ("ü/a.jpg", "b")
@@ -33,7 +34,7 @@ def test_records_come_back_by_row_and_by_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [-1, 2])
 def test_a_row_outside_is_refused(tmp_path: Path, row: int) -> None:
-    RecordTable.write(tmp_path, RECORDS)
+    RecordTable.write(tmp_path, ImageTable.of(RECORDS).fragments())
     with pytest.raises(IndexError):
         RecordTable.open(tmp_path).fragment(row)
 
@@ -45,12 +46,12 @@ def test_a_table_may_be_empty(tmp_path: Path) -> None:
 
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'b' comes twice"):
-        RecordTable.write(tmp_path, [*RECORDS, RECORDS[1]])
+        RecordTable.write(tmp_path, ImageTable.of([*RECORDS, RECORDS[1]]).fragments())
 
 
 @pytest.mark.parametrize("name", ["ids.json", "offsets.npy", "fragments.bin"])
 def test_a_short_or_missing_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    RecordTable.write(tmp_path, RECORDS)
+    RecordTable.write(tmp_path, ImageTable.of(RECORDS).fragments())
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(CorruptFile):
@@ -61,7 +62,7 @@ def test_a_short_or_missing_file_is_refused_by_name(tmp_path: Path, name: str) -
 
 
 def test_offsets_that_run_backwards_are_refused(tmp_path: Path) -> None:
-    RecordTable.write(tmp_path, RECORDS)
+    RecordTable.write(tmp_path, ImageTable.of(RECORDS).fragments())
     size = (tmp_path / "fragments.bin").stat().st_size
     np.save(tmp_path / "offsets.npy", np.array([0, size + 1, size]))
     with pytest.raises(CorruptFile, match="do not fit together"):

@@ -117,8 +117,8 @@ def test_the_evaluation_holds_codes_against_codes_without_labels_and_against_vec
     model = load_trained_model(built.models_dir / "hash")
     table = FeatureFile.open(built.features_dir, data.encoder.slug, data.encoder.dim).view()
     with Catalog.open(built.catalog_path) as catalog:
-        held_out = list(catalog.records("test"))
-    questions = Questions.build(data.ids, data.tag_names, data.records, held_out, table)
+        held_out, indexed = list(catalog.records("test")), list(catalog.records("train"))
+    questions = Questions.build(data.ids, data.tag_names, indexed, held_out, table)
     part = hash_part({"hash": QueryEngine.open(snapshot)}, {"hash": model}, questions)
     figures = {row.system: {name: each.mean for name, each in row.figures.items()} for row in part.rows}
     assert len(figures) == 1 + 4 * len(LENGTHS) + 1
@@ -131,7 +131,9 @@ def test_the_evaluation_holds_codes_against_codes_without_labels_and_against_vec
 def test_without_hash_codes_the_part_says_how_to_get_them(built: DataDir) -> None:
     model = replace(load_trained_model(built.models_dir / "hash"), hashing=None)
     data = load_graph_data(built)
-    questions = Questions.build(data.ids, data.tag_names, data.records, data.records[:5], data.features)
+    with Catalog.open(built.catalog_path) as catalog:
+        records = list(catalog.records("train"))
+    questions = Questions.build(data.ids, data.tag_names, records, records[:5], data.features)
     engine = QueryEngine.open(Snapshot.open(built))
     assert "--preset hash" in hash_part({"hash": engine}, {"hash": model}, questions).not_applicable
 
