@@ -42,7 +42,7 @@ def explain_hits(
     carries it; that of a neighbour, what its own meaning would add, by the weight of the query's edge to it.
     Both share directions with others of their kind, so contributions need not add up to that part.
     """
-    share = vectors.weights(visual_weight)[1]
+    share = vectors.slider.weights(visual_weight)[1]
     neighbours = _neighbours(state, vectors, share, page.rows)
     return [
         {"tags": _spoken(state, vectors, share, row), "neighbors": near}

@@ -17,7 +17,7 @@ from gnn.graph_index import LOOKS, NEIGHBOURS, messages_of
 from gnn.reuse import Reusable
 from gnn.trained_model import TrainedModel, tag_numbers
 from graph_store import index_choice
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 from graph_store.mapped_pages import release
@@ -28,12 +28,12 @@ from graph_store.similar_changes import changed_edges
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """neighbours: over the images in the model's similarity space; anew: how many were embedded anew."""
+    """neighbours: over the images in the model's similarity space; anew: the rows that were embedded anew."""
 
     graph: Graph
     states: GraphStates
     neighbours: NeighbourIndex
-    anew: int
+    anew: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def embed_catalogue(
         for start, stop in blocks(len(fresh)):
             vectors[fresh[start:stop]] = trained.space(np.asarray(data.features[fresh[start:stop]]))
     neighbours, similar = None, None
-    if apart or (how.kept is not None and how.kept.file(NEIGHBOURS) is not None):
+    if apart or (how.kept is not None and how.kept.only_added):
         neighbours = _neighbours(vectors, apart, progress, how)
     if how.kept is not None:
         similar = changed_edges(
@@ -96,7 +96,7 @@ def embed_catalogue(
     if how.kept is not None and isinstance(how.engine, LocalEngine):
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
     else:
-        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), num
+        states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), np.arange(num)
     return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew)
 
 
@@ -106,10 +106,11 @@ def _neighbours(vectors: Float32Array, apart: bool, progress: Progress, how: How
     """
     with progress.phase("neighbours", len(vectors)) as advance:
         path = None if how.kept is None else how.kept.file(NEIGHBOURS)
-        if path is None:
+        if how.kept is None or path is None:
             index = NeighbourIndex.build(vectors, apart=apart)
         else:
-            index = NeighbourIndex.grown(path, vectors, apart=apart)
+            row_of = None if how.kept.only_added else how.kept.before.image_of
+            index = NeighbourIndex.grown(path, vectors, row_of, apart=apart)
         if how.neighbours is not None:
             index.save(how.neighbours)
             index = _reopened(index, vectors, apart, how)

@@ -55,8 +55,8 @@ class _Changed:
 @torch.no_grad()
 def embed_changes(
     work: EmbeddingWork, before: Before, new_array: NewArray, progress: Progress
-) -> tuple[GraphStates, int]:
-    """What :func:`gnn.embedding.embed_graph` would give, and how many images had to be embedded again."""
+) -> tuple[GraphStates, Int64Array]:
+    """What :func:`gnn.embedding.embed_graph` would give, and which images had to be embedded again."""
     model, messages = work.trained.model.eval(), work.messages
     rows = _rows_differ(messages.similar, before.messages.similar, before.image_of, before.image_of)
     rows |= _rows_differ(
@@ -85,7 +85,7 @@ def embed_changes(
     tag_embeddings = new_array("tag_embeddings", (messages.num_tags, model.dim))
     tag_embeddings[:] = model.embed_tags(tags).numpy()
     kept = tuple(state.numpy() for state in tags[: model.num_layers])
-    return GraphStates(tuple(images), kept, embeddings, tag_embeddings), len(stale)
+    return GraphStates(tuple(images), kept, embeddings, tag_embeddings), stale
 
 
 def _entering(work: EmbeddingWork, before: Before, new_array: NewArray) -> Float32Array:

@@ -33,7 +33,7 @@ def refuse_losses(
     indexed: how many vectors its index holds. What was written to the catalogue after `data.revision` is no
     part of the snapshot and comes in by the delta.
     """
-    with Catalog.open(data_dir.catalog_path) as catalog:
+    with Catalog.open(data_dir.catalog_path, again=True) as catalog:
         # The changes last: a picture that a server writes between the two looks is then a change for sure.
         now = catalog.ids("train")
         later = catalog.changes(data.revision).by_id

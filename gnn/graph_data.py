@@ -10,7 +10,7 @@ import numpy as np
 from gnn.encoders.base import EncoderSpec, TextEncoder
 from gnn.encoders.registry import DEFAULT_TEXT_ENCODER, text_encoder
 from gnn.tag_words import tag_vectors
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, UInt32Array
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
@@ -26,8 +26,9 @@ class GraphData:
 
     images: as the catalogue has them; features: [n, dim] float32, unit norm, possibly a memory map;
     tags_of_image: weights as in the catalogue; tag_text: [t, text_dim] float32, unit norm. `tag_names` are
-    sorted, so a tag's number does not depend on the order of ingestion. `revision` is the catalogue's; what
-    changes later is not in here.
+    sorted, so a tag's number does not depend on the order of ingestion. feature_sums: [n], a checksum of
+    each image's features, or none where they are not of a file. `revision` is the catalogue's; what changes
+    later is not in here.
     """
 
     images: ImageTable = field(repr=False)
@@ -37,6 +38,7 @@ class GraphData:
     tag_text: Float32Array
     encoder: EncoderSpec
     text_encoder: EncoderSpec
+    feature_sums: UInt32Array = field(default_factory=lambda: np.zeros(0, np.uint32), repr=False)
     revision: int = 0
 
     @property
@@ -84,6 +86,7 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
         tag_vectors(data_dir, words, names),
         spec,
         words.spec,
+        table.sums(images.rows),
         revision,
     )
 

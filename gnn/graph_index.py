@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from gnn.embedding import GraphStates, as_tensor
 from gnn.hashing.hashed_index import HashedIndex
+from gnn.index_questions import index_questions
 from gnn.model.base import GraphModel
 from gnn.model.edge_weights import message_graph
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import BadInput, NotFound
 from graph_store.faiss_index import FaissIndex
@@ -63,6 +64,17 @@ class GraphIndex:
     tag_text: Float32Array
     prototypes: Float32Array
     version: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """The index of an earlier catalogue. path: its file; row_of: [n] the row there of each image whose vector
+    is as it was, -1 of the others; only_added: whether its images are the first of now.
+    """
+
+    path: Path
+    row_of: Int64Array
+    only_added: bool
 
 
 def prototypes_of(features: Float32Array, images_of_tag: Csr, most: int = 1000) -> Float32Array:
@@ -144,17 +156,18 @@ def chosen_index(
 
 def search_index(
     trained: TrainedModel,
-    embeddings: Float32Array,
+    states: GraphStates,
     choice: IndexChoice,
     milvus: MilvusServer | None = None,
-    grown_from: Path | None = None,
+    earlier: Earlier | None = None,
 ) -> SavedIndex:
-    """The index that the model's preset searches in, over the embeddings of all images; in Milvus where a
-    server is given. choice: of :func:`chosen_index`; where it leaves two kinds, the index says which it is.
-    grown_from: the file of such an index over the first of these images, as they were.
+    """The index that the model's preset searches in, over the embeddings of all images, and as wide as their
+    questions need; in Milvus where a server is given. choice: of :func:`chosen_index`; where it leaves two
+    kinds, the index says which it is. earlier: such an index, from which what still holds is taken over.
 
     Raises BadInput for codes in Milvus: they are searched in this process only.
     """
+    embeddings = states.embeddings
     if trained.hashing is not None:
         if milvus is not None:
             raise BadInput(
@@ -164,15 +177,19 @@ def search_index(
         return HashedIndex.build(trained.hashing, embeddings)
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)
+    questions = index_questions(trained, states)
     if choice.kind == "ivfpq":
-        compressed = IvfPqIndex.grown(grown_from, embeddings) if grown_from else IvfPqIndex.build(embeddings)
+        if earlier:
+            compressed = IvfPqIndex.grown(earlier.path, embeddings, questions, row_of=earlier.row_of)
+        else:
+            compressed = IvfPqIndex.build(embeddings, questions)
         if choice.otherwise is None or compressed.is_quick:
             return compressed
         choice = choice.otherwise
     kind: Literal["flat", "hnsw"] = "flat" if choice.kind == "flat" else "hnsw"
-    if grown_from:
-        return FaissIndex.grown(grown_from, embeddings, kind, apart=True)
-    return FaissIndex.build(embeddings, kind, apart=True)
+    if earlier and earlier.only_added:
+        return FaissIndex.grown(earlier.path, embeddings, kind, apart=True, questions=questions)
+    return FaissIndex.build(embeddings, kind, apart=True, questions=questions)
 
 
 def index_file(kind: str) -> str:

@@ -55,6 +55,14 @@ class Slider:
 
     balance: float = 1.0
 
+    def weights(self, visual_weight: float) -> tuple[float, float]:
+        """(w_v, w_c) of :mod:`gnn.query`. Raises BadInput outside [0, 1]."""
+        if not 0.0 <= visual_weight <= 1.0:
+            raise BadInput(f"visual_weight must lie in [0, 1], not {visual_weight}")
+        conceptual = 1.0 - visual_weight
+        visual = self.balance * visual_weight
+        return visual / (visual + conceptual), conceptual / (visual + conceptual)
+
 
 @dataclass(frozen=True, eq=False)
 class QueryVectors:
@@ -75,19 +83,11 @@ class QueryVectors:
         """The edges that the query was given."""
         return self.list_edges()
 
-    def weights(self, visual_weight: float) -> tuple[float, float]:
-        """(w_v, w_c) of :mod:`gnn.query`. Raises BadInput outside [0, 1]."""
-        if not 0.0 <= visual_weight <= 1.0:
-            raise BadInput(f"visual_weight must lie in [0, 1], not {visual_weight}")
-        conceptual = 1.0 - visual_weight
-        visual = self.slider.balance * visual_weight
-        return visual / (visual + conceptual), conceptual / (visual + conceptual)
-
     def parts(self, visual_weight: float) -> Float32Array:
         """[2, dim]: the visual and the conceptual vector by their weights; their sum is what is searched for.
         Raises EmptyQuery when nothing is left of it.
         """
-        visual, conceptual = self.weights(visual_weight)
+        visual, conceptual = self.slider.weights(visual_weight)
         parts = np.empty((2, len(self.visual)), dtype=np.float32)
         np.multiply(self.visual, np.float32(visual), out=parts[0])
         np.multiply(self.conceptual, np.float32(conceptual), out=parts[1])

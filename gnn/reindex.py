@@ -18,7 +18,9 @@ from gnn.encoders.base import check_same_encoder
 from gnn.engines.engine import Engine, LocalEngine
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
+    LOOKS,
     NEIGHBOURS,
+    Earlier,
     GraphIndex,
     SavedIndex,
     chosen_index,
@@ -28,7 +30,7 @@ from gnn.graph_index import (
     search_index,
 )
 from gnn.last_trained import trained_directory
-from gnn.reuse import Reusable, reusable
+from gnn.reuse import FEATURE_SUMS, Reusable, reusable
 from gnn.tag_words import PROMPT
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum
 from gnn.words import NAME_PROMPT
@@ -49,6 +51,7 @@ from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
 
 KEEP_SNAPSHOTS = 3
+FEATURES = "features.npy"
 REVISION = "catalogue_revision"
 INDEX_CHOICE = "index"
 """The parameter of a snapshot that says which index it has, and why."""
@@ -106,6 +109,7 @@ def reindex(
             current is not None
             and current.manifest["parameters"]["made_from"] == made_from
             and choice.allows(kind)
+            and _has_features(current)
         ):
             # A kill may have come right after the swap.
             _clear_up(data_dir, current, keep, milvus, None)
@@ -113,7 +117,7 @@ def reindex(
             return current
         with SnapshotWriter(data_dir) as writer, ThreadPoolExecutor(1) as beside:
             # The largest file, most of whose time is the disk's.
-            features = beside.submit(writer.array, "features", data.features)
+            features = beside.submit(_write_features, writer, data)
             kept = None if current is None else reusable(current, trained, data, made_from)
             if kept is not None and choice.allows(kind):
                 choice = choice.settled(kind)  # the kind that is there can grow
@@ -127,10 +131,12 @@ def reindex(
                     kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
-            index = _search_index(trained, embedded.states.embeddings, choice, milvus, kept, progress)
+            states = beside.submit(_seal, writer, embedded)
+            index = _search_index(trained, embedded, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
             _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
             features.result()
+            states.result()
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
             snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
@@ -151,7 +157,7 @@ def _clear_up(
 ) -> None:
     """Keep the newest whole snapshots only. None of them needs to be told of the changes that all of them
     hold. Done again when a reindex finds nothing new, so it does not matter where the last one was killed.
-    before: the one that was current, where this reindex has read all of it already.
+    before: the one that was current, of which this reindex has read all but the features already.
     """
     keep_whole(data_dir, keep, known=() if before is None else (before.version,))
     kept = []
@@ -159,7 +165,7 @@ def _clear_up(
         with suppress(OtherSchema):
             kept.append(Snapshot.open(data_dir, version, verify=False))
     _publish(current, kept, milvus)
-    with Catalog.open(data_dir.catalog_path) as catalog:
+    with Catalog.open(data_dir.catalog_path, again=True) as catalog:
         catalog.forget_changes(min(map(catalogue_revision, kept)))
 
 
@@ -200,20 +206,29 @@ def build_index(
         features=data.features,
         states=embedded.states,
         neighbours=embedded.neighbours,
-        index=search_index(
-            trained, embedded.states.embeddings, chosen_index(trained, len(data.ids), _BY_COUNT)
-        ),
+        index=search_index(trained, embedded.states, chosen_index(trained, len(data.ids), _BY_COUNT)),
         tag_text=data.tag_text,
         prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
     )
 
 
 def _current(data_dir: DataDir) -> Snapshot | None:
-    """The current snapshot, when there is one and it is whole."""
+    """The current snapshot, when there is one and all that can be kept of it is whole."""
     try:
-        return Snapshot.open(data_dir)
+        snapshot = Snapshot.open(data_dir, verify=False)
+        snapshot.check(*(name for name in snapshot.manifest["files"] if name != FEATURES))
     except ImsageError:
         return None
+    return snapshot
+
+
+def _has_features(snapshot: Snapshot) -> bool:
+    """Whether its features are whole too, its largest file, which is made anew by any change."""
+    try:
+        snapshot.check(FEATURES)
+    except ImsageError:
+        return False
+    return True
 
 
 def _kind_of(current: Snapshot, trained: TrainedModel, num: int, milvus: MilvusServer | None) -> str:
@@ -232,18 +247,40 @@ def _arrays_in(writer: SnapshotWriter) -> NewArray:
     return new_array
 
 
+def _write_features(writer: SnapshotWriter, data: GraphData) -> None:
+    writer.array(FEATURES.removesuffix(".npy"), data.features)
+    writer.seal(FEATURES)
+
+
+def _seal(writer: SnapshotWriter, embedded: Embedded) -> None:
+    """Nothing writes to the states any more: let them reach the disk while the index is made."""
+    states = embedded.states
+    for mapped in (*states.image_states, states.embeddings, states.tag_embeddings):
+        if isinstance(mapped, np.memmap) and mapped.mode == "r+":
+            mapped.flush()
+    layers = sorted(f"states/{path.name}" for path in writer.path("states/image").parent.glob("image_*.npy"))
+    done = ("embeddings.npy", "tag_embeddings.npy", f"{LOOKS}.npy", NEIGHBOURS, *layers)
+    writer.seal(*(name for name in done if writer.path(name).exists()))
+
+
 def _search_index(
     trained: TrainedModel,
-    embeddings: Float32Array,
+    embedded: Embedded,
     choice: IndexChoice,
     milvus: MilvusServer | None,
     kept: Reusable | None,
     progress: Progress,
 ) -> SavedIndex:
-    with progress.phase("index", len(embeddings)) as advance:
-        grown_from = None if kept is None else kept.file(index_file(choice.kind))
-        index = search_index(trained, embeddings, choice, milvus, grown_from)
-        advance(len(embeddings))
+    num = len(embedded.states.embeddings)
+    with progress.phase("index", num) as advance:
+        file = None if kept is None else kept.file(index_file(choice.kind))
+        earlier = None
+        if kept is not None and file is not None:
+            row_of = kept.before.image_of.copy()
+            row_of[embedded.anew] = -1
+            earlier = Earlier(file, row_of, kept.only_added)
+        index = search_index(trained, embedded.states, choice, milvus, earlier)
+        advance(num)
     return index
 
 
@@ -260,13 +297,11 @@ def _write(
     states = embedded.states
     with progress.phase("write", 7) as advance:
         writer.array("tag_text", data.tag_text)
+        writer.array(FEATURE_SUMS, data.feature_sums)
         writer.array("prototypes", prototypes_of(data.features, embedded.graph.images_of_tag))
         advance(1)
         for layer, array in enumerate(states.tag_states):
             writer.array(f"states/tag_{layer}", array)
-        for mapped in (*states.image_states, states.embeddings, states.tag_embeddings):
-            if isinstance(mapped, np.memmap) and mapped.mode == "r+":
-                mapped.flush()
         advance(1)
         embedded.graph.save(writer.path("graph"))
         advance(1)
@@ -305,7 +340,7 @@ def _manifest(
         "parameters": {
             "made_from": made_from,
             "recipe": trained.preset.to_dict(),
-            "embedded_anew": embedded.anew,
+            "embedded_anew": len(embedded.anew),
             INDEX_CHOICE: choice.to_dict(),
             PROMPT: NAME_PROMPT,
         },

@@ -15,14 +15,15 @@ from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
-from graph_store.mapped_pages import copy_rows, streamed
+from graph_store.mapped_pages import copy_rows
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
 
 _MOST_CHANGED = 0.25
 """Above this share of the images, anew is as quick."""
 
-_AT_ONCE = 8192
+FEATURE_SUMS = "feature_sums"
+"""The checksums of the images' features: they tell a picture that was replaced without reading any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +45,27 @@ class Reusable:
         copy_rows(index.vectors, self.before.image_of, looks)
 
     def file(self, name: str) -> Path | None:
-        """The snapshot's index of that name, where images were only added since."""
-        if not self.only_added or name not in self.snapshot.manifest["files"]:
-            return None
-        return self.snapshot.path(name)
+        """The snapshot's index of that name, None where there is none."""
+        return self.snapshot.path(name) if name in self.snapshot.manifest["files"] else None
 
 
 def reusable(
     snapshot: Snapshot, trained: TrainedModel, data: GraphData, made_from: dict[str, Any]
 ) -> Reusable | None:
-    """None where nothing can be kept: another model made the snapshot, most has changed, or the preset judges
-    each edge in the light of all others.
+    """None where nothing can be kept: another model made the snapshot, or an imsage that did not write down
+    what its images looked like; most has changed; or the preset judges each edge in the light of all others.
     """
     recorded = snapshot.manifest["parameters"].get("made_from", {})
     if trained.preset.agreement or recorded.get("model_sha256") != made_from["model_sha256"]:
+        return None
+    if f"{FEATURE_SUMS}.npy" not in snapshot.manifest["files"]:
         return None
     states, graph = stored_states(snapshot, trained.model), Graph.load(snapshot.path("graph"))
     ids = RecordTable.open(snapshot.path("records")).ids
     image_of = _places(ids, data.ids)
     # Ties are broken by row, so an image that has changed places counts as new.
     image_of[image_of < np.maximum.accumulate(image_of)] = -1
-    _forget_other_looks(image_of, snapshot.array("features"), data.features)
+    image_of[snapshot.array(FEATURE_SUMS)[image_of] != data.feature_sums] = -1  # as good as new
     kept = int((image_of >= 0).sum())
     if max(len(image_of) - kept, len(ids) - kept) > _MOST_CHANGED * len(image_of):
         return None
@@ -81,12 +82,3 @@ def _places(old: tuple[str, ...], new: tuple[str, ...]) -> Int64Array:
     """Where each new name was among the old ones, -1 where it was not."""
     known = {name: place for place, name in enumerate(old)}
     return np.array([known.get(name, -1) for name in new], dtype=np.int64)
-
-
-def _forget_other_looks(image_of: Int64Array, old: Float32Array, new: Float32Array) -> None:
-    """Count images whose features differ as new ones, in place."""
-    if old.shape[1] != new.shape[1]:
-        image_of[:] = -1
-    for start, stop in streamed(len(image_of), _AT_ONCE, old[: len(image_of)], new):
-        rows = start + np.flatnonzero(image_of[start:stop] >= 0)
-        image_of[rows[(old[image_of[rows]] != new[rows]).any(axis=1)]] = -1

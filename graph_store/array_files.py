@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from graph_store.arrays import AnyArray, Float32Array
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import CorruptFile
-from graph_store.mapped_pages import streamed
+from graph_store.mapped_pages import copied_to, streamed
 
 _ROWS_AT_ONCE = 8192
 
 
-def save_array(path: Path, array: AnyArray) -> None:
-    """Write one `.npy` file and wait until it is on the disk; of a mapped array some rows at a time are in
-    memory. Raises Unwritable, and ValueError for an array of objects.
+def save_array(path: Path, array: AnyArray) -> str | None:
+    """Write one `.npy` file and wait until it is on the disk. Returns the SHA-256 of what was to be written,
+    or None where the array is a map and the system copied it from file to file. Raises Unwritable, and
+    ValueError for an array of objects.
     """
     if array.dtype.hasobject:
         raise ValueError(f"an array of {array.dtype} cannot be written without pickle")
+    opening = io.BytesIO()
+    described = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(opening, described | {"fortran_order": False})
+    header = opening.getvalue()
+    digest: Any = hashlib.sha256(header)
     with refusing_unwritable(path), path.open("wb") as file:
-        described = np.lib.format.header_data_from_array_1_0(array)
-        np.lib.format.write_array_header_1_0(file, described | {"fortran_order": False})
-        rows = array.reshape(1) if array.ndim == 0 else array
-        # Through Python: numpy's own way drops the error when the last page does not fit.
-        for start, stop in streamed(len(rows), _ROWS_AT_ONCE, rows):
-            file.write(np.ascontiguousarray(rows[start:stop]).data)
+        file.write(header)
         file.flush()
+        if copied_to(array, file.fileno(), len(header)):
+            digest = None
+        else:
+            rows = array.reshape(1) if array.ndim == 0 else array
+            # Through Python: numpy's own way drops the error when the last page does not fit.
+            for start, stop in streamed(len(rows), _ROWS_AT_ONCE, rows):
+                part = np.ascontiguousarray(rows[start:stop])
+                file.write(part.data)
+                digest.update(part.data)
+            file.flush()
         os.fsync(file.fileno())
+    return None if digest is None else str(digest.hexdigest())
 
 
 def new_mapped_array(path: Path, shape: tuple[int, ...]) -> Float32Array:

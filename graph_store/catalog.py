@@ -30,17 +30,17 @@ class Catalog:
         self._up_to_date = False
 
     @classmethod
-    def open(cls, path: Path, create: bool = False) -> Catalog:
+    def open(cls, path: Path, create: bool = False, *, again: bool = False) -> Catalog:
         """Open the catalogue at `path`, and make it when `create` is set.
 
         Raises NothingToServe when there is none, and CorruptFile when it is damaged: small files are read
-        whole here, large ones only in `check`.
+        whole here, large ones only in `check`. again: the caller has just had it open, and it was sound.
         """
         if create:
             catalog_schema.make_if_new(path)
         connections = Connections(path)
         try:
-            catalog_schema.check(connections)
+            catalog_schema.check(connections, again=again)
         except BaseException:
             connections.close()
             raise

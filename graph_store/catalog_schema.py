@@ -98,8 +98,8 @@ def make_if_new(path: Path) -> None:
         fsync_dir(path.parent)
 
 
-def check(connections: Connections) -> None:
-    """Refuse what is no catalogue of this version.
+def check(connections: Connections, *, again: bool = False) -> None:
+    """Refuse what is no catalogue of this version. again: its pages need not be read.
 
     Raises NothingToServe when it was never made, CorruptFile when it is damaged or something else, BadInput
     when a newer imsage made it.
@@ -120,7 +120,7 @@ def check(connections: Connections) -> None:
             f"The catalogue {path} has schema version {version}, and this imsage reads {SCHEMA_VERSION}",
             hint=way_out(version, SCHEMA_VERSION, "Ingest anew into another data directory."),
         )
-    if path.stat().st_size <= QUICK_CHECK_LIMIT:
+    if not again and path.stat().st_size <= QUICK_CHECK_LIMIT:
         check_pages(connections)
 
 

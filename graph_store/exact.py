@@ -115,9 +115,10 @@ def best_of_each(queries: Float32Array, vectors: Float32Array, k: int) -> tuple[
     first = min(_BLOCK, 4 * k)
     for start, stop in pairwise([0, *range(first, len(vectors), _BLOCK), max(first, len(vectors))]):
         products = queries @ vectors[start:stop].T
-        line, column = np.nonzero(products > scores[:, -1:])
-        if not len(line):
+        places = np.flatnonzero(products > scores[:, -1:])  # several times as fast as nonzero in two axes
+        if not len(places):
             continue
+        line, column = np.divmod(places, products.shape[1])
         of, value = np.concatenate([lines, line]), np.concatenate([scores.ravel(), products[line, column]])
         row = np.concatenate([rows.ravel(), start + column])
         order = np.lexsort((row, -value, of))

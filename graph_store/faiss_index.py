@@ -14,7 +14,6 @@ from graph_store.exact import (
     MARGIN,
     SLACK,
     best_of,
-    best_of_each,
     cut_through_a_tie,
     fitted,
     pair_scores,
@@ -24,6 +23,7 @@ from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
 from graph_store.faiss_storage import begun_at, held_by, link, put_over, relink, view_of
 from graph_store.index_inputs import checked_search, checked_vectors
+from graph_store.index_sample import Sample, between, stored_of
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
 
@@ -40,8 +40,10 @@ _FEW_MORE = 4
 matter.
 """
 
-_SAMPLE, _BEST, _RECALL = 256, 10, 0.95
-"""How it is measured what an index finds: one that was grown, and how wide a new one is searched."""
+_SAMPLE, _BEST, _RECALL = 128, 10, 0.95
+"""How it is measured what an index finds: one that was grown, and how wide a new one is searched, for which
+twice as many are asked.
+"""
 
 _LINKS, _EF_CONSTRUCTION = 32, 120
 _EFFORTS = (128, 256, 384)
@@ -86,12 +88,13 @@ class FaissIndex:
         *,
         effort: int | None = None,
         apart: bool = False,
+        questions: Float32Array | None = None,
     ) -> FaissIndex:
         """Index `vectors` [n, dim] float32 of norm about 1. effort: efSearch of an `hnsw`; None is the least
-        of 128, 256 and 384 that finds 95 % of the best of a sample of stored vectors and of points between
-        two, or the last. apart: the vectors stay where they are, which may be a memory map, must not change,
-        and are given to `open` again; else they are copied and saved with the index. Raises BadInput when a
-        vector is not finite.
+        of 128, 256 and 384 that finds 95 % of the best of a sample of stored vectors, of points between two,
+        and of `questions` [m, dim], such as will be asked; or the last. apart: the vectors stay where they
+        are, which may be a memory map, must not change, and are given to `open` again; else they are copied
+        and saved with the index. Raises BadInput when a vector is not finite.
         """
         vectors = checked_vectors(vectors, None)
         if _kind_for(len(vectors), kind) == "flat":
@@ -105,7 +108,7 @@ class FaissIndex:
         link(index, vectors)
         result = cls(index, "hnsw", vectors if apart else None)
         if effort is None:
-            result._find_effort()
+            result._find_effort(questions)
         return result
 
     @classmethod
@@ -117,46 +120,39 @@ class FaissIndex:
         *,
         effort: int | None = None,
         apart: bool = False,
+        questions: Float32Array | None = None,
     ) -> FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
         which may have moved a little since, and the others are added.
 
-        A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
+        A sample of 128 vectors must still find 95 % of their ten best, else, or where the file holds another
         kind of index or one of that kind is not wanted, all is built anew.
         """
         vectors = checked_vectors(vectors, None)
         index = read_index(path, mapped=False)  # in memory, where it may be written to
         linked = isinstance(index, faiss.IndexHNSWFlat) and kind != "flat"
         if not linked or index.d != vectors.shape[1] or index.ntotal > len(vectors):
-            return cls.build(vectors, kind, effort=effort, apart=apart)
+            return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
         relink(index, vectors)
         result = cls(index, "hnsw", vectors if apart else None)
-        sample = result._sample()
-        if result._finds_enough(sample, result._best(sample)):
+        if result._finds_enough(Sample.of(stored_of(vectors, _SAMPLE), result._vectors, _BEST)):
             return result
-        return cls.build(vectors, kind, effort=effort, apart=apart)
+        return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
 
-    def _sample(self) -> Float32Array:
-        return self._vectors[np.linspace(0, self.size - 1, _SAMPLE).astype(np.int64)]
+    def _finds_enough(self, sample: Sample) -> bool:
+        found = self.search(sample.questions, _BEST).scores
+        return bool((found >= sample.scores[:, -1:] - MARGIN).sum() >= _RECALL * sample.scores.size)
 
-    def _best(self, questions: Float32Array) -> Float32Array:
-        """[n, 10]: the true best scores."""
-        return best_of_each(questions, self._vectors, _BEST)[0]
-
-    def _finds_enough(self, questions: Float32Array, best: Float32Array) -> bool:
-        found = self.search(questions, _BEST).scores
-        return bool((found >= best[:, -1:] - MARGIN).sum() >= _RECALL * best.size)
-
-    def _find_effort(self) -> None:
+    def _find_effort(self, questions: Float32Array | None) -> None:
         """Search as wide as the sample needs."""
         if self.size <= _EFFORTS[-1]:
             return
-        stored = self._sample()
-        between = (stored + stored[::-1]) * np.float32(0.5)
-        asked = [(questions, self._best(questions)) for questions in (stored, between)]
+        stored = stored_of(self._vectors, 2 * _SAMPLE)
+        asked = [stored, between(stored), *([] if questions is None else [questions])]
+        samples = [Sample.of(each, self._vectors, _BEST) for each in asked]
         for effort in _EFFORTS:
             self._index.hnsw.efSearch = effort
-            if all(self._finds_enough(*each) for each in asked):
+            if all(self._finds_enough(sample) for sample in samples):
                 break
 
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from graph_store.arrays import Float32Array, Int64Array
+from graph_store.arrays import Float32Array, Int64Array, UInt32Array
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
 from graph_store.errors import BadInput, CorruptFile, EncoderMismatch, NothingToServe
 from graph_store.mapped_pages import release
@@ -116,6 +116,10 @@ class FeatureFile:
             found += [row for row in map(int, rows[start : start + _AT_ONCE]) if not is_sound(row)]
             release(table)
         return found
+
+    def sums(self, rows: Int64Array) -> UInt32Array:
+        """[n]: a checksum of each of the rows, as they were written."""
+        return self._sums.of(self.view(), rows)
 
     def checker(self) -> Callable[[int], bool]:
         """A function that says whether a row, of those that are there now, is as it was written."""

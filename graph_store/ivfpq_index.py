@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ import numpy as np
 from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile
-from graph_store.exact import MARGIN, best_of, best_of_each, pair_scores, ranked
+from graph_store.exact import MARGIN, best_of, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
 from graph_store.index_inputs import checked_search, checked_vectors
+from graph_store.index_sample import Sample, between, stored_of
+from graph_store.ivfpq_codes import recoded
 from graph_store.pq_layout import BITS, codes_of, lists_for, padded
 from graph_store.row_selector import RowSelector
 from graph_store.vector_index import SearchResult
@@ -28,11 +29,6 @@ LEAST_RANKED, RANKED, _MOST_MORE = 400, 4, 2_000
 2,000 more than are wanted.
 """
 
-_LEAST_LISTS = 20
-"""At least so many lists are read: questions of the middle of the slider weigh parts of a vector otherwise
-than the sample does, and their best lie further apart (docs/decisions/0011).
-"""
-
 _READ = 4
 """The lists that are read hold at least so many allowed rows for each candidate."""
 
@@ -40,9 +36,12 @@ _ROUNDS, _POINTS_A_LIST, _POINTS_A_CODE, _LEAST_TRAINED = 8, 32, 64, 1_024
 _AT_ONCE = 65_536
 
 _SAMPLE, _BEST, _REACHED, _RECALL = 256, 20, 0.995, 0.95
-"""256 sample questions: as many lists are read as hold 99.5 % of their 20 best. An index that was kept must
-find 95 % of them.
+"""256 sample questions, stored vectors and points between two: as many lists are read as hold 99.5 % of their
+20 best. An index that was kept must find 95 % of them.
 """
+
+_REACHED_OF_GIVEN = 0.98
+"""Of the best of questions that are given: they lie further apart (docs/decisions/0011)."""
 
 
 class IvfPqIndex:
@@ -60,10 +59,12 @@ class IvfPqIndex:
         self._selector = RowSelector(len(vectors))
 
     @classmethod
-    def build(cls, vectors: Float32Array) -> IvfPqIndex:
+    def build(cls, vectors: Float32Array, questions: Float32Array | None = None) -> IvfPqIndex:
         """Index `vectors` [n, dim] float32 of about equal norms, which must stay as they are.
 
-        Raises BadInput when a vector is not finite.
+        questions: [m, dim], such as will be asked. As many lists are read as hold 98 % of their best, or as
+        can be read quickly; and as many as stored vectors and points between two need, in any case. Raises
+        BadInput when a vector is not finite.
         """
         vectors = checked_vectors(vectors, None)
         num, dim = vectors.shape
@@ -77,12 +78,20 @@ class IvfPqIndex:
             clustering.min_points_per_centroid = 1
             clustering.max_points_per_centroid = points
         index.train(_training_set(vectors, max(_POINTS_A_LIST * lists, _LEAST_TRAINED)))
-        return cls._filled(index, vectors)
+        return cls._filled(index, vectors, questions)[0]
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array, *, moved: bool = True) -> IvfPqIndex:
-        """`build`, but what was learnt for the index in a file is kept: its centres and its codebook, and
-        where none of its rows, the first of `vectors`, has `moved`, their codes too.
+    def grown(
+        cls,
+        path: Path,
+        vectors: Float32Array,
+        questions: Float32Array | None = None,
+        *,
+        row_of: Int64Array | None = None,
+    ) -> IvfPqIndex:
+        """`build`, but what was learnt for the index in a file is kept: its centres, its codebook and the
+        codes of vectors that are as they were. row_of: [n] the row there of each of these, -1 of the others;
+        None where all that it holds are the first of `vectors`.
 
         A sample must still find 95 % of its best, else, or where the index was made for another length or
         for far fewer vectors, all is built anew. Raises CorruptFile.
@@ -90,22 +99,33 @@ class IvfPqIndex:
         vectors = checked_vectors(vectors, None)
         index = _read(path, mapped=False)
         much_larger = lists_for(len(vectors)) > 2 * index.nlist
-        if index.d != padded(vectors.shape[1]) or index.ntotal > len(vectors) or much_larger:
-            return cls.build(vectors)
-        if moved:
-            # All of them: once FAISS 1.15 has removed rows from lists that are scanned fast, it finds fewer
-            # of those that stayed (a fifth removed and coded again: 0.990 in place of 0.999).
-            index.reset()
-        result = cls._filled(index, vectors)
-        return result if result._finds_enough() else cls.build(vectors)
+        too_many = row_of is None and index.ntotal > len(vectors)
+        if index.d != padded(vectors.shape[1]) or too_many or much_larger:
+            return cls.build(vectors, questions)
+        if row_of is not None:
+            index = recoded(index, row_of, lambda rows: _with_zeros(vectors[rows], index.d))
+        result, sample = cls._filled(index, vectors, questions)
+        return result if result._finds_enough(sample) else cls.build(vectors, questions)
 
     @classmethod
-    def _filled(cls, index: Any, vectors: Float32Array) -> IvfPqIndex:
+    def _filled(
+        cls, index: Any, vectors: Float32Array, questions: Float32Array | None
+    ) -> tuple[IvfPqIndex, Sample]:
+        """The index of all vectors, and the sample by which it was measured."""
         for start in range(int(index.ntotal), len(vectors), _AT_ONCE):
             index.add(_with_zeros(vectors[start : start + _AT_ONCE], index.d))
         result = cls(index, vectors)
-        index.nprobe = result._lists_needed()
-        return result
+        stored = stored_of(vectors, _SAMPLE // 2 if len(vectors) >= _BEST else 0)
+        asked = np.concatenate([stored, between(stored), *([] if questions is None else [questions])])
+        sample = Sample.of(asked, vectors, _BEST)
+        plain = sample.part(0, 2 * len(stored))
+        needed = result._lists_that_hold(_REACHED, plain)
+        if len(asked) > len(plain.questions):
+            quick = index_choice.MOST_CODES_READ * result.lists // max(1, len(vectors))
+            given = sample.part(2 * len(stored), len(asked))
+            needed = max(needed, min(result._lists_that_hold(_REACHED_OF_GIVEN, given), quick))
+        index.nprobe = needed
+        return result, plain
 
     @classmethod
     def open(cls, path: Path, vectors: Float32Array) -> IvfPqIndex:
@@ -236,33 +256,20 @@ class IvfPqIndex:
                 return rows
         return None
 
-    @cached_property
-    def _questions(self) -> tuple[Float32Array, Float32Array, Int64Array]:
-        """Queries [m, dim] like those of a user, stored vectors and what lies in the middle between two of
-        them, with the scores and rows [m, 20] of their best; none where there are too few vectors.
-        """
-        few = self.size < _BEST
-        places = np.linspace(0, self.size - 1, 0 if few else min(_SAMPLE // 2, self.size)).astype(np.int64)
-        stored = self._vectors[places]
-        queries = np.concatenate([stored, (stored + stored[::-1]) / 2])
-        return queries, *best_of_each(queries, self._vectors, _BEST)
-
-    def _lists_needed(self) -> int:
-        """How many lists, the nearest first, hold 99.5 % of the best of the sample's questions."""
-        queries, _, rows = self._questions
-        if not len(queries):
+    def _lists_that_hold(self, share: float, sample: Sample) -> int:
+        """How many lists, the nearest first, hold that share of the best of the sample's questions."""
+        if not len(sample.questions):
             return 1
-        _, order = self._index.quantizer.search(_with_zeros(queries, self._index.d), self.lists)
+        _, order = self._index.quantizer.search(_with_zeros(sample.questions, self._index.d), self.lists)
         rank_of = np.argsort(order, axis=1)
-        _, home = self._index.quantizer.search(_with_zeros(self._vectors[rows.ravel()], self._index.d), 1)
-        ranks = rank_of[np.arange(len(rows)).repeat(_BEST), home[:, 0]]
-        needed = 1 + math.ceil(float(np.quantile(ranks, _REACHED)))
-        return min(max(needed, _LEAST_LISTS), self.lists)
+        best = self._vectors[sample.rows.ravel()]
+        _, home = self._index.quantizer.search(_with_zeros(best, self._index.d), 1)
+        ranks = rank_of[np.arange(len(sample.rows)).repeat(_BEST), home[:, 0]]
+        return min(1 + math.ceil(float(np.quantile(ranks, share))), self.lists)
 
-    def _finds_enough(self) -> bool:
-        queries, scores, _ = self._questions
-        found = int((self.search(queries, _BEST).scores >= scores[:, -1:] - MARGIN).sum())
-        return found >= _RECALL * scores.size
+    def _finds_enough(self, sample: Sample) -> bool:
+        found = int((self.search(sample.questions, _BEST).scores >= sample.scores[:, -1:] - MARGIN).sum())
+        return found >= _RECALL * sample.scores.size
 
 
 def _read(path: Path, *, mapped: bool = True) -> Any:

@@ -39,12 +39,17 @@ class NeighbourIndex:
         return cls(FaissIndex.build(vectors, "auto", effort=_EF_SEARCH, apart=apart))
 
     @classmethod
-    def grown(cls, path: Path, vectors: Float32Array, *, apart: bool = False) -> NeighbourIndex:
-        """The same as `build`, from the file of an index over the first of these vectors, as they are; its
-        kind is kept.
+    def grown(
+        cls, path: Path, vectors: Float32Array, row_of: Int64Array | None = None, *, apart: bool = False
+    ) -> NeighbourIndex:
+        """The same as `build`, from the file of an earlier index, whose kind is kept. row_of: [n] the row
+        there of each vector, as it is, and -1 of one that it does not have; None where all that it has are
+        the first of these.
         """
         if apart and IvfPqIndex.is_in(path):
-            return cls(IvfPqIndex.grown(path, vectors, moved=False))
+            return cls(IvfPqIndex.grown(path, vectors, row_of=row_of))
+        if row_of is not None:  # links cannot be taken away
+            return cls.build(vectors, apart=apart)
         return cls(FaissIndex.grown(path, vectors, effort=_EF_SEARCH, apart=apart))
 
     @classmethod

@@ -11,17 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array, UInt32Array
 from graph_store.durable import fsync_dir
-
-Sums = NDArray[np.uint32]
 
 _DTYPE = np.dtype("<u4")
 
 
-def sums_of(rows: Float32Array) -> Sums:
+def sums_of(rows: Float32Array) -> UInt32Array:
     """[n] uint32 for rows [n, dim]."""
     return np.array([zlib.crc32(np.ascontiguousarray(row).data) for row in rows], dtype=_DTYPE)
 
@@ -44,7 +41,18 @@ class RowChecksums:
             return None
         return int(np.fromfile(self.path, dtype=_DTYPE, count=1, offset=row * _DTYPE.itemsize)[0])
 
-    def write(self, first_row: int, sums: Sums) -> None:
+    def of(self, features: Float32Array, rows: Int64Array) -> UInt32Array:
+        """[n]: the checksums of these rows of `features` [m, dim], computed where none is recorded."""
+        known = np.zeros(0, dtype=_DTYPE)
+        if len(self):
+            known = np.fromfile(self.path, dtype=_DTYPE)
+        missing = rows >= len(known)
+        sums = np.empty(len(rows), dtype=_DTYPE)
+        sums[~missing] = known[rows[~missing]]
+        sums[missing] = sums_of(features[rows[missing]])
+        return sums
+
+    def write(self, first_row: int, sums: UInt32Array) -> None:
         """Put the checksums of rows at their places, durably; the file is made where there is none."""
         new = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -60,7 +68,7 @@ class RowChecksums:
         """A function that says whether a row is there and as it was written. features: the whole file, [m,
         dim]; all_summed: whether a row without a checksum has lost it, or else never had one.
         """
-        known: Sums = np.zeros(0, dtype=_DTYPE)
+        known: UInt32Array = np.zeros(0, dtype=_DTYPE)
         if len(self):
             known = np.asarray(np.memmap(self.path, dtype=_DTYPE, mode="r", shape=(len(self),)))
         rows = np.asarray(features)  # each look-up in a map's own class costs more than the row

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from gnn.graph_data import load_graph_data
 from gnn.graph_index import GraphIndex, open_index
 from gnn.reindex import build_index, reindex
+from gnn.reuse import FEATURE_SUMS, reusable
 from gnn.trained_model import load_trained_model
 from gnn.training import train
 from graph_store import ivfpq_index
+from graph_store.arrays import AnyArray
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.index_choice import AskedKind, IndexChoice, IndexPolicy
 from graph_store.records import ImageRecord, Tag
-from graph_store.snapshot import Snapshot
+from graph_store.snapshot import Snapshot, SnapshotWriter
 from tests.gnn.worlds import TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
 pytestmark = pytest.mark.usefixtures("kept_text_encoder")
@@ -209,6 +211,35 @@ def test_another_kind_of_index_is_made_without_embedding_anything_again(
     assert embedded_anew(built) == 0
     np.testing.assert_array_equal(first.array("embeddings"), second.array("embeddings"))
     assert reindex(built, policy=IndexPolicy(after)).version == second.version
+
+
+def test_a_picture_whose_features_were_replaced_in_place_is_embedded_again(islands: DataDir) -> None:
+    data, snapshot = load_graph_data(islands), Snapshot.open(islands)
+    model = load_trained_model(snapshot.path("model"))
+    sums = data.feature_sums.copy()
+    sums[7] ^= 1
+    made_from = snapshot.manifest["parameters"]["made_from"]
+    kept = reusable(snapshot, model, replace(data, feature_sums=sums), made_from)
+    assert kept is not None
+    assert np.flatnonzero(kept.before.image_of < 0).tolist() == [7]
+
+
+def test_after_a_snapshot_that_does_not_say_what_images_looked_like_all_are_embedded(
+    built: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = SnapshotWriter.array
+
+    def without_sums(writer: SnapshotWriter, name: str, array: AnyArray) -> None:
+        if name != FEATURE_SUMS:
+            known(writer, name, array)
+
+    monkeypatch.setattr(SnapshotWriter, "array", without_sums)  # as it was written once
+    reindex(built, full=True)
+    monkeypatch.undo()
+    make(("add", 1, 1), built)
+    reindex(built)
+    assert embedded_anew(built) == NUM + 1
+    assert f"{FEATURE_SUMS}.npy" in Snapshot.open(built).manifest["files"]
 
 
 def test_a_snapshot_that_does_not_say_its_index_is_taken_for_one_chosen_by_count(

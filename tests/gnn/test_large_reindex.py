@@ -15,6 +15,7 @@ from gnn.training import train
 from graph_store import index_choice, ivfpq_index, similar
 from graph_store.data_dir import DataDir
 from graph_store.index_choice import IndexPolicy
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.snapshot import Snapshot
 from tests.gnn.test_changed_reindex import make
 from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
@@ -121,6 +122,23 @@ def test_a_change_keeps_the_kind_that_is_there(
     assert index.index.size == index.neighbours.size == NUM + (5 if change[0] == "add" else -5)
     wanted = np.sort(vectors[-40:] @ vectors.T, axis=1)[:, :-6:-1]
     np.testing.assert_allclose(index.index.search(vectors[-40:], 5).scores, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [("add", 3, 5), ("delete", 3, 5), ("retag", 3, 5)])
+def test_codes_that_still_hold_are_kept_after_any_change(
+    data_dir: DataDir, change: tuple[str, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reindex(data_dir)
+    monkeypatch.setattr(IvfPqIndex, "build", None)
+    make(change, data_dir)
+    index = open_index(reindex(data_dir))
+    for found, vectors in (
+        (index.index, np.asarray(index.states.embeddings)),
+        (index.neighbours.compressed, np.asarray(index.neighbours.vectors)),
+    ):
+        assert isinstance(found, IvfPqIndex)
+        wanted = np.sort(vectors @ vectors.T, axis=1)[:, :-6:-1]
+        np.testing.assert_allclose(found.search(vectors, 5).scores, wanted, atol=1e-4)
 
 
 def test_a_full_reindex_chooses_again(data_dir: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ def test_the_slider_gives_looks_more_and_more_from_nothing_to_everything(balance
     vector = np.ones(2, np.float32)
     none = AttachedEdges((), ())
     vectors = QueryVectors(vector, vector, "image", lambda: none, Slider(balance))
-    shares = [vectors.weights(stop) for stop in np.linspace(0, 1, 21)]
+    shares = [vectors.slider.weights(stop) for stop in np.linspace(0, 1, 21)]
     looks = [visual for visual, _ in shares]
     assert looks == sorted(looks)
     assert (shares[0], shares[-1]) == ((0.0, 1.0), (1.0, 0.0))

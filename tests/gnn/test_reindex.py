@@ -224,9 +224,10 @@ def test_a_snapshot_of_an_older_model_format_is_refused_by_name(
     assert refused.value.path == snapshot.path(f"model/{MODEL}")
 
 
-def test_a_damaged_snapshot_is_replaced_though_nothing_else_changed(built: DataDir) -> None:
+@pytest.mark.parametrize("name", ["embeddings.npy", "features.npy"])
+def test_a_damaged_snapshot_is_replaced_though_nothing_else_changed(built: DataDir, name: str) -> None:
     before = Snapshot.open(built)
-    path = before.path("embeddings.npy")
+    path = before.path(name)
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.chmod(0o644)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graph_store import index_choice, ivfpq_index
 from graph_store.array_files import load_array, save_array
@@ -14,6 +16,7 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import CorruptFile, Unwritable
 from graph_store.faiss_index import FaissIndex
 from graph_store.index_choice import index_bytes
+from graph_store.ivfpq_codes import recoded
 from graph_store.ivfpq_index import IvfPqIndex
 from tests.graph_store.test_vector_index import clustered, recall, searches, unit
 
@@ -148,6 +151,36 @@ def test_a_grown_index_keeps_what_it_learnt_and_finds_old_and_new(
     assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
 
 
+@settings(deadline=None, max_examples=25)
+@given(dim=st.sampled_from([4, 9, 14, 33]), drawn=st.integers(0, 2**32), new=st.integers(0, 200))
+def test_codes_are_kept_for_whatever_rows_stay_wherever_they_are_now(dim: int, drawn: int, new: int) -> None:
+    rng = np.random.default_rng(drawn)
+    old = clustered(900, dim, 12)
+    stay = np.flatnonzero(rng.random(900) < rng.random())
+    row_of = np.full(len(stay) + new, -1, np.int64)
+    row_of[np.sort(rng.choice(len(row_of), len(stay), replace=False))] = stay
+    now = np.where(row_of[:, None] >= 0, old[row_of], clustered(len(row_of), dim, 12)[::-1])
+    coded: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        IvfPqIndex.build(old).save(Path(folder) / "index")
+        learnt = ivfpq_index._read(Path(folder) / "index", mapped=False)
+
+    def padded_rows(rows: Int64Array) -> Float32Array:
+        coded.extend(rows.tolist())
+        return ivfpq_index._with_zeros(now[rows], learnt.d)
+
+    kept = recoded(learnt, row_of, padded_rows)
+    assert coded == np.flatnonzero(row_of < 0).tolist()
+    learnt.reset()
+    learnt.add(ivfpq_index._with_zeros(now, learnt.d))
+    for index in (kept, learnt):
+        index.nprobe = index.nlist
+    queries = ivfpq_index._with_zeros(now[:20], learnt.d)
+    if len(now):
+        ours, theirs = kept.search(queries, 10)[0], learnt.search(queries, 10)[0]
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def test_an_index_of_a_tenth_or_of_another_length_is_built_anew(tmp_path: Path) -> None:
     vectors = clustered(3000, 24, 20)
     for other in (vectors[:300], clustered(3000, 16, 20)):
@@ -163,10 +196,25 @@ def test_an_index_that_no_longer_finds_enough_is_built_anew(
 ) -> None:
     vectors = clustered(3000, 24, 20)
     IvfPqIndex.build(vectors).save(tmp_path / "index.faiss")
-    monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda _: False)
+    monkeypatch.setattr(IvfPqIndex, "_finds_enough", lambda *_: False)
     anew = IvfPqIndex.build(vectors)
-    monkeypatch.setattr(IvfPqIndex, "build", lambda _: anew)
+    monkeypatch.setattr(IvfPqIndex, "build", lambda *_: anew)
     assert IvfPqIndex.grown(tmp_path / "index.faiss", vectors) is anew
+
+
+def test_as_many_lists_are_read_as_the_given_questions_need_and_as_are_read_quickly(
+    world: tuple[Float32Array, Float32Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, _ = world
+    few = IvfPqIndex.build(vectors).lists_read
+    half = vectors[:100].copy()
+    half[:, : DIM // 2] = 0.0  # what is asked for lies in many lists
+    wide = IvfPqIndex.build(vectors, half)
+    assert few < wide.lists_read < wide.lists
+    same = IvfPqIndex.build(vectors, vectors[:100])
+    assert same.lists_read == few
+    monkeypatch.setattr(index_choice, "MOST_CODES_READ", (few + 1) * NUM // wide.lists)
+    assert few <= IvfPqIndex.build(vectors, half).lists_read <= few + 1
 
 
 def test_vectors_of_one_kind_only_can_be_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,11 +270,13 @@ def test_only_new_vectors_are_coded_where_none_has_changed(
 
     with monkeypatch.context() as patch:
         patch.setattr(IvfPqIndex, "build", None)
-        patch.setattr(IvfPqIndex, "_lists_needed", lambda _: 40)
-        patch.setattr(IvfPqIndex, "_finds_enough", lambda _: True)
+        patch.setattr(IvfPqIndex, "_lists_that_hold", lambda *_: 40)
+        patch.setattr(IvfPqIndex, "_finds_enough", lambda *_: True)
         patch.setattr(ivfpq_index, "_with_zeros", noting)
-        grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, moved=bool(changed))
-    assert coded == [NUM if changed else NUM - 11_000]
+        row_of = np.where(np.arange(NUM) < 11_000, np.arange(NUM), -1)
+        row_of[changed] = -1
+        grown = IvfPqIndex.grown(tmp_path / "index.faiss", moved, row_of=row_of if changed else None)
+    assert coded == [int((row_of < 0).sum())]
     assert grown.size == NUM
     assert recall(grown.search(queries, 20).rows, exactly(moved, queries, 20, None)) >= 0.98
     for row in changed:

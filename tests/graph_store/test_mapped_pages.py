@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from graph_store import mapped_pages
 from graph_store.array_files import load_array, new_mapped_array, save_array
-from graph_store.mapped_pages import release, streamed
+from graph_store.arrays import Int64Array
+from graph_store.mapped_pages import copy_rows, release, streamed
 
 ROWS, DIM = 20_000, 512
 MIB = 2**20
@@ -60,6 +63,57 @@ def test_an_array_in_memory_is_left_alone() -> None:
     array = np.ones((3, 2), np.float32)
     release(array, array[1:])
     assert array.tolist() == [[1.0, 1.0]] * 3
+
+
+OLD_OF = {
+    "the first": np.arange(ROWS),
+    "all but two": np.delete(np.arange(ROWS + 2), [7, 12_000])[:ROWS] % ROWS,
+    "some new between": np.where(np.arange(ROWS) % 9_000 == 5, -1, np.arange(ROWS)),
+    "one block later": np.concatenate([np.full(8192, -1), np.arange(ROWS - 8192)]),
+}
+
+
+@pytest.mark.parametrize("old_of", OLD_OF.values(), ids=OLD_OF)
+@pytest.mark.parametrize("kind", ["file", "view", "changed in memory", "memory"])
+def test_rows_are_copied_from_wherever_they_are(
+    path: Path, tmp_path: Path, kind: str, old_of: Int64Array
+) -> None:
+    old = np.asarray(load_array(path, mmap=kind != "memory"))
+    if kind == "view":
+        save_array(tmp_path / "more.npy", np.concatenate([old[:3], old]))
+        old = load_array(tmp_path / "more.npy")[3:]
+    if kind == "changed in memory":
+        old = np.load(path, mmap_mode="c")
+        old[3] = -1.0
+    new = new_mapped_array(tmp_path / "new.npy", (ROWS, DIM))
+    new[:] = -7.0
+    copy_rows(old, old_of, new)
+    expected = np.where(old_of[:, None] >= 0, np.asarray(old)[old_of], np.float32(-7.0))
+    np.testing.assert_array_equal(new, expected)
+    new.flush()
+    np.testing.assert_array_equal(load_array(tmp_path / "new.npy", mmap=False), expected)
+
+
+def test_rows_are_copied_where_the_system_does_not_copy_files(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EXDEV, "other file system")
+
+    monkeypatch.setattr(os, "copy_file_range", refused)
+    old, new = load_array(path), new_mapped_array(tmp_path / "new.npy", (ROWS, DIM))
+    copy_rows(old, np.arange(ROWS), new)
+    np.testing.assert_array_equal(new, old)
+
+
+def test_files_are_copied_without_a_page_in_memory(path: Path, tmp_path: Path) -> None:
+    old, new = load_array(path), new_mapped_array(tmp_path / "new.npy", (ROWS, DIM))
+    before = resident_of_files()
+    files = mapped_pages._Files(old, new)
+    with files:
+        assert files.copied(0, 0, ROWS)
+    assert resident_of_files() - before < MIB
+    np.testing.assert_array_equal(new, old)
 
 
 @pytest.mark.parametrize("num", [0, 1, 999, 1000, 2500])

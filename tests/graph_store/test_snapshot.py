@@ -116,6 +116,18 @@ def test_an_array_that_somebody_cut_short_is_not_sealed(data_dir: DataDir) -> No
         writer.commit(MANIFEST)
 
 
+@pytest.mark.parametrize("name", ["embeddings.npy", "tags.json"])
+def test_a_file_that_changed_on_its_way_to_the_disk_is_not_sealed(data_dir: DataDir, name: str) -> None:
+    write(data_dir, 1)
+    with pytest.raises(CorruptFile, match=name), SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", np.zeros(1000))
+        writer.json("tags", ["cat", "dog"])
+        whole = writer.path(name).read_bytes()
+        writer.path(name).write_bytes(whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:])
+        writer.commit(MANIFEST)
+    assert value_of(Snapshot.open(data_dir)) == 1
+
+
 @pytest.mark.parametrize("name", ["../CURRENT", "/etc/x", "manifest.json"])
 def test_a_name_that_leaves_the_snapshot_is_refused(data_dir: DataDir, name: str) -> None:
     with SnapshotWriter(data_dir) as writer, pytest.raises(ValueError, match="no name for a file"):

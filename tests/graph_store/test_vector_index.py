@@ -224,6 +224,8 @@ def test_an_index_is_searched_as_wide_as_a_sample_needs_and_no_wider(
     given.save(tmp_path / "index")
     assert FaissIndex.open(tmp_path / "index").effort == given.effort == 77
     assert FaissIndex.build(easy, "flat").effort == 0
+    asked = FaissIndex.build(easy, "hnsw", questions=-easy[:50])
+    assert asked.effort > found[0]
 
 
 def hits(found: list[Int64Array], true: Int64Array) -> float:
