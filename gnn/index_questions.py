@@ -10,7 +10,7 @@ from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array
 from graph_store.index_sample import between, stored_of
 
-_PICTURES = 48
+_PICTURES = 32
 STOPS = (0.0, 0.5, 1.0)
 
 

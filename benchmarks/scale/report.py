@@ -31,6 +31,10 @@ ROWS = (
     ("recall of the kNN edges", "recall", "edges_recall"),
     ("recall@20 of the index, stored vectors", "recall", "index_recall_stored"),
     ("recall@20 of the index, between two", "recall", "index_recall_between"),
+    ("… of the middle of the slider, stored", "recall", "index_recall_middle"),
+    ("… of the middle of the slider, between two", "recall", "index_recall_middle_between"),
+    ("… of concepts alone, stored", "recall", "index_recall_concepts"),
+    ("… of concepts alone, between two", "recall", "index_recall_concepts_between"),
     ("the index alone, ms a search on one thread", "recall", "index_ms_stored"),
 )
 LINES = {

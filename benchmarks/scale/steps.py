@@ -26,6 +26,7 @@ from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER, image_encoder
 from gnn.graph_index import open_index
 from gnn.model.sage import HeteroSage, SageConfig
 from gnn.objectives.random_walk import RandomWalkConfig, RandomWalkObjective
+from gnn.query import Query, QueryEngine
 from gnn.reindex import reindex
 from gnn.training import train
 from graph_store.arrays import Float32Array
@@ -81,9 +82,19 @@ def recalled(data: DataDir, images: int) -> Figures:
     del looks
     figures: dict[str, Any] = {"edges_recall": round(found / (K * len(rows)), 4)}
     embeddings = np.asarray(index.states.embeddings)
+    engine = QueryEngine(index)
+    # The engine's own, and not those of the sample by which the index was fitted.
+    asked = {
+        stop: np.stack([engine.embed(Query(indexed_row=int(row))).blend(stop) for row in rows[:_QUESTIONS]])
+        for stop in (0.0, 0.5)
+    }
     questions = {
         "stored": embeddings[rows[:_QUESTIONS]],
         "between": (embeddings[rows[:_QUESTIONS]] + embeddings[rows[-_QUESTIONS:]]) / 2,
+        "middle": asked[0.5],
+        "middle_between": (asked[0.5] + asked[0.5][::-1]) / 2,
+        "concepts": asked[0.0],
+        "concepts_between": (asked[0.0] + asked[0.0][::-1]) / 2,
     }
     for name, asked in questions.items():
         figures[f"index_recall_{name}"], figures[f"index_ms_{name}"] = _recall(index.index, embeddings, asked)
