@@ -22,15 +22,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.folds import rows_of
 from benchmarks.generated import CLUSTERS
 from gnn.graph_data import load_graph_data
+from gnn.graph_index import open_index
 from gnn.hashing.hashed_index import HashedIndex
 from gnn.hashing.training import with_codes
+from gnn.index_questions import index_questions
 from gnn.query import Query, QueryEngine
 from gnn.trained_model import load_trained_model
 from gnn.training import learnt_aside
@@ -128,15 +130,18 @@ def recall(find: Find, queries: Float32Array, true: Int64Array) -> float:
     return hits / true.size
 
 
-def ours(name: str, vectors: Float32Array, folder: Path) -> tuple[Find, float]:
-    """One of our indexes, opened from its file as a service does."""
+def ours(name: str, vectors: Float32Array, fitted: Float32Array | None, folder: Path) -> tuple[Find, float]:
+    """One of our indexes, opened from its file as a service does. fitted: the questions that it is fitted
+    to, as a reindex does.
+    """
     path = folder / name
     index: FaissIndex | IvfPqIndex
     if name == "ivfpq":
-        IvfPqIndex.build(vectors).save(path)
+        IvfPqIndex.build(vectors, fitted).save(path)
         index = IvfPqIndex.open(path, vectors)
     else:
-        FaissIndex.build(vectors, "flat" if name == "flat" else "hnsw", apart=True).save(path)
+        kind: Literal["flat", "hnsw"] = "flat" if name == "flat" else "hnsw"
+        FaissIndex.build(vectors, kind, apart=True, questions=fitted).save(path)
         index = FaissIndex.open(path, vectors=vectors)
     return (lambda query: index.search(query[None], K).rows[0]), path.stat().st_size
 
@@ -230,13 +235,19 @@ def hnswlib(module: Any, vectors: Float32Array, folder: Path, enough: Enough) ->
 
 
 def all_measured(
-    vectors: Float32Array, queries: Float32Array, folder: Path, codes: Callable[[], tuple[Find, float]] | None
+    vectors: Float32Array,
+    queries: Float32Array,
+    fitted: Float32Array | None,
+    folder: Path,
+    codes: Callable[[], tuple[Find, float]] | None,
 ) -> Iterator[Measured]:
-    """Every index in turn, the absent ones said. codes: learnt ones, where they are asked for."""
+    """Every index in turn, the absent ones said. fitted: what ours are fitted to; codes: learnt ones, where
+    they are asked for.
+    """
     true = np.stack([best_of(query, vectors, K)[1] for query in queries])
     recall_of = {}
     for name in ("flat", "hnsw", "ivfpq"):
-        line = measured(name, partial(ours, name, vectors, folder), queries, true, len(vectors))
+        line = measured(name, partial(ours, name, vectors, fitted, folder), queries, true, len(vectors))
         recall_of[name] = line.recall
         yield line
 
@@ -296,14 +307,16 @@ def main() -> None:
     asked = parser.parse_args()
     random = np.random.default_rng(0)
     lines = []
-    codes = None
+    codes, fitted = None, None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if asked.data is not None:
             data_dir = DataDir(asked.data)
             snapshot = Snapshot.open(data_dir)
             vectors = np.asarray(snapshot.array("embeddings"))
-            queries = asked_of(random, QueryEngine.open(snapshot))
+            index = open_index(snapshot)
+            queries = asked_of(random, QueryEngine(index))
+            fitted = index_questions(index.trained, index.states)
             if asked.learnt:
                 codes = partial(learnt, data_dir, snapshot, vectors, asked.learnt)
         else:
@@ -313,7 +326,7 @@ def main() -> None:
             queries = questions(random, centres)
         print(f"{len(vectors):,} vectors of {vectors.shape[1]} numbers")
         print(f"| index | recall@{K} | ms | bytes an image | build, s |\n|---|---|---|---|---|", flush=True)
-        for line in all_measured(vectors, queries, folder, codes):
+        for line in all_measured(vectors, queries, fitted, folder, codes):
             print(line.line(), flush=True)
             lines.append(line)
     if asked.plot:

@@ -92,6 +92,7 @@ class LiveEngine(QueryEngine):
         self._removed = frozenset(pictures.removed.tolist())
         self._kept = self._rows_kept()
         self._images = _AllImages(base._images, self._base_images, pictures)
+        self.attachments = replace(base.attachments, images=self._images, kept=self._kept)
         self._resolver = base._resolver.over(self._images)
         self.image_ids = _Ids(base.image_ids, pictures)
         self.num_images = self._base_images - len(pictures.removed) + len(pictures.ids)

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
 
-from gnn.attach import attach, inputs_of
+from gnn.attach import inputs_of
+from gnn.attachments import Attachments
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
-from gnn.model.edge_weights import cap_degree, weigh
+from gnn.model.edge_weights import weigh
 from gnn.model.huge_pages import onto_huge_pages
-from gnn.picture_alone import Found, picture_alone_of
+from gnn.picture_alone import picture_alone_of
 from gnn.query_edges import (
     all_refused,
     cancelled,
@@ -34,7 +34,7 @@ from gnn.query_edges import (
 )
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
-from gnn.resolve import Node, Resolved, Resolver
+from gnn.resolve import Resolved, Resolver
 from gnn.stored_images import IndexedImages, StoredImages
 from gnn.told_pictures import guessed_for
 from graph_store.arrays import Float32Array, Int64Array
@@ -67,13 +67,15 @@ class QueryEngine:
         # Plain views: each look-up in a memory map's own class costs more than the row.
         self._embeddings = np.asarray(index.states.embeddings)
         self._tag_embeddings = np.asarray(index.states.tag_embeddings)
-        self._image_states = [np.asarray(states) for states in index.states.image_states]
-        self.alone = picture_alone_of(index.trained, self._image_states, self._readout)
-        self._tag_states = [np.asarray(states) for states in index.states.tag_states]
+        image_states = [np.asarray(states) for states in index.states.image_states]
+        tag_states = [np.asarray(states) for states in index.states.tag_states]
+        self.attachments = Attachments(
+            index.trained, index.neighbours, self._images, image_states, tag_states
+        )
+        self.alone = picture_alone_of(index.trained, image_states, self._readout)
         if isinstance(index.index, FaissIndex):
             # The same vectors, and those that a search has just read.
             self._embeddings = index.index.vectors
-        self._kept: Int64Array | None = None  # the rows that may be found; None for all
         self._rows = {image_id: row for row, image_id in enumerate(index.ids)}
         self.image_ids: Sequence[str] = tuple(index.ids)
         self.tag_names: tuple[str, ...] = index.tag_names
@@ -124,16 +126,16 @@ class QueryEngine:
         if len(queries) == 1 and self.alone is not None:
             picture = self._resolver.picture_alone(queries[0])
             if picture is not None:
-                return [self.alone.vectors(picture, self._nearest)]
+                return [self.alone.vectors(picture, self.attachments.nearest)]
         asked = [self._resolver.resolve(query) for query in queries]
         if not asked:
             return []
         nodes = [node for each in asked for node in each.nodes]
         pictures = np.stack([node.features for node in nodes])
-        tags = self._tag_edges(nodes)
+        tags = self.attachments.tag_edges(nodes)
         inputs = inputs_of(self._trained.model, pictures)
-        similar = self._similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
-        states = self._attach(inputs, similar, tags)
+        similar = self.attachments.similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
+        states = self.attachments.states(inputs, similar, tags)
         guessed = guessed_for(np.array([node.asked for node in nodes]), similar)
         embeddings = self._readout.embeddings(states, tags, guessed, refused_edges(asked))
         visual = self._readout.visual(embeddings)
@@ -206,9 +208,9 @@ class QueryEngine:
         """[n, num_tags] for new pictures attached by `similar` edges only; not calibrated."""
         weights = self._trained.preset.weights
         inputs = inputs_of(self._trained.model, features)
-        found = self._neighbours(self._trained.neighbour_vectors(inputs, features))
+        found = self.attachments.neighbour_edges(self._trained.neighbour_vectors(inputs, features))
         similar = weigh(found, weights.similar, weights.similar_temperature)
-        return self._readout.tag_scores(self._attach(inputs, similar, Csr.empty(len(features))))
+        return self._readout.tag_scores(self.attachments.states(inputs, similar, Csr.empty(len(features))))
 
     def tag_scores_of(self, rows: Int64Array) -> Float32Array:
         """[len(rows), num_tags] for indexed images, attached by their stored `similar` edges; not
@@ -223,7 +225,9 @@ class QueryEngine:
         )
         features = np.stack([self._images.features(row) for row in rows.tolist()])
         weighed = weigh(similar, weights.similar, weights.similar_temperature)
-        states = self._attach(inputs_of(self._trained.model, features), weighed, Csr.empty(len(rows)))
+        states = self.attachments.states(
+            inputs_of(self._trained.model, features), weighed, Csr.empty(len(rows))
+        )
         return self._readout.tag_scores(states, indexed=True)
 
     def tag_affinity(self, vectors: QueryVectors, tags: Int64Array) -> Float32Array:
@@ -231,41 +235,11 @@ class QueryEngine:
         result: Float32Array = self._tag_embeddings[tags] @ vectors.conceptual
         return result
 
-    def attach_pictures(
-        self, features: Float32Array, tags: Csr, own_rows: Int64Array
-    ) -> tuple[Float32Array, Csr]:
-        """Embeddings [n, dim] of new pictures, as the index would hold them, and their `similar` edges.
-
-        features: [n, feature_dim]; tags: n rows over the graph's tags; own_rows: [n], the row of an older
-        version of the same picture, to which it is not joined, or -1.
-        """
-        how = self._trained.preset.graph
-        rows, cosines = self._index.neighbours.search(
-            self._trained.space(features), how.neighbours + 1, how.threshold
-        )
-        kept = (rows >= 0) & (rows != own_rows[:, np.newaxis])
-        kept &= np.cumsum(kept, axis=1) <= how.neighbours
-        similar = Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
-        most = self._trained.preset.weights.max_degree
-        told = tags if most is None else cap_degree(tags, most, self._trained.preset.weights.seed)
-        return self.attached_embedding(features, similar, told), similar
-
     def tags_meant(self, name: str) -> list[tuple[int, float]]:
         """(number, share) of the tags that a tag's name stands for: itself, or those nearest in meaning where
         the graph does not know it; none where no text encoder is loaded.
         """
         return self._resolver.meant(name)
-
-    def attached_embedding(self, features: Float32Array, similar: Csr, tags: Csr) -> Float32Array:
-        """[n, dim]: embeddings of query nodes with these edges; weights as the graph stores them."""
-        weights = self._trained.preset.weights
-        return self._embedded(
-            self._attach(
-                inputs_of(self._trained.model, features),
-                weigh(similar, weights.similar, weights.similar_temperature),
-                weigh(tags, weights.tags),
-            )
-        )
 
     def _indexed(self, row: int) -> QueryVectors:
         """An indexed image asks with the embedding it has: nothing is left to attach."""
@@ -275,7 +249,7 @@ class QueryEngine:
         def list_edges() -> AttachedEdges:
             asked = self._resolver.resolve(Query(indexed_row=row))
             vectors = self._trained.space(asked.nodes[0].features[None, :])
-            return listed_edges(asked, [0], self._similar_edges(vectors, asked.nodes))
+            return listed_edges(asked, [0], self.attachments.similar_edges(vectors, asked.nodes))
 
         own = self._embeddings[row : row + 1]
         return self._known(own, told, lambda: tags_of_image.row(row), list_edges, near=row)
@@ -303,68 +277,6 @@ class QueryEngine:
             self._readout.slider,
             near=near,
         )
-
-    def _similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:
-        """The message-weighted `similar` edges of each node: searched for a new picture, stored for an
-        indexed one, none where it is attached by tags only. vectors: the nodes as neighbours are searched.
-        """
-        weights = self._trained.preset.weights
-        searched = [node.looks and node.row is None for node in nodes]
-        if all(searched):
-            found = self._neighbours(vectors)
-            return weigh(found, weights.similar, weights.similar_temperature)
-        rows: list[Int64Array] = []
-        edges: list[tuple[Int64Array, Float32Array]] = []
-        new = np.flatnonzero(searched)
-        if new.size:
-            found = self._neighbours(vectors[new])
-            rows.append(new[found.edge_rows()])
-            edges.append((found.indices, found.weights))
-        for place, node in enumerate(nodes):
-            if node.looks and node.row is not None:
-                edges.append(self._images.similar(node.row))
-                rows.append(np.full(len(edges[-1][0]), place, dtype=np.int64))
-        if not rows:
-            return Csr.empty(len(nodes))
-        found = Csr.from_edges(
-            np.concatenate(rows),
-            np.concatenate([senders for senders, _ in edges]),
-            np.concatenate([cosines for _, cosines in edges]),
-            len(nodes),
-        )
-        return weigh(found, weights.similar, weights.similar_temperature)
-
-    def _neighbours(self, vectors: Float32Array) -> Csr:
-        """`similar` edges of new pictures, given as neighbours are searched; weights = cosines."""
-        rows, cosines = self._nearest(vectors)
-        kept = rows >= 0
-        return Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
-
-    def _nearest(self, vectors: Float32Array) -> Found:
-        how = self._trained.preset.graph
-        return self._index.neighbours.search(vectors, how.neighbours, how.threshold, self._kept)
-
-    def _tag_edges(self, nodes: Sequence[Node]) -> Csr:
-        """The message-weighted tag edges of each node."""
-        weights = self._trained.preset.weights
-        edges = [edge for node in nodes for edge in node.tags]
-        if not edges:
-            return Csr.empty(len(nodes))
-        told = Csr.from_rows(
-            [len(node.tags) for node in nodes],
-            [edge.tag for edge in edges],
-            [edge.weight for edge in edges],
-        )
-        if weights.max_degree is not None:
-            told = cap_degree(told, weights.max_degree, weights.seed)
-        return weigh(told, weights.tags)
-
-    def _attach(self, inputs: Tensor, similar: Csr, tags: Csr) -> list[Tensor]:
-        return attach(self._trained.model, inputs, similar, tags, self._image_states, self._tag_states)
-
-    def _embedded(self, states: list[Tensor]) -> Float32Array:
-        result: Float32Array = self._trained.model.embed_images(states).numpy()
-        return result
 
     def _mean_tag_vectors(self, tags: Csr) -> Float32Array:
         """[n, dim]: the message-weighted mean of the tags' embeddings."""

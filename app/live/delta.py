@@ -106,7 +106,7 @@ class Delta:
             part = new[start : start + _AT_ONCE]
             own = [engine.row_of(image.record.id) for image in part]
             told = self._tag_edges(engine, part)
-            vectors, edges = engine.attach_pictures(
+            vectors, edges = engine.attachments.pictures(
                 np.array(features[[image.record.row for image in part]], dtype=np.float32),
                 told,
                 np.array([-1 if row is None else row for row in own], dtype=np.int64),

@@ -128,7 +128,7 @@ def test_an_attached_query_equals_a_node_of_the_graph(
     near = one_row(rows[0].tolist(), cosines[0].tolist()) if mode != "tags" else Csr.empty(1)
     told = one_row(tags, [1.0] * len(tags)) if mode != "image" else Csr.empty(1)
 
-    attached = QueryEngine(index).attached_embedding(features, near, told)[0]
+    attached = QueryEngine(index).attachments.embeddings(features, near, told)[0]
 
     np.testing.assert_allclose(attached, embedded_by_full_pass(index, features, near, told), atol=1e-5)
 
