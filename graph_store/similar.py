@@ -12,10 +12,20 @@ from graph_store.csr import Csr
 from graph_store.exact import MARGIN, SLACK, best_of, cut_through_a_tie, pair_scores, ranked
 from graph_store.faiss_api import faiss
 from graph_store.neighbour_index import NeighbourIndex
+from graph_store.pairs_above import pairs_above
 from graph_store.progress import Progress, SilentProgress
 
 EXACT_UP_TO = 50_000
 """Catalogues up to this size are compared pair by pair; the work grows with the square."""
+
+VERIFIED_UP_TO = 120_000
+"""Up to this size, what is found in lists is held against all pairs, at half of that work."""
+
+_MOST_PAIRS = 4
+"""With more pairs than this for each edge there are too many copies of one picture to look at each pair."""
+
+_AT_ONCE = 2**16
+"""So many pairs, for each of which a vector is copied."""
 
 _CHUNK = 4096
 
@@ -31,9 +41,10 @@ def similar_edges(
     row.
 
     vectors: [n, d] float32, unit norm; index: over them, where there is one: if it is compressed it serves
-    here too. Weights are the cosines. Up to 50,000 images the edges are exact.
-    Above, nearly all of them are found (:class:`graph_store.bulk_neighbours.BulkNeighbours`); the recall and
-    the cost at a million are in docs/performance.md.
+    here too. Weights are the cosines. Up to 120,000 images the edges are exact, so that they are the same
+    however the catalogue came to be. Above, nearly all of them are found
+    (:class:`graph_store.bulk_neighbours.BulkNeighbours`); the recall and the cost at a million are in
+    docs/performance.md.
     """
     if len(vectors) <= EXACT_UP_TO:
         return edges_of(np.arange(len(vectors)), vectors, k, threshold, progress)
@@ -45,7 +56,14 @@ def similar_edges(
         for start in range(0, len(rows), _CHUNK):
             part = slice(start, start + _CHUNK)
             scores[part], rows[part] = ranked(pair_scores(vectors[part], vectors, rows[part]), rows[part], k)
-    return _edges(rows, scores, threshold)
+    if len(vectors) > VERIFIED_UP_TO:
+        return _edges(rows, scores, threshold)
+    with (progress or SilentProgress()).phase("similar", len(vectors)) as advance:
+        worst = np.where(rows[:, -1] >= 0, np.maximum(scores[:, -1], threshold), np.float32(threshold))
+        pairs = pairs_above(vectors, worst, _MOST_PAIRS * k * len(vectors), advance)
+        if pairs is None:
+            return _edges(rows, scores, threshold)
+        return Csr.from_edges(*best_pairs(vectors, *pairs, k, threshold), len(vectors))
 
 
 def edges_of(
@@ -113,6 +131,21 @@ def _finder(
 def _edges(rows: Int64Array, scores: Float32Array, threshold: float) -> Csr:
     kept = (rows >= 0) & (scores >= threshold)
     return Csr.from_rows(kept.sum(axis=1), rows[kept], np.clip(scores[kept], -1.0, 1.0))
+
+
+def best_pairs(
+    vectors: Float32Array, rows: Int64Array, cols: Int64Array, k: int, threshold: float
+) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """Of these pairs the k nearest of each row, nearest first, ties by lower column; with their cosines."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        scores[part] = pair_scores(vectors[rows[part]], vectors, cols[part, None])[:, 0]
+    order = np.lexsort((cols, -scores, rows))
+    rows, cols, scores = rows[order], cols[order], scores[order]
+    _, first, count = np.unique(rows, return_index=True, return_counts=True)
+    kept = (np.arange(len(rows)) - np.repeat(first, count) < k) & (scores >= threshold)
+    return rows[kept], cols[kept], np.clip(scores[kept], -1.0, 1.0)
 
 
 def _scan_tied(

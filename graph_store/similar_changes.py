@@ -12,17 +12,14 @@ import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.exact import MARGIN, pair_scores
+from graph_store.exact import MARGIN
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
-from graph_store.similar import edges_of, is_exact
+from graph_store.similar import best_pairs, edges_of, is_exact
 from graph_store.similar_around import inverse, nearer_around
 
 _PRODUCTS = 2**24
 """So many cosines, 64 MiB, are looked at at a time."""
-
-_AT_ONCE = 2**16
-"""So many pairs, for each of which a vector is copied."""
 
 
 def changed_edges(
@@ -65,7 +62,7 @@ def changed_edges(
     as_before = stays & ~gaining[receivers]
     rivals = stays & gaining[receivers]
     pairs = np.concatenate([receivers[rivals], rows]), np.concatenate([senders[rivals], cols])
-    best_rows, best_cols, best_weights = _best(vectors, *pairs, k, threshold)
+    best_rows, best_cols, best_weights = best_pairs(vectors, *pairs, k, threshold)
     return Csr.from_edges(
         np.concatenate([receivers[as_before], stale[fresh.edge_rows()], best_rows]),
         np.concatenate([senders[as_before], fresh.indices, best_cols]),
@@ -106,18 +103,3 @@ def _nearer(
         rows.append(images[part][row])
         cols.append(new[col])
     return np.concatenate(rows), np.concatenate(cols)
-
-
-def _best(
-    vectors: Float32Array, rows: Int64Array, cols: Int64Array, k: int, threshold: float
-) -> tuple[Int64Array, Int64Array, Float32Array]:
-    """Of these pairs the k nearest of each row, nearest first, ties by lower column; with their cosines."""
-    scores = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        scores[part] = pair_scores(vectors[rows[part]], vectors, cols[part, None])[:, 0]
-    order = np.lexsort((cols, -scores, rows))
-    rows, cols, scores = rows[order], cols[order], scores[order]
-    _, first, count = np.unique(rows, return_index=True, return_counts=True)
-    kept = (np.arange(len(rows)) - np.repeat(first, count) < k) & (scores >= threshold)
-    return rows[kept], cols[kept], np.clip(scores[kept], -1.0, 1.0)

@@ -48,6 +48,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_choice, "FLAT_BELOW", 50)
     monkeypatch.setattr(index_choice, "COMPRESSED_FROM", 100)
     monkeypatch.setattr(similar, "EXACT_UP_TO", 60)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 60)
     monkeypatch.setattr(ivfpq_index, "LEAST_RANKED", 80)
     reading(ALL, monkeypatch)
 
@@ -156,6 +157,19 @@ def test_added_images_are_embedded_and_joined_as_by_a_full_reindex(data_dir: Dat
     near = np.abs(np.asarray(grown.states.embeddings) - np.asarray(anew.states.embeddings)).max(axis=1)
     assert np.mean(near < 1e-4) >= 0.98
     np.testing.assert_allclose(grown.neighbours.vectors, anew.neighbours.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [("add", 4, 6), ("delete", 4, 6), ("retag", 4, 6)])
+def test_where_edges_are_exact_a_change_gives_what_a_full_reindex_gives(
+    data_dir: DataDir, change: tuple[str, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 300)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 2 * NUM)
+    reindex(data_dir)
+    make(change, data_dir)
+    grown, anew = open_index(reindex(data_dir)), open_index(reindex(data_dir, full=True))
+    assert grown.graph.similar.equals(anew.graph.similar)
+    np.testing.assert_allclose(grown.states.embeddings, anew.states.embeddings, atol=1e-4)
 
 
 def test_an_index_of_links_with_its_vectors_inside_grows_past_the_size(

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_store import index_choice, similar
-from graph_store.arrays import AnyArray, Float32Array
+from graph_store import pairs_above as pairs_module
+from graph_store.arrays import AnyArray, Float32Array, Int64Array
+from graph_store.bulk_neighbours import BulkNeighbours
 from graph_store.neighbour_index import NeighbourIndex
+from graph_store.pairs_above import pairs_above
 from graph_store.similar import similar_edges
 
 
@@ -77,10 +80,68 @@ def test_a_large_catalogue_is_searched_through_lists_with_the_recall_promised(
     vectors = unit(centres[random.integers(0, 200, 12_000)] + random.standard_normal((12_000, 32)))
     exact = similar_edges(vectors, 10, 0.3)
     monkeypatch.setattr(similar, "EXACT_UP_TO", 10_000)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 11_000)
     listed = similar_edges(vectors, 10, 0.3)
     exact_pairs = set(zip(exact.edge_rows().tolist(), exact.indices.tolist(), strict=True))
     listed_pairs = set(zip(listed.edge_rows().tolist(), listed.indices.tolist(), strict=True))
     assert len(exact_pairs & listed_pairs) / len(exact_pairs) >= 0.97
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.75])
+def test_what_lists_missed_is_found_by_holding_it_against_all_pairs(
+    threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    centres = random.standard_normal((20, 16))
+    vectors = unit(centres[random.integers(0, 20, 2_000)] + random.standard_normal((2_000, 16)))
+    vectors[[7, 900, 1_500]] = vectors[3]
+    exact = similar_edges(vectors, 10, threshold)
+
+    def missing_much(_: BulkNeighbours, k: int, advance: object) -> Int64Array:
+        rows = random.integers(0, 2_000, (2_000, k))
+        rows[rows == np.arange(2_000)[:, None]] = -1
+        rows.sort(axis=1)
+        rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+        return rows
+
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 1_000)
+    monkeypatch.setattr(similar, "_MOST_PAIRS", 1_000)
+    monkeypatch.setattr(BulkNeighbours, "graph", missing_much)
+    assert similar_edges(vectors, 10, threshold).equals(exact)
+
+
+def test_a_large_catalogue_of_one_picture_is_not_compared_pair_by_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 1_000)
+    vectors = np.concatenate([np.repeat(random_unit(1, 16), 1_500, axis=0), random_unit(500, 16, seed=1)])
+    assert pairs_above(vectors, np.full(2_000, 0.9, np.float32), 100_000) is None
+    edges = similar_edges(vectors, 5, 0.9)
+    assert edges.degrees()[:1_500].tolist() == [5] * 1_500
+    assert edges.degrees()[1_500:].max() <= 5
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    num=st.integers(0, 60), dim=st.integers(1, 6), seed=st.integers(0, 2**32), rows=st.integers(1, 9),
+    columns=st.integers(1, 20),
+)  # fmt: skip
+def test_pairs_above_are_those_of_all_pairs(num: int, dim: int, seed: int, rows: int, columns: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = unit(random.standard_normal((num, dim)))
+    worst = random.uniform(-1, 1, num).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs_module, "_ROWS", rows)
+        patch.setattr(pairs_module, "_COLUMNS", columns)
+        pairs = pairs_above(vectors, worst, 10**9)
+    assert pairs is not None
+    found = list(zip(*map(list, pairs), strict=True))
+    assert len(set(found)) == len(found)
+    cosines = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    np.fill_diagonal(cosines, -9)
+    above = cosines - worst[:, None]
+    assert set(zip(*map(list, np.nonzero(above >= 1e-6)), strict=True)) <= set(found)
+    assert all(above[pair] >= -2e-5 for pair in found)
 
 
 def test_a_query_finds_the_neighbours_it_would_have_as_an_image(tmp_path: Path) -> None:
