@@ -63,7 +63,8 @@ def similar_edges(
         pairs = pairs_above(vectors, worst, _MOST_PAIRS * k * len(vectors), advance)
         if pairs is None:
             return _edges(rows, scores, threshold)
-        return Csr.from_edges(*best_pairs(vectors, *pairs, k, threshold), len(vectors))
+        nearest = best_pairs(*pairs, cosines_of(vectors, *pairs), k, threshold)
+        return Csr.from_edges(*nearest, len(vectors))
 
 
 def edges_of(
@@ -133,19 +134,26 @@ def _edges(rows: Int64Array, scores: Float32Array, threshold: float) -> Csr:
     return Csr.from_rows(kept.sum(axis=1), rows[kept], np.clip(scores[kept], -1.0, 1.0))
 
 
-def best_pairs(
-    vectors: Float32Array, rows: Int64Array, cols: Int64Array, k: int, threshold: float
-) -> tuple[Int64Array, Int64Array, Float32Array]:
-    """Of these pairs the k nearest of each row, nearest first, ties by lower column; with their cosines."""
+def cosines_of(vectors: Float32Array, rows: Int64Array, cols: Int64Array) -> Float32Array:
+    """[n]: the cosine of each pair of vectors [m, d], unit norm, as for any edge: of copies above 1 by as
+    much.
+    """
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         scores[part] = pair_scores(vectors[rows[part]], vectors, cols[part, None])[:, 0]
-    order = np.lexsort((cols, -scores, rows))
-    rows, cols, scores = rows[order], cols[order], scores[order]
+    return scores
+
+
+def best_pairs(
+    rows: Int64Array, cols: Int64Array, cosines: Float32Array, k: int, threshold: float
+) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """Of these pairs the k nearest of each row, nearest first, ties by lower column."""
+    order = np.lexsort((cols, -cosines, rows))
+    rows, cols, cosines = rows[order], cols[order], cosines[order]
     _, first, count = np.unique(rows, return_index=True, return_counts=True)
-    kept = (np.arange(len(rows)) - np.repeat(first, count) < k) & (scores >= threshold)
-    return rows[kept], cols[kept], np.clip(scores[kept], -1.0, 1.0)
+    kept = (np.arange(len(rows)) - np.repeat(first, count) < k) & (cosines >= threshold)
+    return rows[kept], cols[kept], np.clip(cosines[kept], -1.0, 1.0)
 
 
 def _scan_tied(

@@ -15,7 +15,7 @@ from graph_store.csr import Csr
 from graph_store.exact import MARGIN
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
-from graph_store.similar import best_pairs, edges_of, is_exact
+from graph_store.similar import best_pairs, cosines_of, edges_of, is_exact
 from graph_store.similar_around import inverse, nearer_around
 
 _PRODUCTS = 2**24
@@ -61,8 +61,12 @@ def changed_edges(
     stays = known[edges.edge_rows()] & (senders >= 0)
     as_before = stays & ~gaining[receivers]
     rivals = stays & gaining[receivers]
-    pairs = np.concatenate([receivers[rivals], rows]), np.concatenate([senders[rivals], cols])
-    best_rows, best_cols, best_weights = best_pairs(vectors, *pairs, k, threshold)
+    cosines = np.concatenate([edges.weights[rivals], np.ones(len(rows), np.float32)])
+    rows, cols = np.concatenate([receivers[rivals], rows]), np.concatenate([senders[rivals], cols])
+    # Not known yet are those of new pairs; and what was cut off above 1, which decides among copies.
+    unknown = cosines >= 1 - MARGIN
+    cosines[unknown] = cosines_of(vectors, rows[unknown], cols[unknown])
+    best_rows, best_cols, best_weights = best_pairs(rows, cols, cosines, k, threshold)
     return Csr.from_edges(
         np.concatenate([receivers[as_before], stale[fresh.edge_rows()], best_rows]),
         np.concatenate([senders[as_before], fresh.indices, best_cols]),
