@@ -10,8 +10,8 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.exact import MARGIN
 from graph_store.progress import Advance
 
-_ROWS, _COLUMNS = 512, 4096
-"""Eight megabytes of cosines at a time: they stay in the cache."""
+_ROWS, _COLUMNS = 1024, 4096
+"""Sixteen megabytes of cosines at a time: they stay in the cache."""
 
 
 def pairs_above(

@@ -61,10 +61,9 @@ def similar_edges(
     with (progress or SilentProgress()).phase("similar", len(vectors)) as advance:
         worst = np.where(rows[:, -1] >= 0, np.maximum(scores[:, -1], threshold), np.float32(threshold))
         pairs = pairs_above(vectors, worst, _MOST_PAIRS * k * len(vectors), advance)
-        if pairs is None:
-            return _edges(rows, scores, threshold)
-        nearest = best_pairs(*pairs, cosines_of(vectors, *pairs), k, threshold)
-        return Csr.from_edges(*nearest, len(vectors))
+        if pairs is not None:
+            _take_in(vectors, *pairs, rows, scores, threshold)
+    return _edges(rows, scores, threshold)
 
 
 def edges_of(
@@ -154,6 +153,30 @@ def best_pairs(
     _, first, count = np.unique(rows, return_index=True, return_counts=True)
     kept = (np.arange(len(rows)) - np.repeat(first, count) < k) & (cosines >= threshold)
     return rows[kept], cols[kept], np.clip(cosines[kept], -1.0, 1.0)
+
+
+def _take_in(
+    vectors: Float32Array,
+    receivers: Int64Array,
+    senders: Int64Array,
+    rows: Int64Array,
+    scores: Float32Array,
+    threshold: float,
+) -> None:
+    """Rank the neighbours of images again, in place, for which there is a pair that they do not have. rows,
+    scores: [n, k], what was found; the pairs are all that are as near as the last of those.
+    """
+    num, k = rows.shape
+    known = (np.arange(num)[:, None] * num + rows)[rows >= 0]
+    missed = ~np.isin(receivers * num + senders, known)
+    lacking = np.unique(receivers[missed])
+    asked = np.isin(receivers, lacking)
+    receivers, senders = receivers[asked], senders[asked]
+    cosines = cosines_of(vectors, receivers, senders)
+    best_rows, best_cols, weights = best_pairs(receivers, senders, cosines, k, threshold)
+    rank = np.arange(len(best_rows)) - np.searchsorted(best_rows, best_rows)
+    rows[lacking], scores[lacking] = -1, -np.inf
+    rows[best_rows, rank], scores[best_rows, rank] = best_cols, weights
 
 
 def _scan_tied(
