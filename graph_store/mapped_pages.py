@@ -106,8 +106,9 @@ def copied_to(array: AnyArray, target: int, at: int) -> bool:
 
 
 def _copied(source: int, target: int, count: int, read: int, write: int) -> bool:
-    """Maps and files of one system see the same pages, and touching each page of a map takes three times as
-    long.
+    """Copy `count` bytes from one open file to a place in another. Returns whether all were.
+
+    Maps of the files see the same pages, and touching each page of a map takes three times as long.
     """
     while count:
         try:
