@@ -14,6 +14,7 @@ from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
 from gnn.graph_build import build_graph, nearest_seen
 from gnn.graph_data import GraphData
 from gnn.graph_index import LOOKS, NEIGHBOURS, messages_of
+from gnn.presets import GraphParameters
 from gnn.reuse import Reusable
 from gnn.trained_model import TrainedModel, tag_numbers
 from graph_store import index_choice
@@ -23,17 +24,21 @@ from graph_store.graph import Graph
 from graph_store.mapped_pages import release
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
+from graph_store.similar import similar_edges
 from graph_store.similar_changes import changed_edges
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """neighbours: over the images in the model's similarity space; anew: the rows that were embedded anew."""
+    """neighbours: over the images in the model's similarity space; anew: the rows that were embedded
+    anew; alike: which tags mean alike, None where tags are not related.
+    """
 
     graph: Graph
     states: GraphStates
     neighbours: NeighbourIndex
     anew: Int64Array
+    alike: Csr | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +85,10 @@ def embed_catalogue(
             progress,
             neighbours,
         )
-    graph = build_graph(vectors, tags_of_image, data.tag_text, parameters, progress, similar, neighbours)
+    alike = _alike(data.tag_text, parameters, how.kept)
+    graph = build_graph(
+        vectors, tags_of_image, data.tag_text, parameters, progress, similar, neighbours, alike
+    )
     if neighbours is not None:
         neighbours = _reopened(neighbours, vectors, apart, how)  # what was searched leaves the memory
     if trained.preset.agreement:
@@ -97,7 +105,14 @@ def embed_catalogue(
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
     else:
         states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), np.arange(num)
-    return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew)
+    return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew, alike)
+
+
+def _alike(tag_text: Float32Array, how: GraphParameters, kept: Reusable | None) -> Csr | None:
+    if not how.related or len(tag_text) < 2:
+        return None
+    known = None if kept is None else kept.alike(tag_text, how.related, how.related_text_threshold)
+    return similar_edges(tag_text, how.related, how.related_text_threshold) if known is None else known
 
 
 def _neighbours(vectors: Float32Array, apart: bool, progress: Progress, how: How) -> NeighbourIndex:

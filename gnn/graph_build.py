@@ -34,16 +34,18 @@ def build_graph(
     progress: Progress | None = None,
     similar: Csr | None = None,
     neighbours: NeighbourIndex | None = None,
+    alike: Csr | None = None,
 ) -> Graph:
     """vectors: [n, d] unit norm, in the preset's space. Weights are as stored: cosines, tag weights. similar:
-    these edges, where they are known; neighbours: an index over the vectors, where there is one.
+    these edges, where they are known; neighbours: an index over the vectors, where there is one; alike: which
+    tags mean alike, where that is known.
     """
     num_tags = len(tag_text)
     if similar is None:
         similar = similar_edges(vectors, how.neighbours, how.threshold, progress, neighbours)
     if how.related and num_tags > 1:
         related = related_edges(
-            tag_text, tags_of_image, how.related, how.related_text_threshold, how.related_min_images
+            tag_text, tags_of_image, how.related, how.related_text_threshold, how.related_min_images, alike
         )
     else:
         related = Csr.empty(num_tags)

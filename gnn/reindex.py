@@ -30,7 +30,7 @@ from gnn.graph_index import (
     search_index,
 )
 from gnn.last_trained import trained_directory
-from gnn.reuse import FEATURE_SUMS, Reusable, reusable
+from gnn.reuse import ALIKE, FEATURE_SUMS, Reusable, reusable
 from gnn.tag_words import PROMPT
 from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum
 from gnn.words import NAME_PROMPT
@@ -41,6 +41,7 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import ImsageError
+from graph_store.graph import save_edges
 from graph_store.index_choice import IndexChoice, IndexPolicy
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
@@ -304,6 +305,8 @@ def _write(
             writer.array(f"states/tag_{layer}", array)
         advance(1)
         embedded.graph.save(writer.path("graph"))
+        if embedded.alike is not None:
+            save_edges(writer.path("graph"), ALIKE, embedded.alike)
         advance(1)
         for name in (MODEL, CONFIG):
             copy = writer.path(f"model/{name}")

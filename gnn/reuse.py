@@ -14,13 +14,17 @@ from gnn.graph_index import messages_of, stored_neighbours, stored_states
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.graph import Graph
+from graph_store.graph import Graph, load_edges
 from graph_store.mapped_pages import copy_rows
 from graph_store.record_table import RecordTable
+from graph_store.similar_changes import changed_edges
 from graph_store.snapshot import Snapshot
 
 _MOST_CHANGED = 0.25
 """Above this share of the images, anew is as quick."""
+
+ALIKE = "alike"
+"""Which tags mean alike, beside the relations of the graph: all of them are compared once."""
 
 FEATURE_SUMS = "feature_sums"
 """The checksums of the images' features: they tell a picture that was replaced without reading any."""
@@ -43,6 +47,16 @@ class Reusable:
         """
         index = stored_neighbours(self.snapshot)  # mapped no longer than this
         copy_rows(index.vectors, self.before.image_of, looks)
+
+    def alike(self, tag_text: Float32Array, k: int, threshold: float) -> Csr | None:
+        """Which tags of now mean alike: those of before, and what new ones add to them. tag_text: [t, d]."""
+        if f"graph/{ALIKE}.indptr.npy" not in self.snapshot.manifest["files"]:
+            return None
+        tag_of, then = self.before.tag_of.copy(), np.asarray(self.snapshot.array("tag_text"))
+        known = np.flatnonzero(tag_of >= 0)
+        tag_of[known[(then[tag_of[known]] != tag_text[known]).any(axis=1)]] = -1
+        edges = load_edges(self.snapshot.path("graph"), ALIKE)
+        return changed_edges(tag_text, edges, tag_of, k, threshold)
 
     def file(self, name: str) -> Path | None:
         """The snapshot's index of that name, None where there is none."""

@@ -50,29 +50,33 @@ class Graph:
         with refusing_unwritable(directory):
             directory.mkdir(parents=True, exist_ok=True)
             for relation in _RELATIONS:
-                for array in _ARRAYS:
-                    path = directory / f"{relation}.{array}.npy"
-                    save_array(path, getattr(getattr(self, relation), array))
+                save_edges(directory, relation, getattr(self, relation))
             fsync_dir(directory)
 
     @classmethod
     def load(cls, directory: Path, mmap: bool = True) -> Graph:
         """Read what `save` wrote, as read-only memory maps unless `mmap` is False. Raises CorruptFile."""
-        relations: dict[str, Csr] = {}
-        for relation in _RELATIONS:
-            # As plain views of the maps: each look-up in a map's own class costs more than the row.
-            arrays = {
-                array: np.asarray(load_array(directory / f"{relation}.{array}.npy", mmap))
-                for array in _ARRAYS
-            }
-            try:
-                relations[relation] = Csr(**arrays)
-            except ValueError as error:
-                path = directory / f"{relation}.indptr.npy"
-                raise CorruptFile(f"The edges in {path} are damaged: {error}", path=path) from error
+        relations = {relation: load_edges(directory, relation, mmap) for relation in _RELATIONS}
         try:
             return cls(
                 num_images=relations["similar"].num_rows, num_tags=relations["related"].num_rows, **relations
             )
         except ValueError as error:
             raise CorruptFile(f"The graph in {directory} is damaged: {error}", path=directory) from error
+
+
+def save_edges(directory: Path, name: str, edges: Csr) -> None:
+    """Write each array as `<name>.<array>.npy`, durably, into a directory that exists. Raises Unwritable."""
+    for array in _ARRAYS:
+        save_array(directory / f"{name}.{array}.npy", getattr(edges, array))
+
+
+def load_edges(directory: Path, name: str, mmap: bool = True) -> Csr:
+    """What `save_edges` wrote. Raises CorruptFile."""
+    # As plain views of the maps: each look-up in a map's own class costs more than the row.
+    arrays = {array: np.asarray(load_array(directory / f"{name}.{array}.npy", mmap)) for array in _ARRAYS}
+    try:
+        return Csr(**arrays)
+    except ValueError as error:
+        path = directory / f"{name}.indptr.npy"
+        raise CorruptFile(f"The edges in {path} are damaged: {error}", path=path) from error

@@ -17,6 +17,7 @@ def related_edges(
     k: int,
     text_threshold: float,
     min_cooccurrence: int,
+    alike: Csr | None = None,
 ) -> Csr:
     """Edges from each tag to at most k others, heaviest first, ties by lower index.
 
@@ -24,7 +25,8 @@ def related_edges(
     `text_threshold`, or when at least `min_cooccurrence` images carry both and they do so more often than
     chance. The weight, in (0, 1], is the larger of the cosine and the normalised pointwise mutual
     information, each counted only where it passes its own condition: a text cosine below the threshold is
-    noise, and must not lift a chance pair.
+    noise, and must not lift a chance pair. alike: the edges of `similar_edges` between tag features by that
+    k and threshold, where they are known.
     """
     num_tags = len(tag_features)
     together = cooccurrence_edges(tags_of_image, num_tags, min_cooccurrence)
@@ -32,7 +34,8 @@ def related_edges(
     features = np.ascontiguousarray(tag_features, dtype=np.float32)
     cosine = pair_scores(features[rows], features, cols[:, None])[:, 0]
     weights = np.maximum(together.weights, np.where(cosine >= text_threshold, cosine, 0))
-    alike = similar_edges(features, k, text_threshold)
+    if alike is None:
+        alike = similar_edges(features, k, text_threshold)
     alike_weights = np.where(alike.weights > 0, alike.weights, np.finfo(np.float32).tiny)
     rows = np.concatenate([rows, alike.edge_rows()])
     cols = np.concatenate([cols, alike.indices])

@@ -11,18 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gnn import catalogue_embedding
 from gnn.graph_data import load_graph_data
 from gnn.graph_index import GraphIndex, open_index
 from gnn.reindex import build_index, reindex
-from gnn.reuse import FEATURE_SUMS, reusable
+from gnn.reuse import ALIKE, FEATURE_SUMS, reusable
 from gnn.trained_model import load_trained_model
 from gnn.training import train
 from graph_store import ivfpq_index
 from graph_store.arrays import AnyArray
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
+from graph_store.graph import load_edges
 from graph_store.index_choice import AskedKind, IndexChoice, IndexPolicy
 from graph_store.records import ImageRecord, Tag
+from graph_store.similar import similar_edges
 from graph_store.snapshot import Snapshot, SnapshotWriter
 from tests.gnn.worlds import TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
@@ -211,6 +214,32 @@ def test_another_kind_of_index_is_made_without_embedding_anything_again(
     assert embedded_anew(built) == 0
     np.testing.assert_array_equal(first.array("embeddings"), second.array("embeddings"))
     assert reindex(built, policy=IndexPolicy(after)).version == second.version
+
+
+@pytest.mark.parametrize("change", [("add", 3, 2), ("retag", 3, 2), ("delete", 3, 2)])
+def test_only_new_tags_are_compared_with_others(
+    built: DataDir, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reindex(built, full=True)
+    make(change, built)
+    monkeypatch.setattr(catalogue_embedding, "similar_edges", None)
+    snapshot = reindex(built)
+    how = load_trained_model(snapshot.path("model")).preset.graph
+    expected = similar_edges(snapshot.array("tag_text"), how.related, how.related_text_threshold)
+    assert load_edges(snapshot.path("graph"), ALIKE).equals(expected)
+
+
+def test_tags_that_are_read_in_another_way_are_compared_again(built: DataDir) -> None:
+    reindex(built, full=True)
+    data, snapshot = load_graph_data(built), Snapshot.open(built)
+    model = load_trained_model(snapshot.path("model"))
+    text, how = data.tag_text.copy(), model.preset.graph
+    text[[0, 1]] = text[[1, 0]]
+    kept = reusable(snapshot, model, data, snapshot.manifest["parameters"]["made_from"])
+    assert kept is not None
+    found = kept.alike(text, how.related, how.related_text_threshold)
+    assert found is not None
+    assert found.equals(similar_edges(text, how.related, how.related_text_threshold))
 
 
 def test_a_picture_whose_features_were_replaced_in_place_is_embedded_again(islands: DataDir) -> None:
