@@ -148,8 +148,9 @@ def _images(
     connection: sqlite3.Connection, split: Split
 ) -> tuple[Int64Array, tuple[str, ...], Int64Array, tuple[str | None, ...], tuple[str, ...]]:
     """Key, id, row, sha256 and attributes of each image, in the order of the rows."""
+    # By key, as they lie in the file, which is the order of the rows in most catalogues.
     cursor = connection.execute(
-        "SELECT pk, id, row, sha256, attributes FROM image WHERE split = ? ORDER BY row", (split,)
+        "SELECT pk, id, row, sha256, attributes FROM image WHERE split = ? ORDER BY pk", (split,)
     )
     columns: tuple[list[Any], ...] = ([], [], [], [], [])
     while some := cursor.fetchmany(_AT_ONCE):
@@ -158,6 +159,10 @@ def _images(
         # They are handed on as they are, so it is here that a damaged one must be noticed. Most are alike.
         for text in {attributes for *_, attributes in some} - {_NO_ATTRIBUTES}:
             orjson.loads(text)
+    order = np.argsort(np.array(columns[2], dtype=np.int64), kind="stable")
+    if not np.array_equal(order, np.arange(len(order))):
+        places = order.tolist()
+        columns = tuple([column[place] for place in places] for column in columns)
     keys, ids, rows, sha256s, attributes = columns
     return (
         np.array(keys, dtype=np.int64),

@@ -83,6 +83,13 @@ def test_a_changed_image_changes_the_facts(changed: dict[str, object]) -> None:
     assert list(ImageTable.of(other).facts()) != list(ImageTable.of(RECORDS).facts())
 
 
+def test_images_are_in_the_order_of_their_rows_however_they_came(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "catalog.sqlite", create=True) as catalog:
+        for record in (RECORDS[1], RECORDS[2], RECORDS[0]):
+            catalog.upsert([record])
+        assert list(catalog.table("train").facts()) == list(ImageTable.of(RECORDS).facts())
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
