@@ -287,6 +287,7 @@ def draw_plot(lines: list[Measured], path: Path) -> None:
         )
     axes.margins(x=0.35, y=0.1)
     axes.set(yscale="log", xlabel=f"recall@{K}", ylabel="median milliseconds of one query")
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 1])
     axes.grid(alpha=0.3, which="both")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
