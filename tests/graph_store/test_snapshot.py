@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graph_store.array_files import load_array, save_array
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, NotFound, NothingToServe, Unwritable
@@ -258,6 +259,18 @@ def test_a_full_disk_is_reported_and_the_old_snapshot_serves(small_disk: Path) -
         writer.array("embeddings", np.zeros(2**20))
     with pytest.raises(Unwritable, match="the disk is full"), SnapshotWriter(data_dir) as writer:
         Graph(2**16, 0, *[Csr.empty(2**16)] * 2, *[Csr.empty(0)] * 2).save(writer.path("graph"))
+    assert value_of(Snapshot.open(data_dir)) == 1
+    assert len(list(data_dir.snapshots_dir.iterdir())) == 1
+
+
+def test_a_copy_of_a_mapped_array_that_does_not_fit_is_reported_too(small_disk: Path) -> None:
+    data_dir = DataDir(small_disk)
+    data_dir.create()
+    write(data_dir, 1)
+    free = shutil.disk_usage(small_disk).free
+    save_array(small_disk / "first.npy", np.ones(int(0.6 * free) // 8))
+    with pytest.raises(Unwritable, match="the disk is full"), SnapshotWriter(data_dir) as writer:
+        writer.array("embeddings", load_array(small_disk / "first.npy"))
     assert value_of(Snapshot.open(data_dir)) == 1
     assert len(list(data_dir.snapshots_dir.iterdir())) == 1
 
