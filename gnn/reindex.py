@@ -133,6 +133,7 @@ def reindex(
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
             states = beside.submit(_seal, writer, embedded)
+            sound = None if current is None else beside.submit(_has_features, current)
             index = _search_index(trained, embedded, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
             _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
@@ -141,7 +142,8 @@ def reindex(
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
             snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
-        _clear_up(data_dir, snapshot, keep, milvus, current)
+            before = current if sound is not None and sound.result() else None
+        _clear_up(data_dir, snapshot, keep, milvus, before)
         _publish_to(store, snapshot, keep, progress)
         return snapshot
 
@@ -158,7 +160,7 @@ def _clear_up(
 ) -> None:
     """Keep the newest whole snapshots only. None of them needs to be told of the changes that all of them
     hold. Done again when a reindex finds nothing new, so it does not matter where the last one was killed.
-    before: the one that was current, of which this reindex has read all but the features already.
+    before: the one that was current, where this reindex has read all of it already.
     """
     keep_whole(data_dir, keep, known=() if before is None else (before.version,))
     kept = []
@@ -218,13 +220,14 @@ def _current(data_dir: DataDir) -> Snapshot | None:
     try:
         snapshot = Snapshot.open(data_dir, verify=False)
         snapshot.check(*(name for name in snapshot.manifest["files"] if name != FEATURES))
+        snapshot.array(FEATURES.removesuffix(".npy"))  # at least an array it must be
     except ImsageError:
         return None
     return snapshot
 
 
 def _has_features(snapshot: Snapshot) -> bool:
-    """Whether its features are whole too, its largest file, which is made anew by any change."""
+    """Whether its features are whole too, its largest file, which nothing new is made from."""
     try:
         snapshot.check(FEATURES)
     except ImsageError:

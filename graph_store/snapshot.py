@@ -266,7 +266,7 @@ def keep_whole(data_dir: DataDir, keep: int, known: Collection[str] = ()) -> lis
     missing or is not as it was written; the current one always stays. Returns the versions removed.
 
     It reads all files of those that stay, but for the current one and the versions in `known`, which somebody
-    has just read as far as it matters. For the holder of the data directory's lock.
+    has just read. For the holder of the data directory's lock.
     """
     current = current_version(data_dir)
     whole, doomed = 0, []

@@ -26,7 +26,7 @@ from graph_store.graph import load_edges
 from graph_store.index_choice import AskedKind, IndexChoice, IndexPolicy
 from graph_store.records import ImageRecord, Tag
 from graph_store.similar import similar_edges
-from graph_store.snapshot import Snapshot, SnapshotWriter
+from graph_store.snapshot import Snapshot, SnapshotWriter, verify_all
 from tests.gnn.worlds import TAGS, drawn_features, drawn_records, drawn_tags, store, write_catalogue
 
 pytestmark = pytest.mark.usefixtures("kept_text_encoder")
@@ -246,6 +246,23 @@ def test_tags_that_are_read_in_another_way_are_compared_again(built: DataDir) ->
         return
     assert found is not None
     assert found.equals(similar_edges(text, how.related, how.related_text_threshold))
+
+
+@pytest.mark.parametrize("place", [0, -3])
+def test_a_snapshot_whose_features_are_damaged_does_not_stay_after_a_change(
+    built: DataDir, place: int
+) -> None:
+    before = reindex(built, full=True)
+    path = before.path("features.npy")
+    whole = bytearray(path.read_bytes())
+    whole[place] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(whole)
+    make(("add", 3, 2), built)
+    after = reindex(built)
+    assert after.version != before.version
+    assert verify_all(built) == []
+    assert_as_anew(built)
 
 
 def test_a_picture_whose_features_were_replaced_in_place_is_embedded_again(islands: DataDir) -> None:
