@@ -40,10 +40,8 @@ _FEW_MORE = 4
 matter.
 """
 
-_SAMPLE, _BEST, _RECALL = 128, 10, 0.95
-"""How it is measured what an index finds: one that was grown, and how wide a new one is searched, for which
-twice as many are asked.
-"""
+_SAMPLE, _BEST, _RECALL = 256, 10, 0.95
+"""How it is measured what an index finds: one that was grown, and how wide a new one is searched."""
 
 _LINKS, _EF_CONSTRUCTION = 32, 120
 _EFFORTS = (128, 256, 384)
@@ -125,7 +123,7 @@ class FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
         which may have moved a little since, and the others are added.
 
-        A sample of 128 vectors must still find 95 % of their ten best, else, or where the file holds another
+        A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
         kind of index or one of that kind is not wanted, all is built anew.
         """
         vectors = checked_vectors(vectors, None)
@@ -147,7 +145,7 @@ class FaissIndex:
         """Search as wide as the sample needs."""
         if self.size <= _EFFORTS[-1]:
             return
-        stored = stored_of(self._vectors, 2 * _SAMPLE)
+        stored = stored_of(self._vectors, _SAMPLE)
         asked = [stored, between(stored), *([] if questions is None else [questions])]
         samples = [Sample.of(each, self._vectors, _BEST) for each in asked]
         for effort in _EFFORTS:

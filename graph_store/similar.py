@@ -42,7 +42,8 @@ def similar_edges(
 
     vectors: [n, d] float32, unit norm; index: over them, where there is one: if it is compressed it serves
     here too. Weights are the cosines. Up to 120,000 images the edges are exact, so that they are the same
-    however the catalogue came to be. Above, nearly all of them are found
+    however the catalogue came to be, but above 50,000 not where thousands of copies of one picture make too
+    many pairs. Above 120,000, and there, nearly all of them are found
     (:class:`graph_store.bulk_neighbours.BulkNeighbours`); the recall and the cost at a million are in
     docs/performance.md.
     """
