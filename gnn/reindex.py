@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from gnn.catalogue_embedding import Embedded, How, embed_catalogue
 from gnn.completeness import refuse_losses
-from gnn.embedding import NewArray, mapped_in
+from gnn.embedding import mapped_in
 from gnn.encoders.base import check_same_encoder
 from gnn.engines.engine import Engine, LocalEngine
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.graph_index import (
-    LOOKS,
     NEIGHBOURS,
     Earlier,
     GraphIndex,
@@ -30,18 +24,21 @@ from gnn.graph_index import (
     search_index,
 )
 from gnn.last_trained import trained_directory
-from gnn.reuse import ALIKE, FEATURE_SUMS, Reusable, reusable
-from gnn.tag_words import PROMPT
-from gnn.trained_model import CONFIG, MODEL, TrainedModel, load_trained_model, model_checksum
-from gnn.words import NAME_PROMPT
-from graph_store.array_files import new_mapped_array
-from graph_store.arrays import Float32Array
+from gnn.reuse import Reusable, reusable
+from gnn.snapshot_parts import (
+    FEATURES,
+    INDEX_CHOICE,
+    arrays_in,
+    manifest_of,
+    seal_states,
+    write_features,
+    write_rest,
+)
+from gnn.trained_model import TrainedModel, load_trained_model, model_checksum
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
-from graph_store.durable import refusing_unwritable
 from graph_store.errors import ImsageError
-from graph_store.graph import save_edges
 from graph_store.index_choice import IndexChoice, IndexPolicy
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
@@ -52,10 +49,7 @@ from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
 
 KEEP_SNAPSHOTS = 3
-FEATURES = "features.npy"
 REVISION = "catalogue_revision"
-INDEX_CHOICE = "index"
-"""The parameter of a snapshot that says which index it has, and why."""
 
 _BY_COUNT = IndexPolicy(memory=0)
 _BY_DEFAULT = IndexPolicy()
@@ -117,31 +111,30 @@ def reindex(
             _publish_to(store, current, keep, progress)
             return current
         with SnapshotWriter(data_dir) as writer, ThreadPoolExecutor(1) as beside:
-            # The largest file, most of whose time is the disk's.
-            features = beside.submit(_write_features, writer, data)
+            features = beside.submit(write_features, writer, data)
             kept = None if current is None else reusable(current, trained, data, made_from)
             if kept is not None and choice.allows(kind):
                 choice = choice.settled(kind)  # the kind that is there can grow
             with writer.scratch() as scratch:
                 how = How(
                     engine=engine or LocalEngine(),
-                    new_array=_arrays_in(writer),
+                    new_array=arrays_in(writer),
                     new_scratch=mapped_in(scratch),
                     scratch=scratch,
                     neighbours=writer.path(NEIGHBOURS),
                     kept=kept,
                 )
                 embedded = embed_catalogue(trained, data, data.tags_of_image, progress, how)
-            states = beside.submit(_seal, writer, embedded)
+            states = beside.submit(seal_states, writer, embedded)
             sound = None if current is None else beside.submit(_has_features, current)
             index = _search_index(trained, embedded, choice, milvus, kept, progress)
             choice = choice.settled(index.kind)
-            _write(writer, directory, data, embedded, index, index_file(choice.kind), progress)
+            write_rest(writer, directory, data, embedded, index, index_file(choice.kind), progress)
             features.result()
             states.result()
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
-            snapshot = writer.commit(_manifest(trained, data, embedded, choice, made_from))
+            snapshot = writer.commit(manifest_of(trained, data, embedded, choice, made_from))
             before = current if sound is not None and sound.result() else None
         _clear_up(data_dir, snapshot, keep, milvus, before)
         _publish_to(store, snapshot, keep, progress)
@@ -241,32 +234,6 @@ def _kind_of(current: Snapshot, trained: TrainedModel, num: int, milvus: MilvusS
     return str(recorded["kind"]) if recorded else chosen_index(trained, num, _BY_COUNT, milvus).kind
 
 
-def _arrays_in(writer: SnapshotWriter) -> NewArray:
-    """Arrays mapped to files of the snapshot, so that states never need to fit into memory."""
-
-    def new_array(name: str, shape: tuple[int, int]) -> Float32Array:
-        folder = "states/" if name.startswith("image_") else ""
-        return new_mapped_array(writer.path(f"{folder}{name}.npy"), shape)
-
-    return new_array
-
-
-def _write_features(writer: SnapshotWriter, data: GraphData) -> None:
-    writer.array(FEATURES.removesuffix(".npy"), data.features)
-    writer.seal(FEATURES)
-
-
-def _seal(writer: SnapshotWriter, embedded: Embedded) -> None:
-    """Nothing writes to the states any more: let them reach the disk while the index is made."""
-    states = embedded.states
-    for mapped in (*states.image_states, states.embeddings, states.tag_embeddings):
-        if isinstance(mapped, np.memmap) and mapped.mode == "r+":
-            mapped.flush()
-    layers = sorted(f"states/{path.name}" for path in writer.path("states/image").parent.glob("image_*.npy"))
-    done = ("embeddings.npy", "tag_embeddings.npy", f"{LOOKS}.npy", NEIGHBOURS, *layers)
-    writer.seal(*(name for name in done if writer.path(name).exists()))
-
-
 def _search_index(
     trained: TrainedModel,
     embedded: Embedded,
@@ -286,79 +253,3 @@ def _search_index(
         index = search_index(trained, embedded.states, choice, milvus, earlier)
         advance(num)
     return index
-
-
-def _write(
-    writer: SnapshotWriter,
-    model: Path,
-    data: GraphData,
-    embedded: Embedded,
-    index: SavedIndex,
-    index_file: str,
-    progress: Progress,
-) -> None:
-    """Write everything but the features and the manifest."""
-    states = embedded.states
-    with progress.phase("write", 7) as advance:
-        writer.array("tag_text", data.tag_text)
-        writer.array(FEATURE_SUMS, data.feature_sums)
-        writer.array("prototypes", prototypes_of(data.features, embedded.graph.images_of_tag))
-        advance(1)
-        for layer, array in enumerate(states.tag_states):
-            writer.array(f"states/tag_{layer}", array)
-        advance(1)
-        embedded.graph.save(writer.path("graph"))
-        if embedded.alike is not None:
-            save_edges(writer.path("graph"), ALIKE, embedded.alike)
-        advance(1)
-        for name in (MODEL, CONFIG):
-            copy = writer.path(f"model/{name}")
-            with refusing_unwritable(copy):
-                shutil.copyfile(model / name, copy)
-        advance(1)
-        index.save(writer.path(index_file))
-        advance(1)
-        counts = embedded.graph.images_of_tag.degrees().tolist()
-        writer.json("tags", {"names": list(data.tag_names), "counts": counts})
-        advance(1)
-        RecordTable.write(writer.path("records"), data.images.fragments())
-        advance(1)
-
-
-def _manifest(
-    trained: TrainedModel,
-    data: GraphData,
-    embedded: Embedded,
-    choice: IndexChoice,
-    made_from: dict[str, Any],
-) -> dict[str, Any]:
-    graph = embedded.graph
-    return {
-        "encoder": data.encoder.to_dict(),
-        "text_encoder": data.text_encoder.to_dict(),
-        "model": {
-            "preset": trained.preset.name,
-            "kind": trained.preset.model,
-            "dim": trained.model.dim,
-            "layers": trained.model.num_layers,
-            "metrics": trained.metrics,
-        },
-        "parameters": {
-            "made_from": made_from,
-            "recipe": trained.preset.to_dict(),
-            "embedded_anew": len(embedded.anew),
-            INDEX_CHOICE: choice.to_dict(),
-            PROMPT: NAME_PROMPT,
-        },
-        "counts": {
-            "images": graph.num_images,
-            "tags": graph.num_tags,
-            "similar": graph.similar.num_edges,
-            "has": graph.tags_of_image.num_edges,
-            "related": graph.related.num_edges,
-            "indexed": graph.num_images,
-            # A snapshot that left an image out has been refused by now: see `refuse_losses`.
-            "skipped": 0,
-            "failed": 0,
-        },
-    }
