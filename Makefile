@@ -81,12 +81,15 @@ bench-scale: $(STAMP) ## Measure 10,000 to a million generated images, an hour; 
 bench-dgl: $(STAMP) ## Measure sampling and training beside DGL, which is installed below build (5 GB); five minutes
 	$(BIN)/python -m benchmarks.beside_dgl --cache build/bench/dgl
 
-# PHOTOS names a tags.jsonl of photos with a test split; by default that of coco6k below IMSAGE_TEST_DATA.
+# PHOTOS names a tags.jsonl of photos with a test split, CAPTIONED one whose photos have captions; by default those of
+# coco6k and flickr8k1k below IMSAGE_TEST_DATA.
 PHOTOS ?= $(IMSAGE_TEST_DATA)/coco6k/tags.jsonl
+CAPTIONED ?= $(IMSAGE_TEST_DATA)/flickr8k1k/tags.jsonl
 QUICK ?=
 SEEDS ?= 3
 bench-quality: demo-built ## Measure how good, and renew docs/quality.md; QUICK=--quick takes minutes and renews nothing
-	$(BIN)/python -m benchmarks.quality --photos $(PHOTOS) --drawings $(DATA) --seeds $(SEEDS) $(QUICK) \
+	$(BIN)/python -m benchmarks.quality --photos $(PHOTOS) $(if $(wildcard $(CAPTIONED)),--captioned $(CAPTIONED)) \
+		--drawings $(DATA) --seeds $(SEEDS) $(QUICK) \
 		--out build/quality$(QUICK) $(if $(QUICK),,--page docs/quality.md)
 
 demo-built: $(STAMP)

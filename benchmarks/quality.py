@@ -1,11 +1,13 @@
 """Everything that docs/quality.md shows, from pictures to the page: `make bench-quality`.
 
-    python -m benchmarks.quality --photos SOURCE --drawings D --out FOLDER [--seeds 3] [--quick] [--page FILE]
+    python -m benchmarks.quality --photos SOURCE [--captioned SOURCE] --drawings D --out FOLDER [--seeds 3]
+        [--quick] [--page FILE]
 
-SOURCE: a tags.jsonl of photos with a test split and object tags; D: a built data directory, the demo's for
-instance. Each step leaves its outcome in FOLDER and is not done again when it is there, so an interrupted run
-goes on. With the first seed all presets are trained and evaluated, with the others the default. `--page` puts
-the tables into that page, between its marks (:mod:`docs.quality_tables`).
+SOURCE: a tags.jsonl of photos with a test split and object tags, and one of photos with captions and words
+of those as tags; D: a built data directory, the demo's for instance. Each step leaves its outcome in FOLDER
+and is not done again when it is there, so an interrupted run goes on. With the first seed all presets are
+trained and evaluated, with the others the default. `--page` puts the tables into that page, between its
+marks (:mod:`docs.quality_tables`).
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Bench:
     """What is measured, and the folder that holds the outcomes."""
 
     source: Path
+    captioned: Path | None
     drawings: Path | None
     out: Path
     seeds: int
@@ -83,6 +86,9 @@ class Bench:
             for preset in presets:
                 yield f"train-{preset}-{seed}", partial(self._trained, preset, seed)
             yield f"photos-{seed}", partial(self._evaluated, seed)
+        if self.captioned is not None:
+            for seed in range(self.seeds):
+                yield f"captioned-{seed}", partial(self._captioned, self.captioned, seed)
         sizes = (600, 4) if self.quick else (ABLATION_IMAGES, ABLATION_EPOCHS)
         yield "ablations", partial(self._ablated, *sizes, 0.0)
         sizes = (1000, WRONG_EPOCHS) if self.quick else (WRONG_IMAGES, WRONG_EPOCHS)
@@ -103,6 +109,14 @@ class Bench:
         reindex(self.photos, "default", progress=self.progress)
         return evaluate(self.photos, seed=seed, quick=self.quick, progress=self.progress).to_json()
 
+    def _captioned(self, source: Path, seed: int) -> dict[str, Any]:
+        """The default preset of the captioned photos, built and evaluated."""
+        data = DataDir(self.out / "captioned")
+        ingest(source, data, progress=self.progress)
+        train(data, "default", seed=seed, progress=self.progress)
+        reindex(data, "default", progress=self.progress)
+        return evaluate(data, seed=seed, quick=self.quick, progress=self.progress).to_json()
+
     def _ablated(self, images: int, epochs: int, wrong: float) -> dict[str, Any]:
         table = ablation_table(load_graph_data(self.photos), images, epochs, self.seeds, wrong)
         return {"table": table, "images": images, "epochs": epochs}
@@ -122,6 +136,7 @@ def main() -> None:
     """Run what is left to do, and renew the page."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     asked.add_argument("--photos", type=Path, required=True, help="tags.jsonl of the photos")
+    asked.add_argument("--captioned", type=Path, help="tags.jsonl of photos with captions")
     asked.add_argument("--drawings", type=Path, help="a built data directory")
     asked.add_argument("--out", type=Path, required=True)
     asked.add_argument("--seeds", type=int, default=3)
@@ -131,6 +146,7 @@ def main() -> None:
     given = asked.parse_args()
     bench = Bench(
         given.photos,
+        given.captioned,
         given.drawings,
         given.out,
         1 if given.quick else given.seeds,

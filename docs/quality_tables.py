@@ -4,7 +4,7 @@
 
 A page may hold marks, `<!-- measured: NAME -->` and `<!-- end -->`; what stands between them is made from the
 outcomes of `make bench-quality` (:mod:`benchmarks.quality`). Names: `about`, a part of the evaluation of the
-first seed, `seeds`, `ablations`, `wrong`, `robustness`.
+first seed, `seeds`, `captioned`, `ablations`, `wrong`, `robustness`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ HEADLINES = (
     ("unwanted", "left"),
     ("unwanted", "rest kept"),
     ("synonyms", "recall@10"),
+    ("captions", "recall@10"),
+    ("captions", "nDCG@10, held out"),
 )
 
 
@@ -72,7 +74,9 @@ def section(name: str, outcomes: Path) -> str:
     if name == "about":
         return _about(outcomes)
     if name == "seeds":
-        return _seeds(outcomes)
+        return _seeds(outcomes, "photos")
+    if name == "captioned":
+        return _seeds(outcomes, "captioned")
     if name == "robustness":
         return _robustness(outcomes)
     path = outcomes / f"{name}.json"
@@ -109,9 +113,11 @@ def _about(outcomes: Path) -> str:
     )
 
 
-def _seeds(outcomes: Path) -> str:
+def _seeds(outcomes: Path, catalogue: str) -> str:
     """Mean and half the range over the seeds, default and the best baseline of each seed."""
-    reports = [_read(path) for path in sorted(outcomes.glob("photos-*.json"))]
+    reports = [_read(path) for path in sorted(outcomes.glob(f"{catalogue}-*.json"))]
+    if not reports:
+        return "Not measured."
     lines = ["| figure | default | best baseline |", "|---|---|---|"]
     for part, figure in HEADLINES:
         ours, theirs = [], []

@@ -2,9 +2,10 @@
 
     python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--prepare] [--seconds N]
 
-The same questions go to imsage and to one FastAPI server each around FAISS (over the very index file of the
-snapshot), Chroma and LanceDB (over the same vectors): a picture by its id, years that results must be of (not
-with --no-filter), the 20 best with what is known of them. Chroma and LanceDB live in an environment of their
+The same questions go to imsage, to one FastAPI server each around FAISS (over the very index file of the
+snapshot), Chroma and LanceDB (over the same vectors), and to Chroma's own server: a picture by its id (its
+vector for that one), years that results must be of (not with --no-filter), the 20 best with what is known of
+them. Chroma and LanceDB live in an environment of their
 own, made below the cache folder; what they build is kept there as well.
 
 Recall is the share of the true 20 best, found by comparing with all vectors. Each rival gets the narrowest
@@ -30,6 +31,7 @@ import httpx
 import numpy as np
 
 from benchmarks.bare_index import BareIndex
+from benchmarks.load.chroma_server import chroma_bodies, chroma_ids, chroma_path, chroma_served
 from benchmarks.load.clients import JSON, Asked, ask_until, figures_of
 from benchmarks.load.machine import machine
 from benchmarks.load.questions import LIMIT, QUESTIONS, Asking, wide
@@ -49,7 +51,8 @@ PACKAGES = (
 )
 SERVER = Path(__file__).with_name("rival_server.py")
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
-RIVALS = ("faiss", "chroma", "lancedb")
+CHROMA_SERVER = "chroma run"
+RIVALS = ("faiss", "chroma", CHROMA_SERVER, "lancedb")
 SLICES = 3
 """All take turns this often, so that whatever else the machine does falls on all of them."""
 _JUDGED = 200
@@ -64,6 +67,7 @@ class Rival:
     name: str
     path: str
     bodies: Sequence[bytes]
+    ids: Callable[[dict[str, Any]], list[str]] = lambda answer: [hit["id"] for hit in answer["hits"]]
 
 
 def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Path:
@@ -121,7 +125,7 @@ def compare(
         servers = [(url, _imsage(questions))]
         for name in RIVALS:
             served = stack.enter_context(_served(name, folder, cache, found[name]["width"]))
-            servers.append((served, Rival(name, "/search", _bodies(questions))))
+            servers.append((served, _asked(name, served, folder, questions)))
         for address, rival in servers:
             found[rival.name]["recall"] = round(_recall(address, rival, true), 4)
         for number in range(SLICES + 1):
@@ -135,6 +139,13 @@ def compare(
 
 def _imsage(questions: Sequence[Asking]) -> Rival:
     return Rival("imsage", "/v1/search", [one.body for one in questions])
+
+
+def _asked(name: str, url: str, folder: Path, questions: Sequence[Asking]) -> Rival:
+    """How one of RIVALS is asked at its address."""
+    if name == CHROMA_SERVER:
+        return Rival(name, chroma_path(url), chroma_bodies(folder, questions), chroma_ids)
+    return Rival(name, "/search", _bodies(questions))
 
 
 def _after(seconds: float) -> Callable[[float], bool]:
@@ -174,7 +185,7 @@ def _recall(url: str, rival: Rival, true: Sequence[set[str]]) -> float:
         for body, best in zip(rival.bodies, true, strict=False):
             answer = client.post(url + rival.path, content=body, headers=JSON)
             answer.raise_for_status()
-            shares.append(len({hit["id"] for hit in answer.json()["hits"]} & best) / len(best))
+            shares.append(len(set(rival.ids(answer.json())) & best) / len(best))
     return float(np.mean(shares))
 
 
@@ -189,7 +200,7 @@ def _narrowest(
 
     def enough(width: int) -> bool:
         with _served(name, folder, cache, width) as url:
-            found[width] = _recall(url, Rival(name, "/search", _bodies(questions)), true)
+            found[width] = _recall(url, _asked(name, url, folder, questions), true)
         return found[width] >= recall - _AS_MUCH
 
     place = bisect_left(WIDTHS[:-1], True, key=enough)
@@ -201,6 +212,10 @@ def _narrowest(
 
 @contextmanager
 def _served(name: str, folder: Path, cache: Path, width: int) -> Iterator[str]:
+    if name == CHROMA_SERVER:
+        with chroma_served(folder, _environment(cache), width) as url:
+            yield url
+        return
     port = free_port()
     python = sys.executable if name == "faiss" else str(_environment(cache))
     command = [python, str(SERVER), name, str(folder), "--port", str(port), "--width", str(width)]

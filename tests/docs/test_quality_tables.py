@@ -9,7 +9,7 @@ from docs.quality_tables import MARKS, renewed
 from gnn.evaluation.run import ORDER
 
 PAGE = Path(__file__).parents[2] / "docs" / "quality.md"
-MADE = {"about", "seeds", "robustness", "ablations", "wrong", "hash"}
+MADE = {"about", "seeds", "captioned", "robustness", "ablations", "wrong", "hash"}
 
 
 def report(value: float) -> dict[str, object]:
@@ -39,6 +39,13 @@ def test_seeds_are_summed_up_by_mean_and_half_the_range(tmp_path: Path) -> None:
     for seed, value in enumerate((0.5, 0.6, 0.7)):
         (tmp_path / f"photos-{seed}.json").write_text(json.dumps(report(value)))
     assert "| tags: R@5 | 0.600 ± 0.100 | 0.400 ± 0.000 |" in between("seeds", tmp_path)
+
+
+def test_the_captioned_photos_have_a_table_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "photos-0.json").write_text(json.dumps(report(0.5)))
+    assert "Not measured." in between("captioned", tmp_path)
+    (tmp_path / "captioned-0.json").write_text(json.dumps(report(0.7)))
+    assert "| tags: R@5 | 0.700 | 0.400 |" in between("captioned", tmp_path)
 
 
 def test_every_mark_of_the_page_names_something_that_is_measured() -> None:
