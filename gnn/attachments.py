@@ -11,7 +11,7 @@ from torch import Tensor
 from gnn.attach import attach, inputs_of
 from gnn.model.edge_weights import cap_degree, weigh
 from gnn.picture_alone import Found
-from gnn.resolve import Node
+from gnn.query_nodes import Node
 from gnn.stored_images import StoredImages
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import Float32Array, Int64Array

@@ -19,6 +19,7 @@ from gnn.evaluation.tag_measures import tag_measures
 from gnn.forgotten_tags import completed_share, completeness
 from gnn.kernel_candidates import Measured
 from gnn.kernel_fit import naming_model
+from gnn.kernel_refusal import refusal_of
 from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view, jaccard_shares, ndcg
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
@@ -65,10 +66,11 @@ def settle(views: QueryViews, best: Measured) -> Settled:
     chances = calibration(scores)
     complete = completeness(chances, views.truth)
     model.config = replace(model.config, completed=completed_share(complete))
-    balance, untagged = _balance(model, views, share)
+    balance, untagged, looks = _balance(model, views, share)
     guess, one_told = _guess(model, views, chances, share)
+    refusal, left = refusal_of(model, views, chances, looks, _index_blocks(model, views), share)
     return Settled(
-        balance=replace(balance, guess=guess),
+        balance=replace(balance, guess=guess, refusal=refusal),
         completed=model.config.completed,
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
@@ -76,7 +78,12 @@ def settle(views: QueryViews, best: Measured) -> Settled:
         naming_share=model.config.naming_share,
         named_view=model.config.named_view,
         calibration=calibration,
-        metrics={"ndcg_middle": untagged, "ndcg_one_told": one_told, "completeness": complete},
+        metrics={
+            "ndcg_middle": untagged,
+            "ndcg_one_told": one_told,
+            "refused_left": left,
+            "completeness": complete,
+        },
     )
 
 
@@ -147,9 +154,9 @@ def _view(model: KernelSage, views: QueryViews) -> float:
     return share
 
 
-def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[SliderBalance, float]:
+def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[SliderBalance, float, Float32Array]:
     """The largest visual balance whose middle of the slider ranks about as well as the conceptual end; with
-    the quality of that middle.
+    the quality of that middle, and what looks weigh in it, [v, indexed].
 
     That end has its trace of looks (LOOK; on photos looks tell something about meaning, see
     docs/decisions/0002), so each step away from it has a price. The trace is not chosen here: on a thousand
@@ -169,7 +176,7 @@ def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[Slider
     best = max(quality(LOOK), *middles.values())
     fair = [each for each, value in middles.items() if value >= best - _COST_OF_BALANCE]
     chosen = max(fair, default=VISUAL_BALANCES[0])
-    return SliderBalance(chosen, share, LOOK), middles[chosen]
+    return SliderBalance(chosen, share, LOOK), middles[chosen], np.float32(LOOK + chosen) * visual
 
 
 def _guess(model: KernelSage, views: QueryViews, chances: Float32Array, share: float) -> tuple[float, float]:

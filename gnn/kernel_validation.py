@@ -53,6 +53,7 @@ class QueryViews:
     gains: Float32Array
     ideal: Float64Array
     indexed_sets: Tensor
+    carried: sparse.csr_matrix
 
 
 def hold_out_views(
@@ -82,6 +83,7 @@ def hold_out_views(
         gains=gains,
         ideal=ideal_gains(gains, 10),
         indexed_sets=_sets(ground.skeleton, _rows(tags, indexed)),
+        carried=index,
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gnn.asked_tags import AskedTags
 from gnn.attach import inputs_of
 from gnn.attachments import Attachments
 from gnn.encoders.base import TextEncoder
@@ -28,15 +29,14 @@ from gnn.query_edges import (
     cancelled,
     listed_edges,
     most_similar,
-    refused_edges,
     shares,
     told_weight,
 )
+from gnn.query_nodes import Resolved
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
 from gnn.readout import readout_of
-from gnn.resolve import Resolved, Resolver
+from gnn.resolve import Resolver
 from gnn.stored_images import IndexedImages, StoredImages
-from gnn.told_pictures import guessed_for
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.faiss_index import FaissIndex
@@ -136,8 +136,7 @@ class QueryEngine:
         inputs = inputs_of(self._trained.model, pictures)
         similar = self.attachments.similar_edges(self._trained.neighbour_vectors(inputs, pictures), nodes)
         states = self.attachments.states(inputs, similar, tags)
-        guessed = guessed_for(np.array([node.asked for node in nodes]), similar)
-        embeddings = self._readout.embeddings(states, tags, guessed, refused_edges(asked))
+        embeddings = self._readout.embeddings(states, AskedTags.of(asked, similar))
         visual = self._readout.visual(embeddings)
         conceptual = self._readout.conceptual(
             embeddings, lambda: self._mean_tag_vectors(tags), tags.degrees() > 0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gnn.query_nodes import Resolved
 from gnn.query_types import AttachedEdges
-from gnn.resolve import Resolved
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
@@ -30,9 +30,9 @@ def refused_edges(queries: Sequence[Resolved]) -> Csr:
 
 
 def told_weight(asked: Resolved) -> float:
-    """The weight of the tags that the nodes to be like are attached to, in the mean over these nodes."""
+    """The weight of the tags and words that the nodes to be like are told, in the mean over these nodes."""
     liked = [node for node in asked.nodes if node.weight > 0]
-    total = sum(node.weight * sum(edge.weight for edge in node.tags) for node in liked)
+    total = sum(node.weight * node.told for node in liked)
     return total / sum(node.weight for node in liked)
 
 

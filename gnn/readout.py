@@ -7,20 +7,22 @@ is balanced between their inner products.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gnn.asked_tags import AskedTags
+from gnn.model.carriers import carrier_directions
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
-from gnn.told_pictures import guessing_blocks, told_indicator, without
+from gnn.told_pictures import guessing_blocks, refusing_blocks, without
 from gnn.trained_model import TrainedModel
-from graph_store.arrays import BoolArray, Float32Array
-from graph_store.csr import Csr
+from graph_store.arrays import BoolArray, Float32Array, Int64Array
 
 _PREDICTED = 5
 
@@ -34,11 +36,8 @@ class Readout(Protocol):
     refusal: float
     """How much of its vector a refused tag of weight -1 takes away beside pictures that no tag is told of."""
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
-        """What nodes with these states are embedded as when they ask. tags: their message-weighted edges;
-        guessed: [n], those whose tags say only part of what is wanted (:mod:`gnn.told_pictures`); refused: n
-        rows of tags that are not to be guessed, as far as they weigh.
-        """
+    def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
+        """What nodes with these states are embedded as when they ask."""
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         """The visual vector of nodes with these embeddings."""
@@ -59,19 +58,11 @@ class Readout(Protocol):
         """
 
 
-_QUIETLY = 0.65
-"""On two folds of MS-COCO's training split 0.5 leaves half of a refused tag's images among the first 20, at
-1 % of the relevance to the rest, and 1 an eighth at 6 %. This lies between (decision 0007).
-"""
-
-
 class KernelReadout:
     """Blocks of one vector: the visual query touches the first, the conceptual one the others, and the first
     as far as looks tell about meaning (two images with nothing in common in tags may still be alike).
     A picture's prediction is quieter than a tag that is named, and so is what is refused of it.
     """
-
-    refusal = _QUIETLY
 
     def __init__(self, trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> None:
         assert isinstance(trained.model, KernelSage)
@@ -88,33 +79,76 @@ class KernelReadout:
             ]
         )
         self.slider = Slider(trained.balance.visual)
+        self.refusal = trained.balance.refusal
         self.meaning = (np.arange(len(self._scale)) >= config.visual_dim).astype(np.float32)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
-        if not self._guess or not guessed.any():
+    def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
+        guessed = asked.guessed & (self._guess > 0)
+        by_sets = guessed | asked.unsure | asked.refusing
+        if not by_sets.any():
             result: Float32Array = self._model.embed_images(states).numpy()
             return result
-        result = np.empty((len(guessed), self._model.dim), dtype=np.float32)
-        plain = torch.from_numpy(~guessed)
-        if not guessed.all():
-            result[~guessed] = self._model.embed_images([state[plain] for state in states]).numpy()
-        last = [states[-1][~plain]]
-        rows = np.flatnonzero(guessed)
-        told = told_indicator(tags.take(rows), len(self._tag_directions))
-        chances = self._calibration(self.tag_scores(last, indexed=True))
-        blocks = guessing_blocks(
+        result = np.empty((len(by_sets), self._model.dim), dtype=np.float32)
+        plain = torch.from_numpy(~by_sets)
+        if not by_sets.all():
+            result[~by_sets] = self._model.embed_images([state[plain] for state in states]).numpy()
+        for rows, blocks in (
+            (np.flatnonzero(guessed), self._guessing),
+            (np.flatnonzero(asked.unsure & ~guessed), self._unsure),
+            (np.flatnonzero(asked.refusing), self._refusing),
+        ):
+            if len(rows):
+                last = states[-1][torch.from_numpy(rows)]
+                conceptual = blocks(last, asked, rows)
+                result[rows] = torch.cat([self._model.visual_block(last), conceptual], dim=1).numpy()
+        return result
+
+    def _guessing(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
+        """The conceptual blocks of pictures that tags are asked for beside."""
+        told = asked.sets(rows, len(self._tag_directions))
+        chances = self._calibration(self.tag_scores([last], indexed=True))
+        return guessing_blocks(
             self._model,
-            self._model.own_sets(last[0]),
+            torch.from_numpy(told) @ self._tag_directions,
             told,
-            without(chances, refused.take(rows)),
+            without(chances, asked.refused.take(rows)),
             self._tag_directions,
             self._guess,
             self._jaccard,
         )
-        result[guessed] = torch.cat([self._model.visual_block(last[0]), blocks], dim=1).numpy()
-        return result
+
+    def _refusing(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
+        """The conceptual blocks of pictures to be like but for some tags."""
+        refused = asked.refused.take(rows)
+        most = np.zeros(len(rows), dtype=np.float32)
+        np.maximum.at(most, refused.edge_rows(), refused.weights)
+        return refusing_blocks(
+            self._model,
+            self._model.embed_images([last])[:, self._visual_dim :],
+            without(self._calibration(self.tag_scores([last], indexed=True)), refused),
+            self._tag_directions,
+            most,
+        )
+
+    def _unsure(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
+        """The conceptual blocks of words that are no tags: of a description the set of tags that is expected,
+        of names the way to the images that carry what they may mean.
+        """
+        del last
+        told = torch.from_numpy(asked.sets(rows, len(self._tag_directions)))
+        sets = told @ self._tag_directions
+        blocks = self._model.embed_sets(sets)
+        names = torch.from_numpy(~asked.described[rows])
+        if self._carriers is not None and names.any():
+            number = told[names].sum(dim=1, keepdim=True).clamp_min(1.0)
+            blocks[names] = (sets[names] / number) @ self._carriers
+        return blocks
+
+    @cached_property
+    def _carriers(self) -> Tensor | None:
+        return carrier_directions(self._model, self._jaccard)
 
     def visual(self, embeddings: Float32Array) -> Float32Array:
         vectors = embeddings.copy()
@@ -152,8 +186,8 @@ class SageReadout:
         self.meaning = np.ones(trained.model.dim, np.float32)
         self._tags = np.asarray(tag_embeddings, dtype=np.float32)
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
-        del tags, guessed, refused  # the published model has no second opinion on a picture
+    def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
+        del asked  # the published model has no second opinion on a picture
         result: Float32Array = self._model.embed_images(states).numpy()
         return result
 

@@ -4,47 +4,26 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex
+from gnn.query_nodes import Kind, Node, Resolved
 from gnn.query_types import Query
 from gnn.stored_images import IndexedImages, StoredImages
 from gnn.words import TagEdge, Words, merged
 from graph_store.arrays import Float32Array
 from graph_store.errors import BadInput, EmptyQuery
 
-Kind = Literal["image", "tags", "mixed"]
 
+@dataclass(frozen=True)
+class _Wanted:
+    """The tags and words that are asked for, as :class:`Node` has them."""
 
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One node that a query attaches: features [feature_dim], its share of the query, the tags that it is
-    attached to, its row where it is an indexed image, and whether it has `similar` images. `picture`: which
-    of the query's pictures it is, None for the node that stands for its words and tags; `asked`: whether
-    tags are asked for beside the picture, more than those that an indexed image has.
-    """
-
-    features: Float32Array
+    edges: tuple[TagEdge, ...]
     weight: float
-    tags: tuple[TagEdge, ...]
-    row: int | None
-    looks: bool
-    picture: int | None
-    asked: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Resolved:
-    """What a query is attached with; `unwanted` has positive weights. The nodes' order is not that of the
-    query, so that the order of asking does not matter.
-    """
-
-    kind: Kind
-    nodes: tuple[Node, ...]
-    unwanted: tuple[TagEdge, ...]
+    described: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +32,9 @@ class _Picture:
     features: Float32Array
     weight: float
     row: int | None
+
+
+_NOTHING = _Wanted((), 0.0, False)
 
 
 class Resolver:
@@ -94,17 +76,15 @@ class Resolver:
         What is asked for besides (tags, text) goes to the pictures to be like; a picture to be unlike is
         refused as it is. Where there are only pictures to be unlike, words and tags are a node of their own.
         """
-        wanted, unwanted = self._asked_tags(query)
+        text = query.text.strip() if query.text else ""
+        wanted, unwanted = self._asked(query, text)
         pictures = self._pictures(query)
         liked = [picture for picture in pictures if picture.weight > 0]
-        text = query.text.strip() if query.text else ""
         spoken: Float32Array | None = None
-        if text:
-            wanted += self._words.text(text)
-            if self._one_space and not liked and query.attach != "tags":
-                # A vision-language encoder puts words among pictures, so they have `similar` images too.
-                spoken = self._words.vector(text)
-        told = bool(wanted) or any(self._own_tags(query, picture) for picture in liked)
+        if text and self._one_space and not liked and query.attach != "tags":
+            # A vision-language encoder puts words among pictures, so they have `similar` images too.
+            spoken = self._words.vector(text)
+        told = bool(wanted.edges) or any(self._own_tags(query, picture) for picture in liked)
         if pictures and not liked and spoken is None and not told:
             raise EmptyQuery(
                 "The weights of the query's images leave nothing",
@@ -113,23 +93,43 @@ class Resolver:
         kind = _kind(query, bool(liked) or spoken is not None, told)
         nodes = [self._node(query, picture, kind, wanted) for picture in pictures if picture.weight]
         if not liked:
-            tags = () if kind == "image" else tuple(merged(wanted))
+            asked = _NOTHING if kind == "image" else wanted
+            tags = tuple(merged(asked.edges))
             features = self._prototype(tags) if spoken is None else spoken
-            nodes.append(Node(features, 1.0, tags, None, kind != "tags", None))
+            looks = kind != "tags"
+            nodes.append(
+                Node(
+                    features,
+                    1.0,
+                    tags,
+                    None,
+                    looks,
+                    None,
+                    described=asked.described,
+                    told=asked.weight,
+                )
+            )
         if len(nodes) > 1:
             nodes.sort(key=lambda node: (node.features.tobytes(), node.weight))
         return Resolved(kind, tuple(nodes), tuple(merged(unwanted)))
 
-    def _node(self, query: Query, picture: _Picture, kind: Kind, wanted: list[TagEdge]) -> Node:
-        own = self._own_tags(query, picture)
-        asked = [] if picture.weight < 0 else wanted
-        tags = () if kind == "image" else tuple(merged(asked + own))
-        looks = query.attach != "tags"
-        told = kind != "image" and bool(asked)
-        return Node(picture.features, picture.weight, tags, picture.row, looks, picture.number, told)
+    def _node(self, query: Query, picture: _Picture, kind: Kind, wanted: _Wanted) -> Node:
+        own = [] if kind == "image" else self._own_tags(query, picture)
+        asked = _NOTHING if kind == "image" or picture.weight < 0 else wanted
+        return Node(
+            picture.features,
+            picture.weight,
+            tuple(merged([*asked.edges, *own])),
+            picture.row,
+            query.attach != "tags",
+            picture.number,
+            bool(asked.edges),
+            asked.described,
+            asked.weight + sum(edge.weight for edge in own),
+        )
 
-    def _asked_tags(self, query: Query) -> tuple[list[TagEdge], list[TagEdge]]:
-        """Positive and negative ones, both with positive weights; a weight of 0 asks for nothing."""
+    def _asked(self, query: Query, text: str) -> tuple[_Wanted, list[TagEdge]]:
+        """What is asked for and what is refused, both with positive weights; a tag of weight 0 is neither."""
         wanted: list[TagEdge] = []
         unwanted: list[TagEdge] = []
         for tag in query.tags:
@@ -139,7 +139,13 @@ class Resolver:
                 wanted += self._words.tag(tag.name, tag.weight)
             elif tag.weight < 0:
                 unwanted += self._words.tag(tag.name, -tag.weight)
-        return wanted, unwanted
+        weight = sum(edge.weight for edge in wanted)
+        spoken = self._words.text(text) if text else []
+        if spoken:
+            # Beside what a text names, what it may speak of as well is no wish of its own.
+            weight += max(sum(edge.weight for edge in spoken if edge.chance == 1), 1.0)
+        described = bool(text) and self._words.describes(text)
+        return _Wanted((*wanted, *spoken), weight, described), unwanted
 
     def meant(self, name: str) -> list[tuple[int, float]]:
         """(tag, share) that a tag's name stands for; none for an unknown one without a text encoder."""

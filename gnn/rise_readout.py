@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from gnn.asked_tags import AskedTags
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.trained_model import SliderBalance
 from graph_store.arrays import BoolArray, Float32Array
-from graph_store.csr import Csr
 
 
 class RiseReadout:
@@ -26,9 +26,9 @@ class RiseReadout:
         self.slider = Slider(balance.visual)
         self.meaning = (np.arange(model.dim) >= self._width).astype(np.float32)
 
-    def embeddings(self, states: list[Tensor], tags: Csr, guessed: BoolArray, refused: Csr) -> Float32Array:
+    def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
         """Those of any node."""
-        del tags, guessed, refused
+        del asked
         result: Float32Array = self._model.embed_images(states).numpy()
         return result
 

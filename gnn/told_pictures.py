@@ -9,8 +9,11 @@ with y the told tags' indicator, p what the picture is likely to show, and g the
 in. Its conceptual blocks are those of any set (:mod:`gnn.model.tag_sets`), and what was told keeps a voice of
 its own beside them: TOLD·y in the tag view, in units of the whole conceptual score.
 
-What a question refuses is not guessed. An indexed image's own tags are a description and not a wish: nothing
-is guessed beside them.
+What a question refuses is not guessed. Where it tells no tag, only refuses some, s = (1 - r) ∘ p with r the
+refused tags' weights stands for the picture; its own prediction, out of which they cannot be taken, counts as
+far as they are refused by halves.
+
+An indexed image's own tags are a description and not a wish: nothing is guessed beside them.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gnn.model.kernel_sage import KernelSage
-from graph_store.arrays import BoolArray, Float32Array
+from graph_store.arrays import Float32Array
 from graph_store.csr import Csr
 
 TOLD = 0.3
@@ -29,22 +32,27 @@ TOLD = 0.3
 """
 
 
-def told_indicator(told: Csr, num_tags: int) -> Float32Array:
-    """y [n, num_tags] in [0, 1] from tag edges whose weights add up to one a row: 1 for each of several equal
-    tags, less for one that is asked for less than the others.
-    """
-    table = np.zeros((told.num_rows, num_tags), dtype=np.float32)
-    rows = told.edge_rows()
-    squares = np.bincount(rows, told.weights.astype(np.float64) ** 2, minlength=told.num_rows)
-    table[rows, told.indices] = np.minimum(told.weights / squares[rows], 1.0)
-    return table
-
-
 def without(chances: Float32Array, refused: Csr) -> Float32Array:
     """The chances [n, t] without those of refused tags, n rows: none is left of one that weighs 1 or more."""
     left = chances.copy()
     left[refused.edge_rows(), refused.indices] *= np.maximum(1.0 - refused.weights, 0.0)
     return left
+
+
+def refusing_blocks(
+    model: KernelSage, predicted: Tensor, chances: Float32Array, directions: Tensor, refused: Float32Array
+) -> Tensor:
+    """The conceptual blocks [n, jaccard_rank + tag_width] of pictures that some tags are refused of.
+
+    predicted: their blocks without that; chances: s, [n, t]; directions: as below; refused: [n], the weight
+    of the tag that is refused most. The set is trusted as predictions are.
+    """
+    config = model.config
+    blocks = model.embed_sets(torch.from_numpy(chances) @ directions)
+    blocks[:, : config.jaccard_rank] *= config.trust_jaccard
+    blocks[:, config.jaccard_rank :] *= config.trust_tags
+    taken = torch.from_numpy(np.minimum(refused, 1.0).astype(np.float32))[:, None]
+    return predicted + taken * (blocks - predicted)
 
 
 def guessing_blocks(
@@ -67,11 +75,3 @@ def guessing_blocks(
     if jaccard < 1.0:
         blocks[:, model.config.jaccard_rank :] += TOLD / (1.0 - jaccard) * own
     return blocks
-
-
-def guessed_for(asked: BoolArray, similar: Csr) -> BoolArray:
-    """[n]: the nodes whose other tags are guessed: those with tags asked for, and with similar images to tell
-    what they show.
-    """
-    result: BoolArray = asked & (similar.degrees() > 0)
-    return result

@@ -31,8 +31,8 @@ from graph_store.versions import way_out
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
-FORMAT = 3
-READABLE_FORMATS = (2, 3)
+FORMAT = 4
+READABLE_FORMATS = (2, 3, 4)
 """In format 2 the axes of `space` held its scale, and it had no roots."""
 
 
@@ -44,13 +44,16 @@ class SliderBalance:
     ``jaccard``: share of the Jaccard view in the conceptual part (the rest is the tag view);
     ``look``: what looks tell about meaning, the weight of a visual cosine inside the conceptual part;
     ``guess``: how much of what a picture is likely to show is taken in beside the tags that are asked for
-    (:mod:`gnn.told_pictures`).
+    (:mod:`gnn.told_pictures`);
+    ``refusal``: how much of its vector a refused tag of weight -1 takes away beside pictures that no tag is
+    told of (:mod:`gnn.kernel_refusal`).
     """
 
     visual: float = 1.0
     jaccard: float = 0.5
     look: float = 0.0
     guess: float = 0.0
+    refusal: float = 0.15
 
 
 @dataclass(frozen=True, eq=False)

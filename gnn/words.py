@@ -1,10 +1,16 @@
-"""Words nobody tagged with: names and free text are joined to the tag nodes nearest in meaning."""
+"""Words nobody tagged with: names and free text are joined to the tag nodes nearest in meaning.
+
+A *name* of up to three words stands for one thing: where it is no tag, for one of the tags near to it, each
+with a chance, and the chances add up to one. A longer text *describes* a picture that shows several things:
+the tags that stand in it, and what it says beside them, for which four more tags are expected (decision
+0013).
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,16 +24,23 @@ _SHARPNESS = 15.0
 _BEHIND_BEST = 0.4
 _SMALLEST_SHARE = 0.002
 _LONGEST_NAME = 3
+_WHOLE = 0.75
+_DESCRIBED = 4.0
+"""How many tags a description speaks of beside those that stand in it."""
+
 NAME_PROMPT = "the word {}"
 
 
 @dataclass(frozen=True)
 class TagEdge:
-    """One `has` edge of a query: to which tag, how heavy, and the asked words that led there."""
+    """One `has` edge of a query: to which tag, how heavy, the asked words that led there, and the chance that
+    they mean this tag.
+    """
 
     tag: int
     weight: float
     asked_as: str
+    chance: float = 1.0
 
 
 class Words:
@@ -50,9 +63,25 @@ class Words:
         return self._nearest(name, weight)
 
     def text(self, text: str) -> list[TagEdge]:
-        """Free text: the tags it names, weight 1 each; where it names none, those nearest in meaning."""
-        named = self._named(text)
-        return [TagEdge(number, 1.0, text) for number in named] or self._nearest(text, 1.0)
+        """Free text, a name or a description. Without an encoder it is the tags that stand in it, weight 1
+        each; raises BadInput where there are none.
+        """
+        if self.knows(text):
+            return self.tag(text)
+        named, all_named = self._named(text)
+        certain = [TagEdge(number, 1.0, text) for number in named]
+        if self._encoder is None and named:
+            return certain
+        if not self.describes(text):
+            near = self._nearest(text, 1.0)
+            return self._both(near, named, text) if all_named else near
+        others = [edge for edge in self._nearest(text, _DESCRIBED) if edge.tag not in named]
+        expected = [(edge.tag, min(edge.weight, 1.0)) for edge in others]
+        return certain + [TagEdge(tag, chance, text, chance) for tag, chance in expected]
+
+    def describes(self, text: str) -> bool:
+        """Whether a text is longer than a name, and so speaks of several things."""
+        return len(_words_of(text)) > _LONGEST_NAME
 
     def vector(self, text: str) -> Float32Array:
         """[text_dim] unit norm. Raises BadInput when there is no text encoder."""
@@ -69,18 +98,28 @@ class Words:
             return []
         order, shares = nearest_in_meaning(self._text @ self._meaning(text))
         return [
-            TagEdge(int(tag), weight * float(share), text) for tag, share in zip(order, shares, strict=True)
+            TagEdge(int(tag), weight * float(share), text, float(share))
+            for tag, share in zip(order, shares, strict=True)
         ]
 
     def _meaning(self, text: str) -> Float32Array:
         """[text_dim]: as the names of tags are read where the text is as short as one, else as it stands."""
-        if self._encoder is None or len(_words_of(text)) > _LONGEST_NAME:
+        if self._encoder is None or self.describes(text):
             return self.vector(text)
         vector: Float32Array = name_vectors(self._encoder, [text])[0]
         return vector
 
-    def _named(self, text: str) -> list[int]:
-        """Tags whose name stands in the text, longest names first; no word counts twice."""
+    @staticmethod
+    def _both(near: list[TagEdge], named: list[int], text: str) -> list[TagEdge]:
+        """A name that is made of tags, such as *young man*: what it means as a whole, and some of each."""
+        whole = [replace(edge, weight=edge.weight * _WHOLE, chance=edge.chance * _WHOLE) for edge in near]
+        each = (1.0 - _WHOLE) / len(named)
+        return merged([*whole, *(TagEdge(number, each, text, each) for number in named)])
+
+    def _named(self, text: str) -> tuple[list[int], bool]:
+        """Tags whose name stands in the text, longest names first; no word counts twice. And whether that
+        is all of its words.
+        """
         words = _words_of(text)
         found: list[int] = []
         taken = [False] * len(words)
@@ -92,7 +131,7 @@ class Words:
                     taken[span] = [True] * length
                     if number not in found:
                         found.append(number)
-        return found
+        return found, bool(found) and all(taken)
 
 
 def nearest_in_meaning(cosine: Float32Array) -> tuple[Int64Array, Float32Array]:
@@ -131,11 +170,18 @@ def _words_of(text: str) -> list[str]:
 
 
 def merged(edges: Sequence[TagEdge]) -> list[TagEdge]:
-    """One edge for each tag, weights added, by tag number: so the order of asking does not matter."""
+    """One edge for each tag, weights and chances added, by tag number: so the order of asking does not
+    matter.
+    """
     by_tag: dict[int, list[TagEdge]] = {}
     for edge in edges:
         by_tag.setdefault(edge.tag, []).append(edge)
     return [
-        TagEdge(tag, sum(sorted(edge.weight for edge in same)), min(edge.asked_as for edge in same))
+        TagEdge(
+            tag,
+            sum(sorted(edge.weight for edge in same)),
+            min(edge.asked_as for edge in same),
+            min(sum(sorted(edge.chance for edge in same)), 1.0),
+        )
         for tag, same in sorted(by_tag.items())
     ]

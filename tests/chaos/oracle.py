@@ -18,15 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from gnn.encoders.base import TextEncoder
+from gnn.model.carriers import carrier_directions
 from gnn.model.kernel_sage import KernelSage
 from gnn.trained_model import load_trained_model
 from gnn.words import Words
 from graph_store.graph import Graph
 
 Doubles = NDArray[np.float64]
-
-_QUIETLY = 0.65
-"""What is refused of a picture without tags weighs so much of what is refused of tags."""
 
 _TOLD = 0.3
 """What a told tag weighs by itself, beside the set that it is completed to."""
@@ -143,10 +141,13 @@ class Oracle:
         self, asked: Asked, pictures: Mapping[str, Picture], changed: set[str]
     ) -> tuple[Doubles, Doubles]:
         wanted = {name: weight for name, weight in asked.tags.items() if weight > 0}
-        told = self._meant(wanted)
+        unwanted = {name: -weight for name, weight in asked.tags.items() if weight < 0}
+        told, chance = self._meant(wanted), self._chance(wanted)
         if asked.image is None:
             features = told @ self._prototypes()
-            node = self._node(features / np.linalg.norm(features), np.zeros(len(self.ids)), told)
+            node = self._node(
+                features / np.linalg.norm(features), np.zeros(len(self.ids)), told, chance=chance
+            )
         else:
             picture, is_new = pictures[asked.image], asked.image in changed
             if asked.attach == "auto" and not asked.tags:
@@ -156,20 +157,21 @@ class Oracle:
                 by_tags = bool(told.sum()) and asked.attach != "image"
                 near = self._neighbours(self._new(picture), row) if is_new else self._near[row]
                 if asked.attach == "auto":
-                    told = told + self._meant(picture.tags)
+                    own = self._meant(picture.tags)
+                    told, chance = told + own, np.minimum(chance + (own > 0), 1.0)
                 node = self._node(
                     picture.features,
                     near if asked.attach != "tags" else np.zeros(len(self.ids)),
                     told if asked.attach != "image" else np.zeros(len(self.tags)),
+                    chance=chance if asked.attach != "image" else np.zeros(len(self.tags)),
                     guessed=by_tags,
-                    refused={name: -weight for name, weight in asked.tags.items() if weight < 0},
+                    refused=unwanted,
                 )
         conceptual = node * self._scale
-        unwanted = {name: -weight for name, weight in asked.tags.items() if weight < 0}
         if unwanted:
             away = self._meant(unwanted) @ (self._tag_vectors * self._scale)
             beside_tags = asked.attach != "image" and told.sum()
-            conceptual = conceptual - away * (1 / told.sum() if beside_tags else _QUIETLY)
+            conceptual = conceptual - away * (1 / told.sum() if beside_tags else self._balance.refusal)
         return node * self._looks, conceptual
 
     # -- nodes
@@ -180,31 +182,65 @@ class Oracle:
         near: Doubles,
         told: Doubles,
         *,
+        chance: Doubles | None = None,
         guessed: bool = False,
         refused: Mapping[str, float] | None = None,
     ) -> Doubles:
         embedded, _, state = self._run(features[None], near[None], told[None])
+        looks, meaning = embedded[-1, self._looks], embedded[-1, ~self._looks]
+        if chance is None:
+            return embedded[-1]
         if guessed and near.any() and self._balance.guess:
-            return np.concatenate(
-                [embedded[-1, self._looks], self._completed(state[-1:], told, refused or {})]
-            )
-        return embedded[-1]
+            meaning = self._completed(state[-1:], self._wanted(told, chance), refused or {})
+        elif told.any() and (chance[told > 0] < 1).any():
+            wanted = self._wanted(told, chance)
+            ways = carrier_directions(self._model, self._balance.jaccard)
+            assert ways is not None
+            meaning = wanted @ self._directions() @ ways.numpy() / max(wanted.sum(), 1.0)
+        elif refused and not told.any():
+            meaning = self._without(state[-1:], meaning, refused)
+        return np.concatenate([looks, meaning])
+
+    def _directions(self) -> Doubles:
+        vectors: Doubles = self._model.get_buffer("tag_vectors")[:, : self._model.config.tag_width].numpy()
+        return vectors
 
     @torch.no_grad()
-    def _completed(self, state: torch.Tensor, told: Doubles, refused: Mapping[str, float]) -> Doubles:
+    def _shown(self, state: torch.Tensor, refused: Mapping[str, float]) -> Doubles:
+        """[tags]: what a picture is likely to show, but for what is refused."""
+        scores = self._model.expected_sets(state, apart=True).numpy() @ self._directions().T
+        shown: Doubles = self._chances(scores)[0] * np.maximum(1.0 - self._meant(refused), 0.0)
+        return shown
+
+    @torch.no_grad()
+    def _completed(self, state: torch.Tensor, wanted: Doubles, refused: Mapping[str, float]) -> Doubles:
         """The conceptual blocks of the told tags and of what is guessed beside them."""
-        config = self._model.config
-        directions = self._model.get_buffer("tag_vectors")[:, : config.tag_width].numpy()
-        scores = self._model.expected_sets(state, apart=True).numpy() @ directions.T
-        shares = told / told.sum()
-        wholly = np.minimum(shares / (shares**2).sum(), 1.0)
-        guesses = self._balance.guess * (1.0 - wholly) * self._chances(scores)[0]
-        guesses *= np.maximum(1.0 - self._meant(refused), 0.0)
-        tags = self._model.sets_of(torch.from_numpy(shares[None] @ self._start.numpy()))
-        blocks = self._model.embed_sets(tags + torch.from_numpy(guesses @ directions)[None])[0].numpy()
-        blocks[config.jaccard_rank :] += _TOLD * tags[0].numpy() / self._scale[-1]
+        guesses = self._balance.guess * (1.0 - wanted) * self._shown(state, refused)
+        tags = wanted @ self._directions()
+        whole = torch.from_numpy(tags + guesses @ self._directions())
+        blocks = self._model.embed_sets(whole[None])[0].numpy()
+        blocks[self._model.config.jaccard_rank :] += _TOLD * tags / self._scale[-1]
         result: Doubles = blocks
         return result
+
+    @torch.no_grad()
+    def _without(self, state: torch.Tensor, meaning: Doubles, refused: Mapping[str, float]) -> Doubles:
+        """The conceptual blocks of a picture that nothing is told of, without what is refused."""
+        config = self._model.config
+        shown = self._shown(state, refused) @ self._directions()
+        blocks = self._model.embed_sets(torch.from_numpy(shown)[None])[0].numpy()
+        blocks[: config.jaccard_rank] *= config.trust_jaccard
+        blocks[config.jaccard_rank :] *= config.trust_tags
+        taken = min(self._meant(refused).max(), 1.0)
+        result: Doubles = meaning + taken * (blocks - meaning)
+        return result
+
+    @staticmethod
+    def _wanted(told: Doubles, chance: Doubles) -> Doubles:
+        """[tags]: how far each tag is asked for, between 0 and 1. told: weights of the edges."""
+        asked = np.divide(told, chance, out=np.zeros_like(told), where=chance > 0)
+        wanted: Doubles = chance * np.minimum(asked * told.sum() / (asked * told).sum(), 1.0)
+        return wanted
 
     @torch.no_grad()
     def _run(
@@ -256,6 +292,14 @@ class Oracle:
             for edge in self._words.tag(name):
                 told[edge.tag] += weight * edge.weight
         return told
+
+    def _chance(self, tags: Mapping[str, float]) -> Doubles:
+        """[tags]: the chance that each tag of the snapshot is among those that are meant."""
+        chance = np.zeros(len(self.tags))
+        for name in tags:
+            for edge in self._words.tag(name):
+                chance[edge.tag] += edge.chance
+        return np.minimum(chance, 1.0)
 
     def _tag_rows(self, carried: Sequence[Mapping[str, float]]) -> Doubles:
         told = np.zeros((len(carried), len(self.tags)))

@@ -143,7 +143,7 @@ def test_what_is_refused_of_a_bare_picture_weighs_less_than_what_is_refused_of_t
         )
         return float(np.linalg.norm(with_it.conceptual - without.conceptual))
 
-    assert taken() == pytest.approx(0.65 * taken("circle"), rel=1e-4)
+    assert 0 < taken() < taken("circle")
 
 
 def test_a_tag_of_weight_nought_asks_for_nothing(engine: QueryEngine) -> None:

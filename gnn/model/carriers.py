@@ -1,0 +1,42 @@
+"""Which way of the index's space leads to the images that carry a tag.
+
+A word that nobody tagged with stands for one of several tags, with chances p_t that add up to one. An image
+with the tags S is then what was meant with probability Σ_t p_t 1{t ∈ S}, whatever else it shows. The index
+holds φ(S), in which a tag is the quieter the more others stand beside it, so the sum is approached in it:
+
+    w_t = argmin_w Σ_S (w·φ(S) - 1{t ∈ S})² + λ‖w‖²,      Σ_t p_t w_t · φ(S) ≈ Σ_t p_t 1{t ∈ S}
+
+over the tag sets that are frequent in the catalogue and, at a tenth, over each tag alone, so that no tag is
+without a direction (ridge regression; λ in parts of the mean eigenvalue). Asking with the word's tags as a
+*set* instead looks for images that carry all of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnn.model.kernel_sage import KernelSage
+
+_RIDGE = 1e-3
+_ALONE = 0.1
+
+
+def carrier_directions(model: KernelSage, jaccard: float) -> Tensor | None:
+    """w [tag_width, jaccard_rank + tag_width] of the module's docstring, float32, to be weighed block by
+    block as every question is: `jaccard` for the Jaccard view, the rest for the tag view. None for a
+    compressed vocabulary, which keeps no tag sets.
+    """
+    frequent = model.get_buffer("landmark_sets")
+    if not frequent.numel():
+        return None
+    sets = torch.cat([frequent, torch.eye(frequent.shape[1])])
+    views = model.embed_sets(sets).double()
+    views[:, : model.config.jaccard_rank] *= jaccard
+    views[:, model.config.jaccard_rank :] *= 1.0 - jaccard
+    weight = torch.cat([torch.ones(len(frequent)), torch.full((frequent.shape[1],), _ALONE)]).double()
+    weighed = views.T * weight
+    gram = weighed @ views
+    ridge = _RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    directions: Tensor = torch.linalg.solve(gram + ridge, weighed @ sets.double()).T
+    return directions.float().contiguous()
