@@ -19,7 +19,8 @@ class AskedTags:
     """Of n nodes. wanted: y, n rows over the tags, in (0, 1]; unsure: [n], the nodes some of whose tags have
     a chance only; described: [n], those that a longer text speaks to; guessed: [n], those whose tags say
     only part of what is wanted (:mod:`gnn.told_pictures`); refusing: [n], pictures to be like without some
-    tags, and with none told; refused: n rows of tags that are not to be guessed, as far as they weigh.
+    tags, and with none told; refused: n rows of tags that are not to be guessed, as far as they weigh;
+    similar: the nodes' message-weighted `similar` edges.
     """
 
     wanted: Csr
@@ -28,6 +29,7 @@ class AskedTags:
     guessed: BoolArray
     refusing: BoolArray
     refused: Csr
+    similar: Csr
 
     @classmethod
     def of(cls, queries: Sequence[Resolved], similar: Csr) -> AskedTags:
@@ -50,6 +52,7 @@ class AskedTags:
             np.array([node.asked for node in nodes]) & (similar.degrees() > 0),
             np.array(alone) & (refused.degrees() > 0),
             refused,
+            similar,
         )
 
     def sets(self, rows: Int64Array, num_tags: int) -> Float32Array:

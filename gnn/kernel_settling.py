@@ -31,6 +31,7 @@ from graph_store.arrays import Float32Array, Int64Array
 LOOK = 0.04
 VISUAL_BALANCES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 NAMING_VOTES = (0.0, 0.1, 0.3, 1.0)
+NAMING_WHOLES = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 NAMING_SHARES = (0.5, 0.0, 0.3, 0.7, 1.0)
 GUESSES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _NAMED = 5
@@ -49,6 +50,7 @@ class Settled:
     trust_jaccard: float
     trust_tags: float
     naming_vote: float
+    naming_whole: float
     naming_share: float
     named_view: bool
     calibration: Calibration
@@ -75,6 +77,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
         naming_vote=model.config.naming_vote,
+        naming_whole=model.config.naming_whole,
         naming_share=model.config.naming_share,
         named_view=model.config.named_view,
         calibration=calibration,
@@ -120,7 +123,12 @@ def _naming(model: KernelSage, views: QueryViews) -> Float32Array:
     With five named tags an image, recall decides, and F1 a little: by F1 alone the perceptron, which finds
     more, would never be heard.
     """
-    settings = [replace(model.config, naming_vote=each) for each in NAMING_VOTES]
+    settings = [
+        replace(model.config, naming_vote=vote, naming_whole=whole)
+        for vote in NAMING_VOTES
+        for whole in NAMING_WHOLES
+        if not (whole and model.tells_tags_apart)
+    ]
     if model.namer is not None:
         settings = [replace(model.config, naming_share=each) for each in NAMING_SHARES]
     truth = views.truth > 0
@@ -128,6 +136,7 @@ def _naming(model: KernelSage, views: QueryViews) -> Float32Array:
     for model.config in settings:
         with torch.inference_mode():
             scores = model.predicted_tags(views.states[-1]).numpy()
+        scores += np.float32(model.config.naming_whole) * views.votes
         hits = np.take_along_axis(truth, top_k(scores, _NAMED), axis=1)
         recall = float(np.nanmean(recall_at_k(hits, truth.sum(axis=1), _NAMED)))
         tried.append(

@@ -198,6 +198,7 @@ def _with_numbers(fitted: Fitted, settled: Settled) -> Fitted:
         trust_jaccard=settled.trust_jaccard,
         trust_tags=settled.trust_tags,
         naming_vote=settled.naming_vote,
+        naming_whole=settled.naming_whole,
         naming_share=settled.naming_share,
         named_view=settled.named_view,
     )

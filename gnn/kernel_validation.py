@@ -28,6 +28,7 @@ from gnn.kernel_fit import Ground, lay_ground, solved_model
 from gnn.model.edge_weights import weigh
 from gnn.model.kernel_sage import KernelSage
 from gnn.presets import Preset
+from gnn.tag_votes import tag_votes
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.neighbour_index import NeighbourIndex
@@ -41,8 +42,9 @@ JACCARD_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class QueryViews:
-    """``ground``: of the other images; ``states``: h^2 of the views, untagged; ``sets``: [v, t] their true
-    tags (0/1); ``gains``: [v, indexed] Jaccard with the tagged ones among the others, ``indexed`` their rows.
+    """``ground``: of the other images; ``states``: h^2 of the views, untagged; ``truth``: [v, t] their true
+    tags (0/1); ``gains``: [v, indexed] Jaccard with the tagged ones among the others, ``indexed`` their rows;
+    ``carried``: [indexed, t] the tags of those (0/1); ``votes``: [v, t] of :mod:`gnn.tag_votes`.
     """
 
     ground: Ground
@@ -54,6 +56,7 @@ class QueryViews:
     ideal: Float64Array
     indexed_sets: Tensor
     carried: sparse.csr_matrix
+    votes: Float32Array
 
 
 def hold_out_views(
@@ -71,19 +74,21 @@ def hold_out_views(
     ground = lay_ground(features, tags, data.tag_text, preset, seed=0)
     queries = np.asarray(data.features[held])
     indexed = np.flatnonzero(tags.degrees()).astype(np.int64)
+    similar = _similar(ground, features, queries, preset)
     truth = _table(_rows(data.tags_of_image, held), data.num_tags)
     index = _table(_rows(tags, indexed), data.num_tags)
     gains = _jaccard(truth, index)
     return QueryViews(
         ground=ground,
         features=queries,
-        states=_attached(ground, features, queries, data.tag_text, preset),
+        states=_attached(ground, features, queries, data.tag_text, similar),
         truth=truth.toarray().astype(np.float32),
         indexed=indexed,
         gains=gains,
         ideal=ideal_gains(gains, 10),
         indexed_sets=_sets(ground.skeleton, _rows(tags, indexed)),
         carried=index,
+        votes=tag_votes(similar, tags, data.num_tags),
     )
 
 
@@ -96,13 +101,8 @@ def measure(views: QueryViews, candidate: Candidate) -> Measured:
     return Measured(candidate, best, share)
 
 
-def _attached(
-    ground: Ground, features: Float32Array, queries: Float32Array, tag_text: Float32Array, preset: Preset
-) -> list[Tensor]:
-    """States of the views, by the code that attaches queries."""
-    skeleton = ground.skeleton
-    numbers = np.arange(len(tag_text), dtype=np.int64)
-    layers = run_layers(skeleton, ground.messages, features, tag_text, numbers)
+def _similar(ground: Ground, features: Float32Array, queries: Float32Array, preset: Preset) -> Csr:
+    """The message-weighted `similar` edges of the views."""
     how = preset.graph
     rows, cosines = NeighbourIndex.build(ground.space(features)).search(
         ground.space(queries), how.neighbours, how.threshold
@@ -110,7 +110,16 @@ def _attached(
     found = rows >= 0
     owners = np.broadcast_to(np.arange(len(queries))[:, None], rows.shape)
     edges = Csr.from_edges(owners[found], rows[found], cosines[found], len(queries))
-    similar = weigh(edges, preset.weights.similar, preset.weights.similar_temperature)
+    return weigh(edges, preset.weights.similar, preset.weights.similar_temperature)
+
+
+def _attached(
+    ground: Ground, features: Float32Array, queries: Float32Array, tag_text: Float32Array, similar: Csr
+) -> list[Tensor]:
+    """States of the views, by the code that attaches queries."""
+    skeleton = ground.skeleton
+    numbers = np.arange(len(tag_text), dtype=np.int64)
+    layers = run_layers(skeleton, ground.messages, features, tag_text, numbers)
     attached = attach(
         skeleton,
         inputs_of(skeleton, queries),

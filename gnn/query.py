@@ -61,7 +61,12 @@ class QueryEngine:
         onto_huge_pages(index.trained.model)
         self._index = index
         self._trained = index.trained
-        self._readout = readout_of(index.trained, index.states.tag_states[-1], index.states.tag_embeddings)
+        self._readout = readout_of(
+            index.trained,
+            index.states.tag_states[-1],
+            index.states.tag_embeddings,
+            index.graph.tags_of_image,
+        )
         self._resolver = Resolver(index, text_encoder)
         self._images: StoredImages = IndexedImages(index)
         # Plain views: each look-up in a memory map's own class costs more than the row.
@@ -209,7 +214,8 @@ class QueryEngine:
         inputs = inputs_of(self._trained.model, features)
         found = self.attachments.neighbour_edges(self._trained.neighbour_vectors(inputs, features))
         similar = weigh(found, weights.similar, weights.similar_temperature)
-        return self._readout.tag_scores(self.attachments.states(inputs, similar, Csr.empty(len(features))))
+        states = self.attachments.states(inputs, similar, Csr.empty(len(features)))
+        return self._readout.tag_scores(states, similar)
 
     def tag_scores_of(self, rows: Int64Array) -> Float32Array:
         """[len(rows), num_tags] for indexed images, attached by their stored `similar` edges; not
@@ -227,7 +233,7 @@ class QueryEngine:
         states = self.attachments.states(
             inputs_of(self._trained.model, features), weighed, Csr.empty(len(rows))
         )
-        return self._readout.tag_scores(states, indexed=True)
+        return self._readout.tag_scores(states, weighed, indexed=True)
 
     def tag_affinity(self, vectors: QueryVectors, tags: Int64Array) -> Float32Array:
         """[len(tags)]: what each tag alone would add to the conceptual score of an image that carries it."""

@@ -20,9 +20,11 @@ from gnn.model.kernel_sage import KernelSage
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
+from gnn.tag_votes import tag_votes
 from gnn.told_pictures import guessing_blocks, refusing_blocks, without
 from gnn.trained_model import TrainedModel
 from graph_store.arrays import BoolArray, Float32Array, Int64Array
+from graph_store.csr import Csr
 
 _PREDICTED = 5
 
@@ -52,9 +54,10 @@ class Readout(Protocol):
     def tag_vectors(self) -> Float32Array:
         """[num_tags, dim]: what a tag adds to a conceptual vector; a negative tag takes it away."""
 
-    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
-        """[n, tags of the graph]: the more, the likelier; not calibrated. indexed: these are images that the
-        model may have learnt from, which are not to speak for themselves.
+    def tag_scores(self, states: list[Tensor], similar: Csr, *, indexed: bool = False) -> Float32Array:
+        """[n, tags of the graph]: the more, the likelier; not calibrated. similar: the nodes' weighted
+        edges; indexed: these are images that the model may have learnt from, which are not to speak for
+        themselves.
         """
 
 
@@ -64,7 +67,13 @@ class KernelReadout:
     A picture's prediction is quieter than a tag that is named, and so is what is refused of it.
     """
 
-    def __init__(self, trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> None:
+    def __init__(
+        self,
+        trained: TrainedModel,
+        tag_states: Float32Array,
+        tag_embeddings: Float32Array,
+        tags_of_image: Csr | None,
+    ) -> None:
         assert isinstance(trained.model, KernelSage)
         self._model = trained.model
         config = trained.model.config
@@ -82,6 +91,7 @@ class KernelReadout:
         self.refusal = trained.balance.refusal
         self.meaning = (np.arange(len(self._scale)) >= config.visual_dim).astype(np.float32)
         self._tag_vectors = np.asarray(tag_embeddings * self._scale, dtype=np.float32)
+        self._tags_of_image = tags_of_image
         self._tag_directions = torch.from_numpy(np.array(tag_states[:, : config.tag_width]))
 
     def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
@@ -108,7 +118,7 @@ class KernelReadout:
     def _guessing(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
         """The conceptual blocks of pictures that tags are asked for beside."""
         told = asked.sets(rows, len(self._tag_directions))
-        chances = self._calibration(self.tag_scores([last], indexed=True))
+        chances = self._calibration(self.tag_scores([last], asked.similar.take(rows), indexed=True))
         return guessing_blocks(
             self._model,
             torch.from_numpy(told) @ self._tag_directions,
@@ -127,7 +137,9 @@ class KernelReadout:
         return refusing_blocks(
             self._model,
             self._model.embed_images([last])[:, self._visual_dim :],
-            without(self._calibration(self.tag_scores([last], indexed=True)), refused),
+            without(
+                self._calibration(self.tag_scores([last], asked.similar.take(rows), indexed=True)), refused
+            ),
             self._tag_directions,
             most,
         )
@@ -165,9 +177,13 @@ class KernelReadout:
     def tag_vectors(self) -> Float32Array:
         return self._tag_vectors
 
-    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
+    def tag_scores(self, states: list[Tensor], similar: Csr, *, indexed: bool = False) -> Float32Array:
         expected = self._model.expected_sets(states[-1], apart=indexed)
         scores: Float32Array = (expected @ self._tag_directions.T).numpy()
+        whole = self._model.config.naming_whole
+        if whole:
+            assert self._tags_of_image is not None
+            scores += np.float32(whole) * tag_votes(similar, self._tags_of_image, scores.shape[1])
         return scores
 
 
@@ -207,16 +223,23 @@ class SageReadout:
     def tag_vectors(self) -> Float32Array:
         return self._tags * np.float32(0.5)
 
-    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
-        del indexed  # few weights for all images: hardly any of them is one image's own
+    def tag_scores(self, states: list[Tensor], similar: Csr, *, indexed: bool = False) -> Float32Array:
+        del similar, indexed  # few weights for all images: hardly any of them is one image's own
         scores: Float32Array = self._model.embed_images(states).numpy() @ self._tags.T
         return scores
 
 
-def readout_of(trained: TrainedModel, tag_states: Float32Array, tag_embeddings: Float32Array) -> Readout:
-    """The readout of the model's kind. tag_states: h^(L-1) of the tags."""
+def readout_of(
+    trained: TrainedModel,
+    tag_states: Float32Array,
+    tag_embeddings: Float32Array,
+    tags_of_image: Csr | None = None,
+) -> Readout:
+    """The readout of the model's kind. tag_states: h^(L-1) of the tags; tags_of_image: of the graph, which
+    only the naming of tags needs.
+    """
     if isinstance(trained.model, KernelSage):
-        return KernelReadout(trained, tag_states, tag_embeddings)
+        return KernelReadout(trained, tag_states, tag_embeddings, tags_of_image)
     if isinstance(trained.model, RiseSage):
         return RiseReadout(trained.model, trained.balance, tag_embeddings)
     return SageReadout(trained, tag_embeddings)

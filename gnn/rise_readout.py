@@ -12,6 +12,7 @@ from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.trained_model import SliderBalance
 from graph_store.arrays import BoolArray, Float32Array
+from graph_store.csr import Csr
 
 
 class RiseReadout:
@@ -51,8 +52,8 @@ class RiseReadout:
         """Tags are classes: what points their way is about them."""
         return self._tags
 
-    def tag_scores(self, states: list[Tensor], *, indexed: bool = False) -> Float32Array:
+    def tag_scores(self, states: list[Tensor], similar: Csr, *, indexed: bool = False) -> Float32Array:
         """Cosine of each image with each tag."""
-        del indexed  # the same weights speak for all images
+        del similar, indexed  # the same weights speak for all images
         scores: Float32Array = self._model.meaning(states).numpy() @ self._tags[:, self._width :].T
         return scores

@@ -16,10 +16,11 @@ class KernelSageConfig:
     ``num_landmark_sets``, ``jaccard_rank``: the Jaccard view (0 = none); ``num_landmarks``: of the readout.
     ``neighbour_weight`` α, ``vote_weight`` β; ``length`` of the kernel; ``completed``; ``trust_jaccard``,
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
-    prediction when tags are named; ``naming_hidden``: hidden units of the namer (0 = none), ``naming_share``:
-    its perceptron's share, ``named_view``: whether the prediction's tag view is the namer's;
-    ``leaves_out``: whether landmarks know their own part; ``missing``: models that were made before tag views
-    were completed add so much of the whole prediction to both views.
+    prediction when tags are named, and ``naming_whole`` what that of whole tags does
+    (:mod:`gnn.tag_votes`), where the vocabulary is compressed; ``naming_hidden``: hidden units of the
+    namer (0 = none), ``naming_share``: its perceptron's share, ``named_view``: whether the prediction's
+    tag view is the namer's; ``leaves_out``: whether landmarks know their own part; ``missing``: models
+    that were made before tag views were completed add so much of the whole prediction to both views.
     """
 
     feature_dim: int
@@ -41,6 +42,7 @@ class KernelSageConfig:
     trust_jaccard: float = 1.0
     trust_tags: float = 1.0
     naming_vote: float = 0.3
+    naming_whole: float = 0.0
     naming_hidden: int = 0
     naming_share: float = 0.5
     named_view: bool = False

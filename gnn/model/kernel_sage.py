@@ -108,6 +108,11 @@ class KernelSage(GraphModel):
         return self.config.vote_width < self.config.tag_width
 
     @property
+    def tells_tags_apart(self) -> bool:
+        """Whether each tag has a coordinate of its own: else the vocabulary is compressed."""
+        return not self.config.size_width
+
+    @property
     def tags_start(self) -> int:
         """Where y begins in h^1 and h^2: behind u, 1, the leading part of ū, 1{i has similar images}."""
         return self.config.width + 1 + self.config.neighbour_width + 1
