@@ -1,6 +1,7 @@
 """Throughput beside what else could be used, at the same recall, in the same run.
 
-    python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--prepare] [--seconds N]
+    python -m benchmarks.load.rivals --data DIR --cache DIR [--no-filter] [--only RIVAL]… [--prepare]
+        [--seconds N]
 
 The same questions go to imsage, to one FastAPI server each around FAISS (over the very index file of the
 snapshot), Chroma and LanceDB (over the same vectors), and to Chroma's own server: a picture by its id (its
@@ -70,8 +71,8 @@ class Rival:
     ids: Callable[[dict[str, Any]], list[str]] = lambda answer: [hit["id"] for hit in answer["hits"]]
 
 
-def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Path:
-    """The folder that the servers read, with everything built in it that is not there yet."""
+def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path, rivals: Sequence[str]) -> Path:
+    """The folder that the servers read, with what these rivals need built in it where it is not there."""
     python = _environment(cache)
     folder = cache / snapshot.version
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Pat
             for name, one in zip(engine.image_ids, shown, strict=True)
         ]
         (folder / "records.json").write_text(json.dumps(known))
-    for name in ("chroma", "lancedb"):
+    for name in sorted({"chroma" if name == CHROMA_SERVER else name for name in rivals} - {"faiss"}):
         built = folder / f"{name}.built"
         if not built.exists():
             subprocess.run([python, SERVER, name, folder, "--build"], check=True)
@@ -100,30 +101,38 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path) -> Pat
     return folder
 
 
-def tuned(url: str, folder: Path, questions: Sequence[Asking], cache: Path) -> dict[str, Any]:
+def tuned(
+    url: str, folder: Path, questions: Sequence[Asking], cache: Path, rivals: Sequence[str]
+) -> dict[str, Any]:
     """What imsage finds, and for each rival its width and what it finds with it. Remembered in the folder."""
     known = folder / ("tuned.json" if questions[0].years else "tuned-no-filter.json")
-    if not known.exists():
-        true = _true_ids(folder, questions[:_JUDGED])
-        recall = _recall(url, _imsage(questions), true)
-        found: dict[str, Any] = {"imsage": {"width": None, "recall": round(recall, 4)}}
-        for name in RIVALS:
-            found[name] = _narrowest(name, folder, cache, questions, true, recall)
+    found: dict[str, Any] = json.loads(known.read_text()) if known.exists() else {}
+    true = _true_ids(folder, questions[:_JUDGED])
+    if "imsage" not in found:
+        found["imsage"] = {"width": None, "recall": round(_recall(url, _imsage(questions), true), 4)}
+    for name in rivals:
+        if name not in found:
+            found[name] = _narrowest(name, folder, cache, questions, true, found["imsage"]["recall"])
         known.write_text(json.dumps(found))
-    remembered: dict[str, Any] = json.loads(known.read_text())
-    return remembered
+    return found
 
 
 def compare(
-    url: str, folder: Path, questions: Sequence[Asking], cache: Path, clients: int, seconds: float
+    url: str,
+    folder: Path,
+    questions: Sequence[Asking],
+    cache: Path,
+    rivals: Sequence[str],
+    clients: int,
+    seconds: float,
 ) -> dict[str, Any]:
     """The figures of each by name. url: where imsage serves the snapshot that the folder was made of."""
-    found = tuned(url, folder, questions, cache)
+    found = tuned(url, folder, questions, cache, rivals)
     true = _true_ids(folder, questions[:_JUDGED])
     taken: dict[str, list[list[Asked]]] = {}
     with ExitStack() as stack:
         servers = [(url, _imsage(questions))]
-        for name in RIVALS:
+        for name in rivals:
             served = stack.enter_context(_served(name, folder, cache, found[name]["width"]))
             servers.append((served, _asked(name, served, folder, questions)))
         for address, rival in servers:
@@ -242,18 +251,20 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--no-filter", action="store_true", help="all pictures may be found")
+    parser.add_argument("--only", action="append", choices=RIVALS, help="this rival, and others so named")
     parser.add_argument("--prepare", action="store_true", help="build and tune, and measure nothing")
     options = parser.parse_args()
     snapshot = Snapshot.open(DataDir(options.data), verify=False)
     questions = wide(RecordTable.open(snapshot.path("records")).ids, QUESTIONS)
     if options.no_filter:
         questions = [replace(one, years=None) for one in questions]
-    folder = prepare(snapshot, questions, options.cache)
+    rivals = options.only or RIVALS
+    folder = prepare(snapshot, questions, options.cache, rivals)
     with serving(options.data) as url:
         if options.prepare:
-            print(json.dumps(tuned(url, folder, questions, options.cache), indent=2))
+            print(json.dumps(tuned(url, folder, questions, options.cache, rivals), indent=2))
             return
-        found = compare(url, folder, questions, options.cache, options.clients, options.seconds)
+        found = compare(url, folder, questions, options.cache, rivals, options.clients, options.seconds)
     text = json.dumps({"machine": machine(), "clients": options.clients, "throughput": found}, indent=2)
     print(text)
     if options.json:

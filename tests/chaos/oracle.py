@@ -99,7 +99,8 @@ class Oracle:
         )
         self._nodes: dict[int, tuple[Picture, Doubles]] = {}
         nothing = np.zeros((0, 0))
-        self._base, self._tag_vectors, _ = self._run(nothing, nothing, nothing)
+        self._base, self._tag_vectors, _, before = self._run(nothing, nothing, nothing)
+        self._directions = before[:, : config.tag_width].numpy()
 
     # -- pictures
 
@@ -186,7 +187,7 @@ class Oracle:
         guessed: bool = False,
         refused: Mapping[str, float] | None = None,
     ) -> Doubles:
-        embedded, _, state = self._run(features[None], near[None], told[None])
+        embedded, _, state, _ = self._run(features[None], near[None], told[None])
         looks, meaning = embedded[-1, self._looks], embedded[-1, ~self._looks]
         if chance is None:
             return embedded[-1]
@@ -196,19 +197,15 @@ class Oracle:
             wanted = self._wanted(told, chance)
             ways = carrier_directions(self._model, self._balance.jaccard)
             assert ways is not None
-            meaning = wanted @ self._directions() @ ways.numpy() / max(wanted.sum(), 1.0)
+            meaning = wanted @ self._directions @ ways.numpy() / max(wanted.sum(), 1.0)
         elif refused and not told.any():
             meaning = self._without(state[-1:], meaning, refused)
         return np.concatenate([looks, meaning])
 
-    def _directions(self) -> Doubles:
-        vectors: Doubles = self._model.get_buffer("tag_vectors")[:, : self._model.config.tag_width].numpy()
-        return vectors
-
     @torch.no_grad()
     def _shown(self, state: torch.Tensor, refused: Mapping[str, float]) -> Doubles:
         """[tags]: what a picture is likely to show, but for what is refused."""
-        scores = self._model.expected_sets(state, apart=True).numpy() @ self._directions().T
+        scores = self._model.expected_sets(state, apart=True).numpy() @ self._directions.T
         shown: Doubles = self._chances(scores)[0] * np.maximum(1.0 - self._meant(refused), 0.0)
         return shown
 
@@ -216,8 +213,8 @@ class Oracle:
     def _completed(self, state: torch.Tensor, wanted: Doubles, refused: Mapping[str, float]) -> Doubles:
         """The conceptual blocks of the told tags and of what is guessed beside them."""
         guesses = self._balance.guess * (1.0 - wanted) * self._shown(state, refused)
-        tags = wanted @ self._directions()
-        whole = torch.from_numpy(tags + guesses @ self._directions())
+        tags = wanted @ self._directions
+        whole = torch.from_numpy(tags + guesses @ self._directions)
         blocks = self._model.embed_sets(whole[None])[0].numpy()
         blocks[self._model.config.jaccard_rank :] += _TOLD * tags / self._scale[-1]
         result: Doubles = blocks
@@ -227,7 +224,7 @@ class Oracle:
     def _without(self, state: torch.Tensor, meaning: Doubles, refused: Mapping[str, float]) -> Doubles:
         """The conceptual blocks of a picture that nothing is told of, without what is refused."""
         config = self._model.config
-        shown = self._shown(state, refused) @ self._directions()
+        shown = self._shown(state, refused) @ self._directions
         blocks = self._model.embed_sets(torch.from_numpy(shown)[None])[0].numpy()
         blocks[: config.jaccard_rank] *= config.trust_jaccard
         blocks[config.jaccard_rank :] *= config.trust_tags
@@ -245,9 +242,9 @@ class Oracle:
     @torch.no_grad()
     def _run(
         self, features: NDArray[Any], near: Doubles, told: Doubles
-    ) -> tuple[Doubles, Doubles, torch.Tensor]:
-        """Embeddings of all pictures with new nodes behind them, and of the tags; the pictures' last states.
-        near: cosines [m, n], 0 where there is no edge; told: weights [m, tags].
+    ) -> tuple[Doubles, Doubles, torch.Tensor, torch.Tensor]:
+        """Embeddings of all pictures with new nodes behind them, and of the tags; the pictures' last states
+        and the tags' last but one. near: cosines [m, n], 0 where there is no edge; told: weights [m, tags].
         """
         num = len(self.ids)
         if len(features):
@@ -269,7 +266,7 @@ class Oracle:
             images.append(after)
         embedded: Doubles = self._model.embed_images(images).numpy()
         meant: Doubles = self._model.embed_tags(tags).numpy()
-        return embedded, meant, images[-1]
+        return embedded, meant, images[-1], tags[-2]
 
     def _neighbours(self, spaced: Doubles, own: int | None) -> Doubles:
         """[n]: the cosines of the nearest pictures of the snapshot but itself, 0 elsewhere."""
