@@ -30,7 +30,12 @@ def listening(
     """A server process, once it answers `/readyz` with anything but 503. Ends the program when it does not
     start.
     """
-    process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         until = time.monotonic() + START_SECONDS
         while not _answers(port):

@@ -37,7 +37,7 @@ def chroma_served(folder: Path, python: Path, width: int) -> Iterator[str]:
     subprocess.run([str(python), "-c", _CONFIGURE, data, str(width)], check=True)
     port = free_port()
     command = [str(python.with_name("chroma")), "run", "--path", data, "--host", "127.0.0.1"]
-    with listening([*command, "--port", str(port)], port, {"OMP_NUM_THREADS": "1"}):
+    with listening([*command, "--port", str(port)], port, {"OMP_NUM_THREADS": "1", "RUST_LOG": "off"}):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -6,8 +6,8 @@
 The same questions go to imsage, to one FastAPI server each around FAISS (over the very index file of the
 snapshot), Chroma and LanceDB (over the same vectors), and to Chroma's own server: a picture by its id (its
 vector for that one), years that results must be of (not with --no-filter), the 20 best with what is known of
-them. Chroma and LanceDB live in an environment of their
-own, made below the cache folder; what they build is kept there as well.
+them. imsage also takes part with a worker for each core, since Chroma's own server uses them all. Chroma and
+LanceDB live in an environment of their own, made below the cache folder; what they build is kept there.
 
 Recall is the share of the true 20 best, found by comparing with all vectors. Each rival gets the narrowest
 search that finds as much as imsage does, but for two in a thousand, so none is held to more. With --prepare
@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ PACKAGES = (
 )
 SERVER = Path(__file__).with_name("rival_server.py")
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512)
-CHROMA_SERVER = "chroma run"
+IMSAGE, CHROMA_SERVER = "imsage", "chroma run"
 RIVALS = ("faiss", "chroma", CHROMA_SERVER, "lancedb")
 SLICES = 3
 """All take turns this often, so that whatever else the machine does falls on all of them."""
@@ -84,7 +85,9 @@ def prepare(snapshot: Snapshot, questions: Sequence[Asking], cache: Path, rivals
     if not (folder / "vectors.npy").exists():
         (folder / "vectors.npy").symlink_to(snapshot.path("embeddings.npy").resolve())
     if not (folder / "index.faiss").exists():
-        faiss.write_index(BareIndex(snapshot).index, str(folder / "index.faiss"))
+        bare = BareIndex(snapshot)  # it owns what the index reads
+        faiss.write_index(bare.index, str(folder / "index.faiss.part"))
+        (folder / "index.faiss.part").rename(folder / "index.faiss")
     if not (folder / "records.json").exists():
         records = RecordTable.open(snapshot.path("records"))
         shown = [json.loads(records.fragment(row)) for row in range(len(engine.image_ids))]
@@ -108,17 +111,17 @@ def tuned(
     known = folder / ("tuned.json" if questions[0].years else "tuned-no-filter.json")
     found: dict[str, Any] = json.loads(known.read_text()) if known.exists() else {}
     true = _true_ids(folder, questions[:_JUDGED])
-    if "imsage" not in found:
-        found["imsage"] = {"width": None, "recall": round(_recall(url, _imsage(questions), true), 4)}
+    if IMSAGE not in found:
+        found[IMSAGE] = {"width": None, "recall": round(_recall(url, _imsage(questions), true), 4)}
     for name in rivals:
         if name not in found:
-            found[name] = _narrowest(name, folder, cache, questions, true, found["imsage"]["recall"])
+            found[name] = _narrowest(name, folder, cache, questions, true, found[IMSAGE]["recall"])
         known.write_text(json.dumps(found))
     return found
 
 
 def compare(
-    url: str,
+    urls: Mapping[str, str],
     folder: Path,
     questions: Sequence[Asking],
     cache: Path,
@@ -126,17 +129,19 @@ def compare(
     clients: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """The figures of each by name. url: where imsage serves the snapshot that the folder was made of."""
-    found = tuned(url, folder, questions, cache, rivals)
+    """The figures of each by name. urls: where imsage serves the snapshot that the folder was made of, by the
+    name of what serves there, `IMSAGE` for one.
+    """
+    found = tuned(urls[IMSAGE], folder, questions, cache, rivals)
     true = _true_ids(folder, questions[:_JUDGED])
     taken: dict[str, list[list[Asked]]] = {}
     with ExitStack() as stack:
-        servers = [(url, _imsage(questions))]
+        servers = [(url, replace(_imsage(questions), name=name)) for name, url in urls.items()]
         for name in rivals:
             served = stack.enter_context(_served(name, folder, cache, found[name]["width"]))
             servers.append((served, _asked(name, served, folder, questions)))
         for address, rival in servers:
-            found[rival.name]["recall"] = round(_recall(address, rival, true), 4)
+            found.setdefault(rival.name, {"width": None})["recall"] = round(_recall(address, rival, true), 4)
         for number in range(SLICES + 1):
             for address, rival in servers:
                 until = 2.0 if number == 0 else seconds / SLICES  # the first is for warming up
@@ -147,7 +152,7 @@ def compare(
 
 
 def _imsage(questions: Sequence[Asking]) -> Rival:
-    return Rival("imsage", "/v1/search", [one.body for one in questions])
+    return Rival(IMSAGE, "/v1/search", [one.body for one in questions])
 
 
 def _asked(name: str, url: str, folder: Path, questions: Sequence[Asking]) -> Rival:
@@ -260,11 +265,14 @@ def main() -> None:
         questions = [replace(one, years=None) for one in questions]
     rivals = options.only or RIVALS
     folder = prepare(snapshot, questions, options.cache, rivals)
+    workers = os.cpu_count() or 1
     with serving(options.data) as url:
         if options.prepare:
             print(json.dumps(tuned(url, folder, questions, options.cache, rivals), indent=2))
             return
-        found = compare(url, folder, questions, options.cache, rivals, options.clients, options.seconds)
+        with serving(options.data, workers=workers) as several:
+            urls = {IMSAGE: url, f"{IMSAGE}, {workers} workers": several}
+            found = compare(urls, folder, questions, options.cache, rivals, options.clients, options.seconds)
     text = json.dumps({"machine": machine(), "clients": options.clients, "throughput": found}, indent=2)
     print(text)
     if options.json:
