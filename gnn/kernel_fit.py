@@ -17,6 +17,7 @@ from gnn.model.edge_weights import message_graph
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.kernels import unit
+from gnn.model.likely_tags import LikelyTags
 from gnn.model.tag_sets import (
     JaccardView,
     TagBasis,
@@ -25,7 +26,7 @@ from gnn.model.tag_sets import (
     indicator_rows,
     tag_basis,
 )
-from gnn.naming_fit import NamingData, fit_namer
+from gnn.naming_fit import NamingData, fit_likely_tags, fit_namer, most_calibrated
 from gnn.presets import Preset
 from gnn.projection import Projection
 from graph_store.arrays import Float32Array, Int64Array
@@ -34,7 +35,12 @@ from graph_store.graph import Graph
 
 NEIGHBOUR_WIDTH = 128
 VISUAL_DIM = 256
-COMPRESSED_TAGS = 384
+COMPRESSED_TAGS = (384, 512, 768)
+MOST_WIDE = 50_000
+"""Catalogues of so many images have wide tag views and slopes for each tag, where the vocabulary asks for
+them. A million embeddings twice as wide would no longer fit into a small machine.
+"""
+MOST_LIKELY_TAGS = 4096
 VOTE_WIDTH = 128
 JACCARD_RANK = 128
 MOST_SOLVED = 100_000
@@ -84,7 +90,8 @@ def lay_ground(
     solved = np.flatnonzero(tags_of_image.degrees()).astype(np.int64)
     if len(solved) > MOST_SOLVED:
         solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
-    basis = tag_basis(tags_of_image, num_tags, min(COMPRESSED_TAGS, max(len(solved) - 1, 1)))
+    widths = COMPRESSED_TAGS if len(features) <= MOST_WIDE else COMPRESSED_TAGS[:1]
+    basis = tag_basis(tags_of_image, num_tags, [min(width, max(len(solved) - 1, 1)) for width in widths])
     view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
     skeleton = _skeleton(features, space, basis, view)
     numbers = np.arange(num_tags, dtype=np.int64)
@@ -151,12 +158,17 @@ def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         namer = fit_namer(_naming_data(ground, plain, inputs, leverage), seed)
         config = replace(config, naming_hidden=len(namer.get_buffer("inner_bias")))
         state.update({f"namer.{name}": tensor for name, tensor in namer.state_dict().items()})
+    elif len(inputs) and ground.graph.num_images <= MOST_WIDE:
+        likely = _likely_tags(ground, plain, inputs, leverage, seed)
+        config = replace(config, likely_tags=len(likely.get_buffer("vectors")))
+        state.update({f"likely.{name}": tensor for name, tensor in likely.state_dict().items()})
     model = KernelSage(config)
     model.load_state_dict(state)
     return model.eval()
 
 
 def _naming_data(ground: Ground, model: KernelSage, inputs: Tensor, leverage: Tensor) -> NamingData:
+    """In the coordinates of the tags' vectors, which small vocabularies have one of for each tag."""
     rank = model.config.jaccard_rank
     with torch.inference_mode():
         predicted = torch.cat([model.predict(part)[:, rank:] for part in torch.split(inputs, 4096)])
@@ -167,6 +179,34 @@ def _naming_data(ground: Ground, model: KernelSage, inputs: Tensor, leverage: Te
         votes=model.votes(ground.states),
         expected=left_out(truth, predicted.clone(), leverage),
         truth=(truth > 0).float(),
+    )
+
+
+def _likely_tags(
+    ground: Ground, model: KernelSage, inputs: Tensor, leverage: Tensor, seed: int
+) -> LikelyTags:
+    """Slopes of the commonest tags, learnt on as many images as their number allows."""
+    carriers = ground.graph.images_of_tag.degrees()
+    common = np.sort(np.argsort(-carriers, kind="stable")[:MOST_LIKELY_TAGS])
+    vectors = model.get_buffer("tag_vectors")[:, : model.config.tag_width][torch.from_numpy(common)]
+    rows = np.random.default_rng(seed).permutation(len(inputs))[: most_calibrated(len(common))]
+    chosen = torch.from_numpy(np.sort(rows))
+    part = replace(
+        ground,
+        states=ground.states[chosen],
+        targets=ground.targets[chosen],
+    )
+    data = _naming_data(part, model, inputs[chosen], leverage[chosen])
+    carried = indicator_rows(ground.graph.tags_of_image, ground.solved[chosen.numpy()], len(carriers))
+    return fit_likely_tags(
+        replace(
+            data,
+            votes=data.votes @ vectors.T,
+            expected=data.expected @ vectors.T,
+            truth=torch.from_numpy(carried[:, common]),
+        ),
+        vectors,
+        seed,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gnn.model.kernel_sage import KernelSage
+from gnn.model.likely_tags import SHARE, LikelyTags
 from gnn.model.tag_namer import TagNamer
 from gnn.projection import rooted
 from graph_store.arrays import Float32Array, Int64Array
@@ -42,7 +43,11 @@ class KernelPicture:
         self._lengths = np.einsum("ij,ij->i", self._landmarks, self._landmarks, dtype=np.float64)
         self._middle, bias = model.centre()
         self._bias = bias.numpy()
-        self._namer = _Namer(model.namer, config.naming_share) if model.namer and config.named_view else None
+        self._likely: Callable[[Float32Array, Float32Array, Float32Array], Float32Array] | None = None
+        if config.named_view and model.namer is not None:
+            self._likely = _Namer(model.namer, config.naming_share)
+        elif config.named_view and model.likely is not None:
+            self._likely = _Likely(model.likely)
 
     def inputs(self, features: Float32Array) -> Float32Array:
         """u [width] of features [feature_dim]."""
@@ -72,8 +77,9 @@ class KernelPicture:
         predicted = self._read(state.inputs)
         jaccard, tags = predicted[: config.jaccard_rank], predicted[config.jaccard_rank :]
         least = _FAINT
-        if self._namer is not None:
-            tags, least = self._namer(state.inputs[: config.width], state.vote, tags), 1.0
+        if self._likely is not None:
+            tags = self._likely(state.inputs[: config.width], state.vote, tags)
+            least = _FAINT if config.size_width else 1.0
         elif not config.size_width:  # coordinates of single tags cannot be negative; compressed ones can
             tags = np.maximum(tags, 0)
         seen = state.inputs[: config.visual_dim]
@@ -127,9 +133,31 @@ class _Namer:
             logits += (1 - self._share) * (
                 self._slopes_bias + self._slopes[0] * expected + self._slopes[1] * vote
             )
-        with np.errstate(over="ignore"):  # of a very improbable tag: 1 / inf is its 0
-            result: Float32Array = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
+        return _sigmoid(logits)
+
+
+class _Likely:
+    """:mod:`gnn.model.likely_tags` for one picture."""
+
+    def __init__(self, likely: LikelyTags) -> None:
+        self._vectors, self._slopes, self._bias = (
+            likely.get_buffer(name).numpy() for name in ("vectors", "slopes", "slopes_bias")
+        )
+
+    def __call__(self, looks: Float32Array, vote: Float32Array, expected: Float32Array) -> Float32Array:
+        """vote and expected [tag_width] → [tag_width]."""
+        del looks
+        of_expected, of_vote = np.stack([expected, vote]) @ self._vectors.T
+        logits = self._bias + self._slopes[0] * of_expected + self._slopes[1] * of_vote
+        likely = expected + (_sigmoid(logits) - of_expected) @ self._vectors
+        result: Float32Array = expected + SHARE * _length(expected) / max(_length(likely), _NONE) * likely
         return result
+
+
+def _sigmoid(logits: Float32Array) -> Float32Array:
+    with np.errstate(over="ignore"):  # of a very improbable tag: 1 / inf is its 0
+        result: Float32Array = np.reciprocal(1 + np.exp(-logits), dtype=np.float32)
+    return result
 
 
 def _length(vector: Float32Array) -> float:

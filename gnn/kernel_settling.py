@@ -151,7 +151,7 @@ def _view(model: KernelSage, views: QueryViews) -> float:
     Jaccard view beside it.
     """
     tried: list[tuple[float, float, bool]] = []
-    for named in (False, True) if model.namer is not None else (False,):
+    for named in (False, True) if model.namer or model.likely else (False,):
         model.config = replace(model.config, named_view=named)
         jaccard, tags = conceptual_scores(model, views, conceptual_view(model, views.states))
         tried += [

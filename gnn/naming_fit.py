@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gnn.evaluation.mlp import MlpConfig, MlpInputs, train_network
 from gnn.evaluation.relevance import TagTable
+from gnn.model.likely_tags import LikelyTags
 from gnn.model.tag_namer import TagNamer
 
 HIDDEN = 512
@@ -22,6 +23,7 @@ USUAL_EPOCHS = 15
 FEWEST_EPOCHS = 5
 MOST_VISITS = 300_000
 MOST_CALIBRATED = 6000
+MOST_CALIBRATED_CELLS = 8_000_000
 _PULL = 3.0
 
 
@@ -81,16 +83,31 @@ def folded(networks: Sequence[nn.Sequential], scaler: MlpInputs, axes: Tensor) -
     }
 
 
+def fit_likely_tags(data: NamingData, vectors: Tensor, seed: int = 0) -> LikelyTags:
+    """vectors: e_t, [tags, tag_width], of the tags that get slopes; `votes`, `expected` and `truth` of these
+    tags. The same seed gives the same.
+    """
+    likely = LikelyTags(vectors.shape[1], len(vectors))
+    slopes, bias = fit_slopes(data, seed)
+    likely.load_state_dict({"vectors": vectors, "slopes": slopes, "slopes_bias": bias})
+    return likely.eval()
+
+
+def most_calibrated(tags: int) -> int:
+    """From so many images the slopes of that many tags are learnt."""
+    return min(MOST_CALIBRATED, MOST_CALIBRATED_CELLS // max(tags, 1))
+
+
 def fit_slopes(data: NamingData, seed: int = 0) -> tuple[Tensor, Tensor]:
     """([2, tags], [tags]): logistic regression of each tag on its expectation and its vote, every tag pulled
     towards the slopes that all share: a rare tag has too few carriers for slopes of its own.
     """
-    rows = np.random.default_rng(seed).permutation(len(data.truth))[:MOST_CALIBRATED]
+    tags = data.truth.shape[1]
+    rows = np.random.default_rng(seed).permutation(len(data.truth))[: most_calibrated(tags)]
     chosen = torch.from_numpy(np.sort(rows))
     inputs = torch.stack([data.expected[chosen], data.votes[chosen]])
     mean, scale = inputs.mean(dim=(1, 2), keepdim=True), inputs.std(dim=(1, 2), keepdim=True) + 1e-6
     inputs, truth = (inputs - mean) / scale, data.truth[chosen]
-    tags = truth.shape[1]
     common = torch.zeros(3, 1, requires_grad=True)
     own = torch.zeros(3, tags, requires_grad=True)
     strength = torch.tensor([0.1 * _PULL, _PULL, _PULL])[:, None]

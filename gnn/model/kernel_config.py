@@ -18,9 +18,11 @@ class KernelSageConfig:
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
     prediction when tags are named, and ``naming_whole`` what that of whole tags does
     (:mod:`gnn.tag_votes`), where the vocabulary is compressed; ``naming_hidden``: hidden units of the
-    namer (0 = none), ``naming_share``: its perceptron's share, ``named_view``: whether the prediction's
-    tag view is the namer's; ``leaves_out``: whether landmarks know their own part; ``missing``: models
-    that were made before tag views were completed add so much of the whole prediction to both views.
+    namer (0 = none), ``naming_share``: its perceptron's share; ``likely_tags``: how many tags have slopes of
+    their own where the vocabulary is compressed (:mod:`gnn.model.likely_tags`); ``named_view``: whether
+    the prediction's tag view is made of either's probabilities; ``leaves_out``: whether landmarks know their
+    own part; ``missing``: models that were made before tag views were completed add so much of the whole
+    prediction to both views.
     """
 
     feature_dim: int
@@ -45,6 +47,7 @@ class KernelSageConfig:
     naming_whole: float = 0.0
     naming_hidden: int = 0
     naming_share: float = 0.5
+    likely_tags: int = 0
     named_view: bool = False
     leaves_out: bool = False
 

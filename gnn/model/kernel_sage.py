@@ -38,6 +38,7 @@ from torch import Tensor
 from gnn.model.base import GraphModel
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernels import at_most_unit, matern_kernel, rooted, shortened, squared_lengths, unit
+from gnn.model.likely_tags import LikelyTags, both_readings
 from gnn.model.tag_namer import TagNamer
 from gnn.model.tag_sets import indicator, jaccard_features
 
@@ -95,6 +96,7 @@ class KernelSage(GraphModel):
         self.namer = (
             TagNamer(config.width, config.tag_width, config.naming_hidden) if config.naming_hidden else None
         )
+        self.likely = LikelyTags(config.tag_width, config.likely_tags) if config.likely_tags else None
         self._lengths: tuple[Tensor, int, Tensor] | None = None
         self._centre: tuple[tuple[Tensor, ...], list[int], float, Tensor] | None = None
 
@@ -263,14 +265,22 @@ class KernelSage(GraphModel):
         some of the vote. apart: indexed images, which are not to speak for themselves.
         """
         inputs = self.readout_inputs(state)
-        return self.likely_sets(state, self.predict_apart(inputs) if apart else self.predict(inputs))
-
-    def likely_sets(self, state: Tensor, predicted: Tensor) -> Tensor:
-        """What tags are named by, [n, tag_width]. predicted: f(z)."""
-        tags = predicted[:, self.config.jaccard_rank :]
+        tags = (self.predict_apart(inputs) if apart else self.predict(inputs))[:, self.config.jaccard_rank :]
         if self.namer is None:
             return tags + self.config.naming_vote * self.votes(state)
         return self.named(state, tags)
+
+    def likely_sets(self, state: Tensor, predicted: Tensor) -> Tensor:
+        """Which tags are likely, [n, tag_width]: what sets are completed by, and what the prediction's tag
+        view may be made of. predicted: f(z).
+        """
+        tags = predicted[:, self.config.jaccard_rank :]
+        if self.namer is not None:
+            return self.named(state, tags)
+        if self.likely is not None:
+            likely: Tensor = self.likely(tags, self.votes(state))
+            return likely
+        return tags + self.config.naming_vote * self.votes(state)
 
     def named(self, state: Tensor, predicted: Tensor) -> Tensor:
         """The namer's probabilities [n, tag_width]. predicted: the tag view of f(z)."""
@@ -341,7 +351,7 @@ class KernelSage(GraphModel):
         tags = predicted[:, config.jaccard_rank :]
         if config.named_view:
             assert likely is not None
-            view = shortened(likely)
+            view = shortened(likely) if self.tells_tags_apart else at_most_unit(both_readings(tags, likely))
         else:
             view = at_most_unit(self._plausible(tags))
         jaccard = at_most_unit(predicted[:, : config.jaccard_rank])

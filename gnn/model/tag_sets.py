@@ -17,6 +17,7 @@ random unit vector ρ_t beside it, and |T| ≈ 1/‖(1/|T|) Σ_t ρ_t‖².
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,14 @@ from graph_store.csr import Csr
 EXACT_UP_TO = 512
 """Vocabularies up to this size keep one coordinate for each tag; larger ones are compressed."""
 
-SIZE_WIDTH = 64
-"""Coordinates of ρ_t: the size of a set of four comes back within about a tenth."""
+SIZE_WIDTH = 256
+"""Coordinates of ρ_t: the size of a set of four comes back within about a twentieth."""
 
+KEPT = 0.95
+"""A summary of a vocabulary is wide enough when it keeps so much of the images' tag vectors."""
+
+_BESIDES = 256
+_ITERATIONS = 4
 _MOST_LANDMARKS = 1500
 _SHORTEST = 1e-3
 
@@ -56,36 +62,55 @@ class TagBasis:
         return self.sizes.size == 0
 
 
-def tag_basis(tags_of_image: Csr, num_tags: int, width: int) -> TagBasis:
-    """One coordinate a tag where the vocabulary is small; else the best `width`-dimensional summary of which
-    tags occur together.
+def tag_basis(tags_of_image: Csr, num_tags: int, widths: Sequence[int]) -> TagBasis:
+    """One coordinate a tag where the vocabulary is small; else a summary of which tags occur together, in as
+    many coordinates as the first of `widths` (rising) that keeps `KEPT` of it, or the last.
 
     The summary is the truncated singular value decomposition of the unit tag vectors of the images (latent
     semantic analysis, Deerwester et al. 1990): a tag's vector is its row of right singular vectors, shorter
-    the rarer it is. A tag that the summary drops gets a short random vector, so that it can be asked for.
+    the rarer it is. Where people's keywords go together it needs few coordinates; where each tag is met with
+    any other, many. A tag that the summary drops gets a short random vector, so that it can be asked for.
     """
     if num_tags <= EXACT_UP_TO:
         return TagBasis(np.eye(num_tags, dtype=np.float32), np.zeros((num_tags, 0), dtype=np.float32))
+    most = max(1, min(widths[-1], min(tags_of_image.num_rows, num_tags) - 1))
+    right, kept = _together(tags_of_image, num_tags, most)
+    width = next((each for each in widths if each <= most and kept[each - 1] >= KEPT), widths[-1])
+    rng = np.random.default_rng(0)
+    vectors = np.zeros((num_tags, width))
+    rank = min(width, most)
+    vectors[:, :rank] = right[:, :rank]
+    lost = np.linalg.norm(vectors, axis=1) < _SHORTEST
+    vectors[lost] = _SHORTEST * _unit(rng.standard_normal((int(lost.sum()), width)))
+    sizes = _unit(rng.standard_normal((num_tags, SIZE_WIDTH)))
+    return TagBasis(vectors.astype(np.float32), sizes.astype(np.float32))
+
+
+def _together(tags_of_image: Csr, num_tags: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The leading right singular vectors of the images' unit tag vectors, [num_tags, rank], and which share
+    of all their squares the first 1, 2, … of them keep. By block iteration on which tags occur together
+    (Halko, Martinsson, Tropp 2011), whose size does not grow with the images.
+    """
     from scipy import sparse
-    from scipy.sparse.linalg import svds
 
     degrees = np.maximum(tags_of_image.degrees(), 1)
     values = np.repeat(1.0 / np.sqrt(degrees), tags_of_image.degrees())
     table = sparse.csr_matrix(
         (values, tags_of_image.indices, tags_of_image.indptr), shape=(tags_of_image.num_rows, num_tags)
     )
-    rank = max(1, min(width, min(table.shape) - 1))
-    rng = np.random.default_rng(0)
-    if min(table.shape) == 1:  # the iteration needs two images
-        right = np.linalg.svd(table.toarray(), full_matrices=False)[2]
-    else:
-        _, _, right = svds(table, k=rank, v0=rng.standard_normal(min(table.shape)))
-    vectors = np.zeros((num_tags, width))
-    vectors[:, :rank] = _signed(right).T
-    lost = np.linalg.norm(vectors, axis=1) < _SHORTEST
-    vectors[lost] = _SHORTEST * _unit(rng.standard_normal((int(lost.sum()), width)))
-    sizes = _unit(rng.standard_normal((num_tags, SIZE_WIDTH)))
-    return TagBasis(vectors.astype(np.float32), sizes.astype(np.float32))
+    pairs = (table.T @ table).tocoo()
+    gram = torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack([pairs.row, pairs.col]).astype(np.int64)),
+        torch.from_numpy(pairs.data.astype(np.float32)),
+        pairs.shape,
+        check_invariants=False,
+    ).coalesce()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        q = min(rank + _BESIDES, num_tags)
+        _, strengths, right = torch.svd_lowrank(gram, q=q, niter=_ITERATIONS)
+    kept = np.cumsum(strengths.numpy().astype(np.float64)) / max(float(pairs.diagonal().sum()), 1e-12)
+    return _signed(right.numpy()[:, :rank].T).T, kept
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -94,8 +119,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _signed(rows: np.ndarray) -> np.ndarray:
-    """Singular vectors in descending order with a fixed sign: the largest entry is positive."""
-    rows = rows[::-1]
+    """Singular vectors with a fixed sign: the largest entry is positive."""
     largest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
     signed: np.ndarray = rows * np.where(largest < 0, -1.0, 1.0)[:, None]
     return signed
@@ -116,7 +140,7 @@ class JaccardView:
         gram = jaccard(landmarks, landmarks).astype(np.float64) * weight[:, None] * weight[None, :]
         values, vectors = np.linalg.eigh(gram)
         kept = np.flatnonzero(values > 1e-6 * values[-1])[-rank:][::-1]
-        signed = _signed(vectors[:, kept].T[::-1]).T
+        signed = _signed(vectors[:, kept].T).T
         projection = weight[:, None] * signed / np.sqrt(values[kept])
         return cls(landmarks, projection.astype(np.float32))
 

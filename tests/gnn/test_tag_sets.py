@@ -129,7 +129,7 @@ def test_the_gain_to_expect_is_that_of_the_best_other_images() -> None:
 
 
 def test_a_small_vocabulary_keeps_one_coordinate_a_tag() -> None:
-    basis = tag_basis(edges_of([[0, 1], [2]]), 3, 2)
+    basis = tag_basis(edges_of([[0, 1], [2]]), 3, [2])
     assert basis.exact
     assert_array_equal(basis.vectors, np.eye(3))
 
@@ -149,7 +149,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> None:
     num_tags = EXACT_UP_TO + 88
-    basis = tag_basis(large_catalogue(800), num_tags, 48)
+    basis = tag_basis(large_catalogue(800), num_tags, [48])
     assert not basis.exact and basis.vectors.shape == (num_tags, 48) == (num_tags, basis.width)
     used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
     likeness = unit(basis.vectors[used]) @ unit(basis.vectors[used]).T
@@ -159,7 +159,7 @@ def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> No
 
 def test_a_tag_that_the_compression_drops_can_still_be_told_from_the_others() -> None:
     num_tags = EXACT_UP_TO + 88
-    vectors = tag_basis(large_catalogue(800), num_tags, 48).vectors
+    vectors = tag_basis(large_catalogue(800), num_tags, [48]).vectors
     unused = np.flatnonzero(np.arange(num_tags) % 100 == 99)
     assert (np.linalg.norm(vectors, axis=1) > 0).all()
     likeness = np.abs(unit(vectors)[unused] @ unit(vectors).T)
@@ -170,7 +170,7 @@ def test_a_tag_that_the_compression_drops_can_still_be_told_from_the_others() ->
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 def test_the_size_of_a_compressed_set_comes_back_from_a_mean(size: int) -> None:
     num_tags = EXACT_UP_TO + 88
-    basis = tag_basis(large_catalogue(200), num_tags, 32)
+    basis = tag_basis(large_catalogue(200), num_tags, [32])
     sums, made = [], []
     for seed in range(30):
         tags = np.random.default_rng(seed).choice(num_tags, size, replace=False)
@@ -184,7 +184,7 @@ def test_the_size_of_a_compressed_set_comes_back_from_a_mean(size: int) -> None:
 
 
 def test_a_compressed_vocabulary_is_the_same_each_time() -> None:
-    one, two = (tag_basis(large_catalogue(200), EXACT_UP_TO + 88, 32) for _ in range(2))
+    one, two = (tag_basis(large_catalogue(200), EXACT_UP_TO + 88, [32]) for _ in range(2))
     assert_array_equal(one.vectors, two.vectors)
     assert_array_equal(one.sizes, two.sizes)
 
@@ -192,6 +192,6 @@ def test_a_compressed_vocabulary_is_the_same_each_time() -> None:
 @pytest.mark.parametrize("num", [1, 2, 5])
 def test_a_few_images_with_more_tags_than_are_kept_apart_still_have_vectors(num: int) -> None:
     num_tags = EXACT_UP_TO + 1
-    basis = tag_basis(edges_of([list(range(num_tags))] * num), num_tags, max(num - 1, 1))
+    basis = tag_basis(edges_of([list(range(num_tags))] * num), num_tags, [max(num - 1, 1)])
     assert np.isfinite(basis.vectors).all() and np.isfinite(basis.sizes).all()
     assert (np.linalg.norm(basis.vectors, axis=1) > 0).all()
