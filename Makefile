@@ -87,9 +87,11 @@ PHOTOS ?= $(IMSAGE_TEST_DATA)/coco6k/tags.jsonl
 CAPTIONED ?= $(IMSAGE_TEST_DATA)/flickr8k1k/tags.jsonl
 QUICK ?=
 SEEDS ?= 3
+ICONS ?= build/icons
 bench-quality: demo-built ## Measure how good, and renew docs/quality.md; QUICK=--quick takes minutes and renews nothing
+	$(BIN)/python -m benchmarks.icon_folder $(ICONS)
 	$(BIN)/python -m benchmarks.quality --photos $(PHOTOS) $(if $(wildcard $(CAPTIONED)),--captioned $(CAPTIONED)) \
-		--drawings $(DATA) --seeds $(SEEDS) $(QUICK) \
+		--icons $(ICONS)/tags.jsonl --drawings $(DATA) --seeds $(SEEDS) $(QUICK) \
 		--out build/quality$(QUICK) $(if $(QUICK),,--page docs/quality.md)
 
 demo-built: $(STAMP)

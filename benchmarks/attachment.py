@@ -91,6 +91,8 @@ def arrays_read(model: GraphModel) -> list[Float32Array]:
         tensors = [model.get_buffer(name) for name in ("axes", "vote_axes", "landmarks", "values")]
         if model.namer is not None and model.config.named_view:
             tensors += [model.namer.get_buffer(name) for name in ("inner", "outer")]
+        if model.likely is not None and model.config.named_view:
+            tensors += [model.likely.get_buffer("vectors")]
     else:
         assert isinstance(model, HeteroSage)
         layers = [layer for layer in model.image_layers if isinstance(layer, NodeLayer)]

@@ -1,10 +1,11 @@
 """Everything that docs/quality.md shows, from pictures to the page: `make bench-quality`.
 
-    python -m benchmarks.quality --photos SOURCE [--captioned SOURCE] --drawings D --out FOLDER [--seeds 3]
-        [--quick] [--page FILE]
+    python -m benchmarks.quality --photos SOURCE [--captioned SOURCE] [--icons SOURCE] --drawings D
+        --out FOLDER [--seeds 3] [--quick] [--page FILE]
 
-SOURCE: a tags.jsonl of photos with a test split and object tags, and one of photos with captions and words
-of those as tags; D: a built data directory, the demo's for instance. Each step leaves its outcome in FOLDER
+SOURCE: a tags.jsonl of photos with a test split and object tags, one of photos with captions and words
+of those as tags, and the one of :mod:`benchmarks.icon_folder`; D: a built data directory, the demo's for
+instance. Each step leaves its outcome in FOLDER
 and is not done again when it is there, so an interrupted run goes on. With the first seed all presets are
 trained and evaluated, with the others the default. `--page` puts the tables into that page, between its
 marks (:mod:`docs.quality_tables`).
@@ -28,7 +29,7 @@ from rich.console import Console
 from app.ingest.pipeline import ingest
 from app.progress import RichProgress
 from benchmarks.ablations import ablation_table
-from benchmarks.robustness import KINDS, robust_rows
+from benchmarks.robustness import KINDS, Sources, robust_rows
 from docs.quality_tables import renewed
 from gnn.evaluation import evaluate
 from gnn.graph_data import load_graph_data
@@ -52,6 +53,7 @@ class Bench:
 
     source: Path
     captioned: Path | None
+    icons: Path | None
     drawings: Path | None
     out: Path
     seeds: int
@@ -122,7 +124,11 @@ class Bench:
         return {"table": table, "images": images, "epochs": epochs}
 
     def _robust(self, kind: str) -> dict[str, Any]:
-        return {"rows": robust_rows(kind, self.photos.root, self.drawings, self.seeds, quick=self.quick)}
+        icons = DataDir(self.out / "icons") if self.icons is not None and kind.startswith("icons") else None
+        if icons is not None and self.icons is not None:
+            ingest(self.icons, icons, progress=self.progress)
+        sources = Sources(self.photos.root, self.drawings, icons.root if icons else None)
+        return {"rows": robust_rows(kind, sources, self.seeds, quick=self.quick)}
 
 
 def _commit() -> str:
@@ -137,6 +143,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     asked.add_argument("--photos", type=Path, required=True, help="tags.jsonl of the photos")
     asked.add_argument("--captioned", type=Path, help="tags.jsonl of photos with captions")
+    asked.add_argument("--icons", type=Path, help="tags.jsonl of benchmarks.icon_folder")
     asked.add_argument("--drawings", type=Path, help="a built data directory")
     asked.add_argument("--out", type=Path, required=True)
     asked.add_argument("--seeds", type=int, default=3)
@@ -147,6 +154,7 @@ def main() -> None:
     bench = Bench(
         given.photos,
         given.captioned,
+        given.icons,
         given.drawings,
         given.out,
         1 if given.quick else given.seeds,

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gnn.model.tag_sets import (
     EXACT_UP_TO,
+    KEPT,
     JaccardView,
     distinct_sets,
     ideal_gains,
@@ -155,6 +156,41 @@ def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> No
     likeness = unit(basis.vectors[used]) @ unit(basis.vectors[used]).T
     same = (used[:, None] % 10) == (used[None, :] % 10)
     assert likeness[same].mean() > likeness[~same].mean() + 0.2
+
+
+def scattered_catalogue(num: int, num_tags: int = EXACT_UP_TO + 88) -> Csr:
+    """Images of three tags each, any of them with any other."""
+    rng = np.random.default_rng(0)
+    return edges_of([rng.choice(num_tags, 3, replace=False).tolist() for _ in range(num)])
+
+
+def kept_of(tags_of_image: Csr, vectors: np.ndarray) -> float:
+    """How much of the images' unit tag vectors is left of them in the coordinates of `vectors`."""
+    sums = [vectors[tags_of_image.row(row)[0]].sum(axis=0) for row in range(tags_of_image.num_rows)]
+    return float((np.array(sums) ** 2).sum() / tags_of_image.degrees().sum())
+
+
+def test_a_vocabulary_gets_the_first_width_that_keeps_enough_of_it() -> None:
+    tags_of_image = scattered_catalogue(900)
+    widths = [64, 128, 256, 400, 500, 599]
+    basis = tag_basis(tags_of_image, EXACT_UP_TO + 88, widths)
+    assert basis.width in widths[2:-1]
+    narrower = tag_basis(tags_of_image, EXACT_UP_TO + 88, [widths[widths.index(basis.width) - 1]])
+    assert kept_of(tags_of_image, narrower.vectors) < KEPT <= kept_of(tags_of_image, basis.vectors)
+
+
+def test_a_vocabulary_that_no_width_keeps_enough_of_gets_the_widest() -> None:
+    assert tag_basis(scattered_catalogue(900), EXACT_UP_TO + 88, [16, 32]).width == 32
+
+
+def test_the_summary_is_the_best_of_its_width() -> None:
+    tags_of_image, num_tags = large_catalogue(800), EXACT_UP_TO + 88
+    table = np.zeros((800, num_tags))
+    for row in range(800):
+        table[row, tags_of_image.row(row)[0]] = 6**-0.5
+    best = (np.linalg.svd(table, compute_uv=False)[:48] ** 2).sum() / 800
+    vectors = tag_basis(tags_of_image, num_tags, [48]).vectors
+    assert kept_of(tags_of_image, vectors) == pytest.approx(best, abs=2e-3)
 
 
 def test_a_tag_that_the_compression_drops_can_still_be_told_from_the_others() -> None:
