@@ -44,7 +44,7 @@ def icons_in(icons: Path) -> Iterator[tuple[Path, str, list[str]]]:
     """(file, id, words of its name) of each icon, in the order of their paths."""
     for file in sorted(icons.rglob("*.svg")):
         folders = file.relative_to(icons).parts[:-1]
-        if any(sign in folders for sign in _SIGNS) or file.stem.endswith(_SMALL):
+        if not folders or any(sign in folders for sign in _SIGNS) or file.stem.endswith(_SMALL):
             continue
         words = sorted({word for word in file.stem.split("-") if len(word) > 1 and not word.isdigit()})
         if words:

@@ -19,6 +19,8 @@ import numpy as np
 import uvloop
 
 JSON = {"content-type": "application/json"}
+LONGEST = 120.0
+"""Seconds that an answer may take before it counts as none."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class _Connection(asyncio.Protocol):
             self._waiting.set_result((self._parser.get_status_code(), b"".join(self._parts)))
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body; status 0 where the connection broke."""
+        """Status and body; status 0 where the connection broke or nothing came in time."""
         assert self._transport is not None
         if self._transport.is_closing():
             return 0, b"the connection is closed"
@@ -82,7 +84,8 @@ class _Connection(asyncio.Protocol):
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
-            return await self._waiting
+            async with asyncio.timeout(LONGEST):  # whose TimeoutError is an OSError
+                return await self._waiting
         except (OSError, httptools.HttpParserError) as error:
             self._transport.close()
             return 0, repr(error).encode()

@@ -31,7 +31,7 @@ EXACT_UP_TO = 512
 """Vocabularies up to this size keep one coordinate for each tag; larger ones are compressed."""
 
 SIZE_WIDTH = 256
-"""Coordinates of ρ_t: the size of a set of four comes back within about a twentieth."""
+"""Coordinates of ρ_t: the size of a set of four comes back within about a twelfth."""
 
 KEPT = 0.95
 """A summary of a vocabulary is wide enough when it keeps so much of the images' tag vectors."""
