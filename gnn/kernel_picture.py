@@ -45,7 +45,8 @@ class KernelPicture:
         self._bias = bias.numpy()
         self._likely: Callable[[Float32Array, Float32Array, Float32Array], Float32Array] | None = None
         if config.named_view and model.namer is not None:
-            self._likely = _Namer(model.namer, config.naming_share)
+            share = config.naming_share if config.view_share is None else config.view_share
+            self._likely = _Namer(model.namer, share)
         elif config.named_view and model.likely is not None:
             self._likely = _Likely(model.likely)
 

@@ -53,6 +53,7 @@ class Settled:
     naming_whole: float
     naming_share: float
     named_view: bool
+    view_share: float | None
     calibration: Calibration
     metrics: dict[str, float]
 
@@ -80,6 +81,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
         naming_whole=model.config.naming_whole,
         naming_share=model.config.naming_share,
         named_view=model.config.named_view,
+        view_share=model.config.view_share,
         calibration=calibration,
         metrics={
             "ndcg_middle": untagged,
@@ -147,19 +149,23 @@ def _naming(model: KernelSage, views: QueryViews) -> Float32Array:
 
 
 def _view(model: KernelSage, views: QueryViews) -> float:
-    """Settle whose tag view a prediction has, the readout's or the namer's; with the best share of the
-    Jaccard view beside it.
+    """Settle whose tag view a prediction has, the readout's or the namer's, and how much the namer's
+    perceptron says in it, which need not be what names tags best; with the best share of the Jaccard view
+    beside it.
     """
-    tried: list[tuple[float, float, bool]] = []
-    for named in (False, True) if model.namer or model.likely else (False,):
-        model.config = replace(model.config, named_view=named)
+    settings = [replace(model.config, named_view=False)]
+    if model.likely is not None:
+        settings.append(replace(model.config, named_view=True))
+    if model.namer is not None:
+        settings += [replace(model.config, named_view=True, view_share=each) for each in NAMING_SHARES]
+    tried: list[tuple[float, float, KernelSageConfig]] = []
+    for model.config in settings:
         jaccard, tags = conceptual_scores(model, views, conceptual_view(model, views.states))
         tried += [
-            (_both_cuts(views, share * jaccard + (1 - share) * tags), share, named)
+            (_both_cuts(views, share * jaccard + (1 - share) * tags), share, model.config)
             for share in jaccard_shares(model)
         ]
-    _, share, named = max(tried)
-    model.config = replace(model.config, named_view=named)
+    _, share, model.config = max(tried, key=lambda each: each[0])
     return share
 
 

@@ -33,7 +33,10 @@ from graph_store.arrays import Int64Array
 from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.progress import Progress
 
-SEARCHED_IMAGES = 4000
+SEARCHED_IMAGES = 12_000
+"""Enough of them that a larger catalogue's part has its landmarks chosen as the whole has: with each image a
+landmark of its own, other numbers are best.
+"""
 _STATES = "states.tmp"
 
 
@@ -201,5 +204,6 @@ def _with_numbers(fitted: Fitted, settled: Settled) -> Fitted:
         naming_whole=settled.naming_whole,
         naming_share=settled.naming_share,
         named_view=settled.named_view,
+        view_share=settled.view_share,
     )
     return fitted

@@ -20,6 +20,7 @@ NETWORKS = 2
 FEWEST_STEPS = 600
 MOST_EPOCHS = 40
 USUAL_EPOCHS = 15
+LARGE, LARGE_EPOCHS = 6000, 30
 FEWEST_EPOCHS = 5
 MOST_VISITS = 300_000
 MOST_CALIBRATED = 6000
@@ -58,9 +59,12 @@ def fit_namer(data: NamingData, seed: int = 0) -> TagNamer:
 
 
 def epochs_for(images: int) -> int:
-    """The usual number; more for a small catalogue, which has few steps an epoch, fewer for a large one."""
+    """The usual number; more for a small catalogue, which has few steps an epoch, and for one that is too
+    large to be learnt by heart; fewer for a very large one.
+    """
     steps = max(images // MlpConfig().batch, 1)
-    wanted = max(USUAL_EPOCHS, -(-FEWEST_STEPS // steps))
+    usual = LARGE_EPOCHS if images > LARGE else USUAL_EPOCHS
+    wanted = max(usual, -(-FEWEST_STEPS // steps))
     affordable = max(MOST_VISITS // max(images, 1), FEWEST_EPOCHS)
     return min(wanted, MOST_EPOCHS, affordable)
 

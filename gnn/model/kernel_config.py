@@ -20,7 +20,8 @@ class KernelSageConfig:
     (:mod:`gnn.tag_votes`), where the vocabulary is compressed; ``naming_hidden``: hidden units of the
     namer (0 = none), ``naming_share``: its perceptron's share; ``likely_tags``: how many tags have slopes of
     their own where the vocabulary is compressed (:mod:`gnn.model.likely_tags`); ``named_view``: whether
-    the prediction's tag view is made of either's probabilities; ``leaves_out``: whether landmarks know their
+    the prediction's tag view is made of either's probabilities, with ``view_share`` in place of
+    ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their
     own part; ``missing``: models that were made before tag views were completed add so much of the whole
     prediction to both views.
     """
@@ -47,6 +48,7 @@ class KernelSageConfig:
     naming_whole: float = 0.0
     naming_hidden: int = 0
     naming_share: float = 0.5
+    view_share: float | None = None
     likely_tags: int = 0
     named_view: bool = False
     leaves_out: bool = False

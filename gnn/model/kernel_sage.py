@@ -219,25 +219,20 @@ class KernelSage(GraphModel):
             known = self._centre = made_of, versions, middle, shifted.to(bias.dtype)
         return known[2], known[3]
 
-    def predict_apart(self, inputs: Tensor, apart: Tensor | None = None) -> Tensor:
-        """f(z) for indexed images: one that is a landmark itself does not speak for itself. apart: [n] bool,
-        the rows that this is about; all where None.
+    def predict_apart(self, inputs: Tensor) -> Tensor:
+        """f(z) for indexed images: one that is a landmark itself does not speak for itself.
 
         With h its leverage, A its values and λ the ridge this is f(z) - λh/(1 - h)·A, what
         :func:`gnn.kernel_solve.left_out` says; the factor is kept in `own`.
         """
         if len(inputs) > _ROWS:
-            about = torch.ones(len(inputs), dtype=torch.bool) if apart is None else apart
-            pairs = zip(torch.split(inputs, _ROWS), torch.split(about, _ROWS), strict=True)
-            return torch.cat([self.predict_apart(part, which) for part, which in pairs])
+            return torch.cat([self.predict_apart(part) for part in torch.split(inputs, _ROWS)])
         kernel = self.kernel(inputs)
         values = self.get_buffer("values")
         if not self.config.leaves_out or not len(values):
             return self._summed(kernel)
         nearest, landmark = kernel.max(dim=1)
         itself = ((nearest - _OTHER) / (_SAME - _OTHER)).clamp(0, 1).to(values.dtype)
-        if apart is not None:
-            itself = itself * apart
         own = self.get_buffer("own")[landmark] * itself
         return self._summed(kernel) - own.unsqueeze(1) * values[landmark]
 
@@ -271,9 +266,7 @@ class KernelSage(GraphModel):
         return self.named(state, tags)
 
     def likely_sets(self, state: Tensor, predicted: Tensor) -> Tensor:
-        """Which tags are likely, [n, tag_width]: what sets are completed by, and what the prediction's tag
-        view may be made of. predicted: f(z).
-        """
+        """Which tags are likely, [n, tag_width]: what sets are completed by. predicted: f(z)."""
         tags = predicted[:, self.config.jaccard_rank :]
         if self.namer is not None:
             return self.named(state, tags)
@@ -282,11 +275,24 @@ class KernelSage(GraphModel):
             return likely
         return tags + self.config.naming_vote * self.votes(state)
 
-    def named(self, state: Tensor, predicted: Tensor) -> Tensor:
-        """The namer's probabilities [n, tag_width]. predicted: the tag view of f(z)."""
+    def view_sets(self, state: Tensor, predicted: Tensor) -> Tensor | None:
+        """What the tag view of a prediction is made of, [n, tag_width]; None where it is the prediction."""
+        config = self.config
+        if not config.named_view:
+            return None
+        tags = predicted[:, config.jaccard_rank :]
+        if self.namer is not None:
+            return self.named(state, tags, config.view_share)
+        return both_readings(tags, self.likely_sets(state, predicted))
+
+    def named(self, state: Tensor, predicted: Tensor, share: float | None = None) -> Tensor:
+        """The namer's probabilities [n, tag_width]. predicted: the tag view of f(z); share: its perceptron's,
+        that of naming where None.
+        """
         assert self.namer is not None
         looks = state[:, : self.config.width]
-        named: Tensor = self.namer(looks, self.votes(state), predicted, self.config.naming_share)
+        share = self.config.naming_share if share is None else share
+        named: Tensor = self.namer(looks, self.votes(state), predicted, share)
         return named
 
     def predicted_tags(self, state: Tensor) -> Tensor:
@@ -297,23 +303,36 @@ class KernelSage(GraphModel):
 
     def embed_images(self, states: Sequence[Tensor]) -> Tensor:
         state = states[-1]
-        visual = self.visual_block(state)
         own = self.own_sets(state)
-        has_tags = (own * own).sum(dim=1, keepdim=True) > 1e-12
-        inputs = self.readout_inputs(state)
-        any_tags = bool(has_tags.any())
-        predicted = self.predict_apart(inputs, has_tags[:, 0]) if any_tags else self.predict(inputs)
-        config = self.config
-        named = config.named_view or (any_tags and config.completed > 0)
-        likely = self.likely_sets(state, predicted) if named else None
-        expected = self.expected_blocks(predicted, likely)
-        if not any_tags:  # a picture as a query: spare it the landmark sets
-            return torch.cat([visual, expected], dim=1)
+        tagged = (own * own).sum(dim=1) > 1e-12
+        if not tagged.any():  # a picture as a query: spare it the landmark sets
+            conceptual = self._undescribed(state)
+        elif tagged.all():
+            conceptual = self._described(state)
+        else:
+            conceptual = state.new_empty(len(state), self.dim - self.config.visual_dim)
+            conceptual[tagged] = self._described(state[tagged])
+            conceptual[~tagged] = self._undescribed(state[~tagged])
+        return torch.cat([self.visual_block(state), conceptual], dim=1)
+
+    def _undescribed(self, state: Tensor) -> Tensor:
+        """The conceptual blocks of images without tags."""
+        predicted = self.predict(self.readout_inputs(state))
+        return self.expected_blocks(predicted, self.view_sets(state, predicted))
+
+    def _described(self, state: Tensor) -> Tensor:
+        """The conceptual blocks of images with tags."""
+        config, own = self.config, self.own_sets(state)
         has_similar = state[:, self.tags_start - 1 : self.tags_start]
-        described = self.described_blocks(own, likely, has_similar)
+        if not (config.completed or config.missing):
+            return self.described_blocks(own, None, has_similar)
+        predicted = self.predict_apart(self.readout_inputs(state))
+        likely = self.likely_sets(state, predicted) if config.completed else None
+        blocks = self.described_blocks(own, likely, has_similar)
         if config.missing:
-            described = described + config.missing * has_similar * expected
-        return torch.cat([visual, torch.where(has_tags, described, expected)], dim=1)
+            expected = self.expected_blocks(predicted, self.view_sets(state, predicted))
+            blocks = blocks + config.missing * has_similar * expected
+        return blocks
 
     def described_blocks(self, own: Tensor, likely: Tensor | None, has_similar: Tensor) -> Tensor:
         """The two conceptual blocks of images with the tags y `own`. likely: of `likely_sets`, for a landmark
@@ -343,17 +362,16 @@ class KernelSage(GraphModel):
         """y [n, tag_width]: a node's own tags, from h^2."""
         return state[:, self.tags_start : self.tags_start + self.config.tag_width]
 
-    def expected_blocks(self, predicted: Tensor, likely: Tensor | None) -> Tensor:
-        """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]. likely: of
-        `likely_sets`, read where it is the tag view.
+    def expected_blocks(self, predicted: Tensor, sets: Tensor | None) -> Tensor:
+        """The two conceptual blocks of a prediction f(z): [n, jaccard_rank + tag_width]. sets: of
+        `view_sets`.
         """
         config = self.config
-        tags = predicted[:, config.jaccard_rank :]
-        if config.named_view:
-            assert likely is not None
-            view = shortened(likely) if self.tells_tags_apart else at_most_unit(both_readings(tags, likely))
+        if sets is None:
+            view = at_most_unit(self._plausible(predicted[:, config.jaccard_rank :]))
         else:
-            view = at_most_unit(self._plausible(tags))
+            # Of a long tail each tag is improbable, and all of them together say what there is to say.
+            view = shortened(sets) if self.tells_tags_apart else at_most_unit(sets)
         jaccard = at_most_unit(predicted[:, : config.jaccard_rank])
         return torch.cat([config.trust_jaccard * jaccard, config.trust_tags * view], dim=1)
 

@@ -101,7 +101,7 @@ def test_an_untagged_image_is_placed_where_its_prediction_points(
     state = states.images[-1][untagged : untagged + 1]
     embedding = model.embed_images([state])[0]
     predicted = model.predict(model.readout_inputs(state))
-    expected = model.expected_blocks(predicted, model.likely_sets(state, predicted))[
+    expected = model.expected_blocks(predicted, model.view_sets(state, predicted))[
         0, model.config.jaccard_rank :
     ]
     tag_view = embedding[-model.config.tag_width :]
@@ -116,6 +116,21 @@ def test_a_tagged_image_is_placed_mostly_where_its_tags_point(
     tags = index.graph.tags_of_image.row(image)[0]
     tag_view = model.embed_images([states.images[-1][image : image + 1]])[0, -model.config.tag_width :]
     assert set(torch.topk(tag_view, 2).indices.tolist()) == set(tags.tolist())
+
+
+@pytest.mark.parametrize("completed", [0.0, 0.5])
+def test_images_with_and_without_tags_are_placed_together_as_they_are_alone(
+    index: GraphIndex, model: KernelSage, states: NodeStates, completed: float
+) -> None:
+    changed = KernelSage(replace(model.config, completed=completed))
+    changed.load_state_dict(model.state_dict())
+    carries = index.graph.tags_of_image.degrees() > 0
+    rows = np.concatenate([np.flatnonzero(~carries)[:3], np.flatnonzero(carries)[:5]])
+    mixed = torch.from_numpy(np.random.default_rng(0).permutation(rows))
+    state = states.images[-1][mixed]
+    with torch.no_grad():
+        alone = torch.cat([changed.embed_images([row[None]]) for row in state])
+        torch.testing.assert_close(changed.embed_images([state]), alone, atol=TOLERANCE, rtol=0)
 
 
 def test_an_image_without_neighbours_or_tags_still_has_a_finite_place(model: KernelSage) -> None:

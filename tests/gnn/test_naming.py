@@ -51,8 +51,12 @@ def test_a_tag_whose_expectation_is_noise_is_heard_less_than_one_whose_is_not() 
     assert slopes[0, 0] > 5 * slopes[0, 1].abs()
 
 
-@pytest.mark.parametrize(("images", "least", "most"), [(100, 40, 40), (5000, 15, 16), (200_000, 5, 5)])
-def test_small_catalogues_get_more_epochs_and_large_ones_fewer(images: int, least: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [(100, 40, 40), (5000, 15, 16), (12_000, 25, 25), (200_000, 5, 5)]
+)
+def test_small_and_large_catalogues_get_more_epochs_and_very_large_ones_fewer(
+    images: int, least: int, most: int
+) -> None:
     assert least <= epochs_for(images) <= most
 
 
@@ -88,12 +92,21 @@ def test_a_new_picture_is_told_of_by_all_landmarks(ground: Ground, naming: Kerne
     assert torch.equal(naming.predict_apart(new), naming.predict(new))
 
 
-def test_only_rows_that_are_to_be_are_told_of_apart(ground: Ground, naming: KernelSage) -> None:
-    asked = ground.inputs[[7, 9]] * naming.input_weights()
-    told = naming.predict_apart(asked, torch.tensor([True, False]))
-    torch.testing.assert_close(told[0], naming.predict_apart(asked)[0])
-    torch.testing.assert_close(told[1], naming.predict(asked)[1])
-    assert not torch.allclose(told[1], naming.predict_apart(asked)[1], atol=1e-3)
+def test_the_tag_view_may_hear_the_perceptron_otherwise_than_naming_does(
+    ground: Ground, naming: KernelSage
+) -> None:
+    state = ground.states[:5]
+    model = KernelSage(replace(naming.config, named_view=True, naming_share=0.3, view_share=1.0))
+    model.load_state_dict(naming.state_dict())
+    with torch.inference_mode():
+        predicted = model.predict(model.readout_inputs(state))
+        tags = predicted[:, model.config.jaccard_rank :]
+        view, likely = model.view_sets(state, predicted), model.likely_sets(state, predicted)
+        assert view is not None and torch.equal(view, model.named(state, tags, 1.0))
+        assert torch.equal(likely, model.named(state, tags, 0.3)) and not torch.allclose(view, likely)
+        model.config = replace(model.config, view_share=None)
+        as_named = model.view_sets(state, predicted)
+        assert as_named is not None and torch.equal(as_named, likely)
 
 
 def test_a_tagged_vocabulary_small_enough_has_a_namer_of_all_networks(naming: KernelSage) -> None:
