@@ -60,7 +60,8 @@ class Ground:
 
     ``inputs``: readout inputs at unit weights, [solved, width of z], and ``landmarks`` among them,
     [num_landmarks, width of z]; ``targets``: [solved, rank + tag_width]; ``states``: h^2 of the same images,
-    [solved, image_dim(2)]; ``solved``: the tagged images, or a part of them, that the readout is solved on.
+    [solved, image_dim(2)]; ``solved``: the tagged images, or a part of them, that the readout is solved on;
+    ``wide``: whether the catalogue is small enough for wide tag views and slopes for each tag.
     """
 
     skeleton: KernelSage
@@ -72,6 +73,7 @@ class Ground:
     targets: Tensor
     states: Tensor
     solved: Int64Array
+    wide: bool
 
 
 def lay_ground(
@@ -81,8 +83,11 @@ def lay_ground(
     preset: Preset,
     seed: int,
     new_array: NewArray = in_memory,
+    catalogue: int | None = None,
 ) -> Ground:
-    """features: [n, dim] unit norm. new_array: makes what holds all images' states while this runs."""
+    """features: [n, dim] unit norm. new_array: makes what holds all images' states while this runs;
+    catalogue: how many images there are, where these are a part of them that numbers are chosen on.
+    """
     num_tags = len(tag_text)
     space = similar_space(features, preset.graph)
     graph = build_graph(space(features), tags_of_image, tag_text, preset.graph)
@@ -90,7 +95,8 @@ def lay_ground(
     solved = np.flatnonzero(tags_of_image.degrees()).astype(np.int64)
     if len(solved) > MOST_SOLVED:
         solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
-    widths = COMPRESSED_TAGS if len(features) <= MOST_WIDE else COMPRESSED_TAGS[:1]
+    wide = max(len(features), catalogue or 0) <= MOST_WIDE
+    widths = COMPRESSED_TAGS if wide else COMPRESSED_TAGS[:1]
     basis = tag_basis(tags_of_image, num_tags, [min(width, max(len(solved) - 1, 1)) for width in widths])
     view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
     skeleton = _skeleton(features, space, basis, view)
@@ -105,7 +111,7 @@ def lay_ground(
     targets = torch.cat(parts, dim=1)
     inputs = skeleton.readout_inputs(final)
     landmarks = _landmarks(skeleton, inputs, seed)
-    return Ground(skeleton, space, graph, messages, inputs, landmarks, targets, final, solved)
+    return Ground(skeleton, space, graph, messages, inputs, landmarks, targets, final, solved, wide)
 
 
 def fit_kernel(
@@ -158,7 +164,7 @@ def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         namer = fit_namer(_naming_data(ground, plain, inputs, leverage), seed)
         config = replace(config, naming_hidden=len(namer.get_buffer("inner_bias")))
         state.update({f"namer.{name}": tensor for name, tensor in namer.state_dict().items()})
-    elif len(inputs) and ground.graph.num_images <= MOST_WIDE:
+    elif len(inputs) and ground.wide:
         likely = _likely_tags(ground, plain, inputs, leverage, seed)
         config = replace(config, likely_tags=len(likely.get_buffer("vectors")))
         state.update({f"likely.{name}": tensor for name, tensor in likely.state_dict().items()})

@@ -71,7 +71,7 @@ def hold_out_views(
     kept = np.setdiff1d(rows, held)
     features = np.asarray(data.features[kept])
     tags = _rows(data.tags_of_image, kept)
-    ground = lay_ground(features, tags, data.tag_text, preset, seed=0)
+    ground = lay_ground(features, tags, data.tag_text, preset, seed=0, catalogue=len(data.features))
     queries = np.asarray(data.features[held])
     indexed = np.flatnonzero(tags.degrees()).astype(np.int64)
     similar = _similar(ground, features, queries, preset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from gnn import kernel_fit
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_fit import Ground, lay_ground, naming_model
+from gnn.kernel_validation import hold_out_views
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.likely_tags import SHARE, LikelyTags, both_readings
 from gnn.model.tag_sets import EXACT_UP_TO
 from gnn.naming_fit import MOST_CALIBRATED, most_calibrated
 from gnn.presets import DEFAULT
-from tests.gnn.worlds import data_of
+from tests.gnn.worlds import data_of, trained
 
 WIDTH, TAGS = 6, 9
 
@@ -148,9 +150,20 @@ def test_a_catalogue_too_large_for_wide_views_has_narrow_ones_and_no_slopes(
     monkeypatch.setattr(kernel_fit, "MOST_WIDE", len(data.features) - 1)
     narrow = lay_ground(data.features, data.tags_of_image, data.tag_text, DEFAULT, seed=0)
     assert (wide.skeleton.config.tag_width, narrow.skeleton.config.tag_width) == (40, 20)
-    assert naming_model(wide, Candidate()).likely is None
-    monkeypatch.setattr(kernel_fit, "MOST_WIDE", len(data.features))
-    assert naming_model(narrow, Candidate()).likely is not None
+    assert naming_model(wide, Candidate()).likely is not None
+    assert naming_model(narrow, Candidate()).likely is None
+
+
+def test_the_numbers_of_a_large_catalogue_are_chosen_on_narrow_views_too(
+    data: GraphData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_fit, "MOST_WIDE", len(data.features) - 1)
+    part = np.arange(0, len(data.features), 2)
+    views = hold_out_views(data, part, DEFAULT, np.random.default_rng(0))
+    assert views is not None and not views.ground.wide
+    model = trained(data, tmp_path, epochs=1).model
+    assert isinstance(model, KernelSage)
+    assert model.likely is None and not model.config.named_view
 
 
 def test_probabilities_are_kept_with_the_model(ground: Ground) -> None:
