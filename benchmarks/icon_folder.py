@@ -35,8 +35,10 @@ def fetch(folder: Path) -> Path:
     target = folder / "package"
     icons = target / "material" / "templates" / ".icons"
     if not icons.exists():
-        install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(target), PACKAGE]
-        subprocess.run([str(Path(sys.executable).parent / install[0]), *install[1:]], check=True)
+        uv = Path(sys.executable).parent / "uv"
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--no-deps", "--target", target, PACKAGE], check=True
+        )
     return icons
 
 
@@ -52,7 +54,12 @@ def icons_in(icons: Path) -> Iterator[tuple[Path, str, list[str]]]:
 
 
 def write_icons(icons: Path, out: Path) -> Path:
-    """Render them into `out`/pictures and return `out`/tags.jsonl."""
+    """Render them into `out`/pictures and return `out`/tags.jsonl, which is written last: where it is there,
+    nothing is done.
+    """
+    listing = out / "tags.jsonl"
+    if listing.exists():
+        return listing
     found = {name: (file, words) for file, name, words in icons_in(icons)}
     counts = Counter(word for _, words in found.values() for word in words)
     pictures = out / "pictures"
@@ -65,8 +72,8 @@ def write_icons(icons: Path, out: Path) -> Path:
         return json.dumps({"image": f"pictures/{name}.png", "tags": tags}) + "\n"
 
     with ThreadPoolExecutor() as pool:
-        (out / "tags.jsonl").write_text("".join(pool.map(line, found)), encoding="utf-8")
-    return out / "tags.jsonl"
+        listing.write_text("".join(pool.map(line, found)), encoding="utf-8")
+    return listing
 
 
 def main() -> None:

@@ -5,10 +5,9 @@
 
 SOURCE: a tags.jsonl of photos with a test split and object tags, one of photos with captions and words
 of those as tags, and the one of :mod:`benchmarks.icon_folder`; D: a built data directory, the demo's for
-instance. Each step leaves its outcome in FOLDER
-and is not done again when it is there, so an interrupted run goes on. With the first seed all presets are
-trained and evaluated, with the others the default. `--page` puts the tables into that page, between its
-marks (:mod:`docs.quality_tables`).
+instance. Each step leaves its outcome in FOLDER and is not done again when it is there, so an interrupted run
+goes on. With the first seed all presets are trained and evaluated, with the others the default. `--page` puts
+the tables into that page, between its marks (:mod:`docs.quality_tables`).
 """
 
 from __future__ import annotations
@@ -124,10 +123,11 @@ class Bench:
         return {"table": table, "images": images, "epochs": epochs}
 
     def _robust(self, kind: str) -> dict[str, Any]:
-        icons = DataDir(self.out / "icons") if self.icons is not None and kind.startswith("icons") else None
-        if icons is not None and self.icons is not None:
-            ingest(self.icons, icons, progress=self.progress)
-        sources = Sources(self.photos.root, self.drawings, icons.root if icons else None)
+        icons = None
+        if self.icons is not None and kind.startswith("icons"):
+            icons = self.out / "icons"
+            ingest(self.icons, DataDir(icons), progress=self.progress)
+        sources = Sources(self.photos.root, self.drawings, icons)
         return {"rows": robust_rows(kind, sources, self.seeds, quick=self.quick)}
 
 

@@ -1,6 +1,7 @@
 """The default preset beside the best simple baseline on catalogues that it was not made for.
 
     python -m benchmarks.robustness [--photos D] [--drawings D] [--icons D] [--seeds 3] [--quick]
+        [--only KIND]...
 
 Of the photos' catalogue: as it is, with each tag kept with a chance of 1 in 4, with 10 % of the tags wrong,
 with its 24 commonest tags only, 800 photos of it, and all of them shrunk to 32 pixels. Of the drawings': as

@@ -53,7 +53,10 @@ def fit_namer(data: NamingData, seed: int = 0) -> TagNamer:
     networks = [train_network(inputs, tags, config, seed=seed + number) for number in range(NETWORKS)]
     namer = TagNamer(data.looks.shape[1], data.votes.shape[1], HIDDEN * NETWORKS)
     state = folded(networks, scaler, data.axes)
-    state["slopes"], state["slopes_bias"] = fit_slopes(data, seed)
+    chosen = calibrated_rows(len(data.truth), data.truth.shape[1], seed)
+    state["slopes"], state["slopes_bias"] = fit_slopes(
+        data.expected[chosen], data.votes[chosen], data.truth[chosen]
+    )
     namer.load_state_dict(state)
     return namer.eval()
 
@@ -87,12 +90,12 @@ def folded(networks: Sequence[nn.Sequential], scaler: MlpInputs, axes: Tensor) -
     }
 
 
-def fit_likely_tags(data: NamingData, vectors: Tensor, seed: int = 0) -> LikelyTags:
-    """vectors: e_t, [tags, tag_width], of the tags that get slopes; `votes`, `expected` and `truth` of these
-    tags. The same seed gives the same.
+def fit_likely_tags(vectors: Tensor, expected: Tensor, votes: Tensor, truth: Tensor) -> LikelyTags:
+    """vectors: e_t, [tags, tag_width], of the tags that get slopes; expected, votes: [n, tag_width], the
+    first of which must not have learnt from the image itself; truth: [n, tags] 0/1.
     """
     likely = LikelyTags(vectors.shape[1], len(vectors))
-    slopes, bias = fit_slopes(data, seed)
+    slopes, bias = fit_slopes(expected @ vectors.T, votes @ vectors.T, truth)
     likely.load_state_dict({"vectors": vectors, "slopes": slopes, "slopes_bias": bias})
     return likely.eval()
 
@@ -102,16 +105,20 @@ def most_calibrated(tags: int) -> int:
     return min(MOST_CALIBRATED, MOST_CALIBRATED_CELLS // max(tags, 1))
 
 
-def fit_slopes(data: NamingData, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """([2, tags], [tags]): logistic regression of each tag on its expectation and its vote, every tag pulled
-    towards the slopes that all share: a rare tag has too few carriers for slopes of its own.
+def calibrated_rows(images: int, tags: int, seed: int) -> Tensor:
+    """Which of so many images these are, rising."""
+    rows = np.random.default_rng(seed).permutation(images)[: most_calibrated(tags)]
+    return torch.from_numpy(np.sort(rows))
+
+
+def fit_slopes(expected: Tensor, votes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """[n, tags] each → ([2, tags], [tags]): logistic regression of each tag on its expectation and its vote,
+    every tag pulled towards the slopes that all share: a rare tag has too few carriers for slopes of its own.
     """
-    tags = data.truth.shape[1]
-    rows = np.random.default_rng(seed).permutation(len(data.truth))[: most_calibrated(tags)]
-    chosen = torch.from_numpy(np.sort(rows))
-    inputs = torch.stack([data.expected[chosen], data.votes[chosen]])
+    tags = truth.shape[1]
+    inputs = torch.stack([expected, votes])
     mean, scale = inputs.mean(dim=(1, 2), keepdim=True), inputs.std(dim=(1, 2), keepdim=True) + 1e-6
-    inputs, truth = (inputs - mean) / scale, data.truth[chosen]
+    inputs = (inputs - mean) / scale
     common = torch.zeros(3, 1, requires_grad=True)
     own = torch.zeros(3, tags, requires_grad=True)
     strength = torch.tensor([0.1 * _PULL, _PULL, _PULL])[:, None]

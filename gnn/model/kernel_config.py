@@ -21,9 +21,8 @@ class KernelSageConfig:
     namer (0 = none), ``naming_share``: its perceptron's share; ``likely_tags``: how many tags have slopes of
     their own where the vocabulary is compressed (:mod:`gnn.model.likely_tags`); ``named_view``: whether
     the prediction's tag view is made of either's probabilities, with ``view_share`` in place of
-    ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their
-    own part; ``missing``: models that were made before tag views were completed add so much of the whole
-    prediction to both views.
+    ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their own part; ``missing``:
+    models that were made before tag views were completed add so much of the whole prediction to both views.
     """
 
     feature_dim: int

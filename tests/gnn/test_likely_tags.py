@@ -18,7 +18,7 @@ from gnn.kernel_validation import hold_out_views
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.likely_tags import SHARE, LikelyTags, both_readings
 from gnn.model.tag_sets import EXACT_UP_TO
-from gnn.naming_fit import MOST_CALIBRATED, most_calibrated
+from gnn.naming_fit import MOST_CALIBRATED, calibrated_rows, most_calibrated
 from gnn.presets import DEFAULT
 from tests.gnn.worlds import data_of, trained
 
@@ -87,6 +87,8 @@ def test_where_nothing_is_likely_the_expectation_stands() -> None:
 def test_the_more_tags_the_fewer_images_teach_their_slopes() -> None:
     assert most_calibrated(100) == MOST_CALIBRATED
     assert 1000 < most_calibrated(4096) < most_calibrated(2000) < MOST_CALIBRATED
+    assert len(calibrated_rows(5000, 4096, 0)) == most_calibrated(4096)
+    assert calibrated_rows(30, 4096, 0).tolist() == list(range(30))
 
 
 @pytest.fixture(scope="module")

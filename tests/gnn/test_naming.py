@@ -16,7 +16,7 @@ from gnn.kernel_candidates import Candidate
 from gnn.kernel_fit import Ground, lay_ground, naming_model, solved_model
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.tag_namer import TagNamer
-from gnn.naming_fit import HIDDEN, NETWORKS, NamingData, epochs_for, fit_slopes, folded
+from gnn.naming_fit import HIDDEN, NETWORKS, epochs_for, fit_slopes, folded
 from gnn.presets import DEFAULT
 from gnn.query import QueryEngine
 from gnn.reindex import build_index
@@ -46,8 +46,7 @@ def test_folded_networks_say_the_mean_of_what_they_say_on_standardised_inputs() 
 def test_a_tag_whose_expectation_is_noise_is_heard_less_than_one_whose_is_not() -> None:
     truth = (drawn(800, 2, 3) > 0.5).float()
     expected = torch.stack([truth[:, 0] + 0.3 * drawn(800, 1, 4)[:, 0], drawn(800, 1, 5)[:, 0]], dim=1)
-    data = NamingData(drawn(800, WIDTH, 6), torch.eye(WIDTH), torch.zeros(800, 2), expected, truth)
-    slopes, _ = fit_slopes(data)
+    slopes, _ = fit_slopes(expected, torch.zeros(800, 2), truth)
     assert slopes[0, 0] > 5 * slopes[0, 1].abs()
 
 
