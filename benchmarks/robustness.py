@@ -1,13 +1,14 @@
 """The default preset beside the best simple baseline on catalogues that it was not made for.
 
-    python -m benchmarks.robustness [--photos D] [--drawings D] [--icons D] [--seeds 3] [--quick]
-        [--only KIND]...
+    python -m benchmarks.robustness [--photos D] [--drawings D] [--icons D] [--products D]
+        [--seeds 3] [--quick] [--only KIND]...
 
 Of the photos' catalogue: as it is, with each tag kept with a chance of 1 in 4, with 10 % of the tags wrong,
 with its 24 commonest tags only, 800 photos of it, and all of them shrunk to 32 pixels. Of the drawings': as
 it is. Of the icons' (:mod:`benchmarks.icon_folder`): as it is, and with its 400 commonest tags. And a
-folder of pictures that this script draws itself, tagged as people do, that is not completely; with `--only
-large` 12,000 of them.
+folder of pictures that this script draws itself, tagged as people do, that is not completely. With `--only`
+larger ones: `large`, 12,000 of those drawn; and of a shop's products (:mod:`benchmarks.product_folder`)
+`products`, 12,000 of them, `products-few`, 4,000, and `products-all`.
 Queries are images held out of the training split, with all the tags they truly
 carry; every baseline is tuned on the index of each catalogue. Prints the mean over seeds and half the range.
 """
@@ -59,7 +60,7 @@ KINDS = (
     "icons-many",
     "folder",
 )
-SLOW_KINDS = ("large",)
+SLOW_KINDS = ("large", "products", "products-few", "products-all")
 """Not part of `make bench-quality`: asked for by `--only`."""
 COMMON_TAGS, MANY_TAGS, FEW_IMAGES, TINY_SIDE, LARGE = 24, 400, 800, 32, 12_000
 _BATCH = 64
@@ -106,6 +107,7 @@ class Sources:
     photos: Path | None = None
     drawings: Path | None = None
     icons: Path | None = None
+    products: Path | None = None
 
 
 def catalogue_of(kind: str, sources: Sources, folder: Path) -> Catalogue | None:
@@ -124,6 +126,8 @@ def catalogue_of(kind: str, sources: Sources, folder: Path) -> Catalogue | None:
         return Catalogue("drawings", load_graph_data(DataDir(sources.drawings)))
     if kind.startswith("icons"):
         return None if sources.icons is None else icons_of(kind, sources.icons)
+    if kind.startswith("products"):
+        return None if sources.products is None else products_of(kind, sources.products)
     if photos is None:
         return None
     data = load_graph_data(DataDir(photos))
@@ -150,6 +154,13 @@ def icons_of(kind: str, path: Path) -> Catalogue:
     if kind == "icons":
         return Catalogue(f"icons, {data.num_tags:,} tags", data)
     return Catalogue(f"icons, {MANY_TAGS} commonest tags", with_common_tags(data, MANY_TAGS))
+
+
+def products_of(kind: str, path: Path) -> Catalogue:
+    """As many of the shop's products as the kind says."""
+    data = load_graph_data(DataDir(path))
+    most = {"products": LARGE, "products-few": IMAGES}.get(kind, len(data.features))
+    return Catalogue(f"{most:,} products", data, images=most)
 
 
 def with_common_tags(data: GraphData, most: int) -> GraphData:
@@ -264,13 +275,14 @@ def main() -> None:
     asked.add_argument("--photos", type=Path, help="a data directory, such as one of coco6k")
     asked.add_argument("--drawings", type=Path, help="that of the demo")
     asked.add_argument("--icons", type=Path, help="that of benchmarks.icon_folder")
+    asked.add_argument("--products", type=Path, help="that of benchmarks.product_folder")
     asked.add_argument(
         "--only", action="append", choices=KINDS + SLOW_KINDS, help="one of the catalogues; several times"
     )
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--quick", action="store_true")
     given = asked.parse_args()
-    sources = Sources(given.photos, given.drawings, given.icons)
+    sources = Sources(given.photos, given.drawings, given.icons, given.products)
     print(ROBUSTNESS_HEAD)
     for kind in given.only or KINDS:
         for line in robust_rows(kind, sources, given.seeds, quick=given.quick):

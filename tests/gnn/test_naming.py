@@ -51,7 +51,8 @@ def test_a_tag_whose_expectation_is_noise_is_heard_less_than_one_whose_is_not() 
 
 
 @pytest.mark.parametrize(
-    ("images", "least", "most"), [(100, 40, 40), (5000, 15, 16), (12_000, 25, 25), (200_000, 5, 5)]
+    ("images", "least", "most"),
+    [(100, 40, 40), (5000, 15, 16), (12_000, 30, 30), (45_000, 20, 20), (200_000, 5, 5)],
 )
 def test_small_and_large_catalogues_get_more_epochs_and_very_large_ones_fewer(
     images: int, least: int, most: int
