@@ -90,7 +90,8 @@ def arrays_read(model: GraphModel) -> list[Float32Array]:
     if isinstance(model, KernelSage):
         tensors = [model.get_buffer(name) for name in ("axes", "vote_axes", "landmarks", "values")]
         if model.namer is not None and model.config.named_view:
-            tensors += [model.namer.get_buffer(name) for name in ("inner", "outer")]
+            read = ("inner", "second", "outer") if model.namer.deep else ("inner", "outer")
+            tensors += [model.namer.get_buffer(name) for name in read]
         if model.likely is not None and model.config.named_view:
             tensors += [model.likely.get_buffer("vectors")]
     else:

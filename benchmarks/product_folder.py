@@ -69,15 +69,15 @@ class Frequencies:
     by_colour: dict[str, Float64Array]
 
     @classmethod
-    def drawn(cls, kinds: int, rng: np.random.Generator) -> Frequencies:
+    def drawn(cls, rng: np.random.Generator) -> Frequencies:
         """One table an attribute, each row from a Dirichlet distribution: a few values take most."""
 
         def table(rows: int, values: int) -> Float64Array:
             return rng.dirichlet(np.full(values, _CONCENTRATION), rows)
 
         return cls(
-            table(kinds, len(COLOURS)),
-            {name: table(kinds, len(values)) for name, values in HIDDEN.items()},
+            table(KINDS, len(COLOURS)),
+            {name: table(KINDS, len(values)) for name, values in HIDDEN.items()},
             {name: table(len(COLOURS), len(values)) for name, values in HIDDEN.items()},
         )
 
@@ -97,7 +97,7 @@ def write_products(icons: Path, pictures: Path, out: Path, products: int = PRODU
     rng = np.random.default_rng(seed)
     of_kind = icons_by_kind(icons)
     kinds = list(of_kind)
-    frequencies = Frequencies.drawn(len(kinds), rng)
+    frequencies = Frequencies.drawn(rng)
     common = 1.0 / (np.arange(len(kinds)) + 5.0)
     colours = list(COLOURS)
     folder = out / "pictures"

@@ -162,7 +162,8 @@ def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         state["own"] = candidate.ridge * kept / (1 - kept)
     if not config.size_width and len(inputs):
         namer = fit_namer(_naming_data(ground, plain, inputs, leverage), seed)
-        config = replace(config, naming_hidden=len(namer.get_buffer("inner_bias")))
+        hidden = len(namer.get_buffer("inner_bias"))
+        config = replace(config, naming_hidden=hidden, naming_deep=namer.deep)
         state.update({f"namer.{name}": tensor for name, tensor in namer.state_dict().items()})
     elif len(inputs) and ground.wide:
         likely = _likely_tags(ground, plain, inputs, leverage, seed)

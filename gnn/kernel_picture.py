@@ -122,6 +122,9 @@ class _Namer:
             namer.get_buffer(name).numpy()
             for name in ("inner", "inner_bias", "outer", "outer_bias", "slopes", "slopes_bias")
         )
+        self._second: tuple[Float32Array, Float32Array] | None = None
+        if namer.deep:
+            self._second = namer.get_buffer("second").numpy(), namer.get_buffer("second_bias").numpy()
 
     def __call__(self, looks: Float32Array, vote: Float32Array, expected: Float32Array) -> Float32Array:
         """looks [width], vote and expected [tags] → [tags] in (0, 1)."""
@@ -129,7 +132,13 @@ class _Namer:
         if self._share > 0:
             hidden = np.concatenate([looks, vote]) @ self._inner
             hidden += self._inner_bias
-            logits += self._share * (np.maximum(hidden, 0, out=hidden) @ self._outer + self._outer_bias)
+            np.maximum(hidden, 0, out=hidden)
+            if self._second is not None:
+                weights, bias = self._second
+                hidden = (hidden.reshape(len(weights), 1, -1) @ weights).ravel()
+                hidden += bias
+                np.maximum(hidden, 0, out=hidden)
+            logits += self._share * (hidden @ self._outer + self._outer_bias)
         if self._share < 1:
             logits += (1 - self._share) * (
                 self._slopes_bias + self._slopes[0] * expected + self._slopes[1] * vote

@@ -31,8 +31,8 @@ from graph_store.versions import way_out
 
 MODEL = "model.safetensors"
 CONFIG = "config.json"
-FORMAT = 5
-READABLE_FORMATS = (2, 3, 4, 5)
+FORMAT = 6
+READABLE_FORMATS = (2, 3, 4, 5, 6)
 """In format 2 the axes of `space` held its scale, and it had no roots."""
 
 

@@ -18,9 +18,10 @@ from graph_store.arrays import Float32Array
 
 @dataclass(frozen=True)
 class MlpConfig:
-    """Size and regularisation; the defaults are what won on photographs."""
+    """Size and regularisation; the defaults are what won on photographs. layers: hidden ones."""
 
     hidden: int = 512
+    layers: int = 1
     dropout: float = 0.5
     input_dropout: float = 0.3
     weight_decay: float = 0.2
@@ -56,14 +57,11 @@ class MlpInputs:
 
 
 def build_network(inputs: int, tags: int, config: MlpConfig) -> nn.Sequential:
-    """One hidden layer with dropout before and after it."""
-    return nn.Sequential(
-        nn.Dropout(config.input_dropout),
-        nn.Linear(inputs, config.hidden),
-        nn.ReLU(),
-        nn.Dropout(config.dropout),
-        nn.Linear(config.hidden, tags),
-    )
+    """Hidden layers with dropout before the first and after each."""
+    parts: list[nn.Module] = [nn.Dropout(config.input_dropout)]
+    for width in [inputs] + [config.hidden] * (config.layers - 1):
+        parts += [nn.Linear(width, config.hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+    return nn.Sequential(*parts, nn.Linear(config.hidden, tags))
 
 
 def probabilities(network: nn.Module, inputs: torch.Tensor) -> Float32Array:

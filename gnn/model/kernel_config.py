@@ -18,7 +18,8 @@ class KernelSageConfig:
     ``trust_tags``: mean cosine of prediction and truth; ``naming_vote``: what a vote weighs beside the
     prediction when tags are named, and ``naming_whole`` what that of whole tags does
     (:mod:`gnn.tag_votes`), where the vocabulary is compressed; ``naming_hidden``: hidden units of the
-    namer (0 = none), ``naming_share``: its perceptron's share; ``likely_tags``: how many tags have slopes of
+    namer (0 = none), ``naming_deep``: how many of its perceptrons have a second layer of them (all or none),
+    ``naming_share``: the perceptrons' share; ``likely_tags``: how many tags have slopes of
     their own where the vocabulary is compressed (:mod:`gnn.model.likely_tags`); ``named_view``: whether
     the prediction's tag view is made of either's probabilities, with ``view_share`` in place of
     ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their own part; ``missing``:
@@ -46,6 +47,7 @@ class KernelSageConfig:
     naming_vote: float = 0.3
     naming_whole: float = 0.0
     naming_hidden: int = 0
+    naming_deep: int = 0
     naming_share: float = 0.5
     view_share: float | None = None
     likely_tags: int = 0

@@ -94,7 +94,9 @@ class KernelSage(GraphModel):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
         self.namer = (
-            TagNamer(config.width, config.tag_width, config.naming_hidden) if config.naming_hidden else None
+            TagNamer(config.width, config.tag_width, config.naming_hidden, config.naming_deep)
+            if config.naming_hidden
+            else None
         )
         self.likely = LikelyTags(config.tag_width, config.likely_tags) if config.likely_tags else None
         self._lengths: tuple[Tensor, int, Tensor] | None = None

@@ -7,10 +7,11 @@ Two readings of an image, averaged as logits:
 * the readout's own expectation s and the vote, each tag with a slope of its own: b_t + a_t·s_t + c_t·vote_t.
   So a tag whose expectation is mostly noise is heard less.
 
-    p = σ( share · W₂ relu(W₁ [u, vote] + b₁) + (1 - share) · (b + a ∘ s + c ∘ vote) )
+    p = σ( share · W₂ h + (1 - share) · (b + a ∘ s + c ∘ vote) ),   h = relu(W₁ [u, vote] + b₁)
 
 Several perceptrons of one hidden layer, averaged as logits, are one wide perceptron, and standardising the
-inputs is folded into W₁; so naming costs two small matrix products.
+inputs is folded into W₁; so naming costs two small matrix products. Those of a large catalogue have a second
+hidden layer, in which each hears itself alone: h' = relu(diag(V₁, V₂, …) h + d).
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from torch import Tensor, nn
 
 
 class TagNamer(nn.Module):
-    """p of this module's docstring. All parameters are buffers, set by :mod:`gnn.naming_fit`."""
+    """p of this module's docstring. All parameters are buffers, set by :mod:`gnn.naming_fit`.
 
-    def __init__(self, width: int, tags: int, hidden: int) -> None:
+    hidden: units a layer of all perceptrons together; deep: how many perceptrons have a second hidden layer,
+    all of them or none.
+    """
+
+    def __init__(self, width: int, tags: int, hidden: int, deep: int = 0) -> None:
         super().__init__()
+        self.deep = deep
         self.register_buffer("inner", torch.zeros(width + tags, hidden))
         self.register_buffer("inner_bias", torch.zeros(hidden))
+        if deep:
+            self.register_buffer("second", torch.zeros(deep, hidden // deep, hidden // deep))
+            self.register_buffer("second_bias", torch.zeros(hidden))
         self.register_buffer("outer", torch.zeros(hidden, tags))
         self.register_buffer("outer_bias", torch.zeros(tags))
         self.register_buffer("slopes", torch.zeros(2, tags))
@@ -45,8 +54,14 @@ class TagNamer(nn.Module):
         inner = self.get_buffer("inner")
         width = looks.shape[1]
         hidden = torch.addmm(self.get_buffer("inner_bias"), looks, inner[:width]) + votes @ inner[width:]
-        logits: Tensor = torch.addmm(self.get_buffer("outer_bias"), hidden.relu_(), self.get_buffer("outer"))
+        hidden = self._second(hidden.relu_()) if self.deep else hidden.relu_()
+        logits: Tensor = torch.addmm(self.get_buffer("outer_bias"), hidden, self.get_buffer("outer"))
         return logits
+
+    def _second(self, hidden: Tensor) -> Tensor:
+        """h' [n, hidden] of h [n, hidden]."""
+        each = hidden.reshape(len(hidden), self.deep, -1).transpose(0, 1) @ self.get_buffer("second")
+        return (each.transpose(0, 1).reshape(hidden.shape) + self.get_buffer("second_bias")).relu_()
 
     def calibrated(self, votes: Tensor, expected: Tensor) -> Tensor:
         """Logits [n, tags]."""

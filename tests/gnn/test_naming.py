@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnn import naming_fit
 from gnn.evaluation.mlp import MlpConfig, MlpInputs, build_network
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_fit import Ground, lay_ground, naming_model, solved_model
+from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.tag_namer import TagNamer
 from gnn.naming_fit import HIDDEN, NETWORKS, epochs_for, fit_slopes, folded
@@ -29,14 +31,16 @@ def drawn(rows: int, columns: int, seed: int) -> Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
 
 
-def test_folded_networks_say_the_mean_of_what_they_say_on_standardised_inputs() -> None:
+@pytest.mark.parametrize("layers", [1, 2])
+def test_folded_networks_say_the_mean_of_what_they_say_on_standardised_inputs(layers: int) -> None:
     axes = torch.linalg.qr(drawn(9, WIDTH, 0)).Q
     looks, votes = drawn(20, WIDTH, 1), drawn(20, TAGS, 2).abs()
     features = (looks @ axes.T).numpy()
     scaler = MlpInputs.fit(features, votes.numpy())
     inputs = scaler(features, votes.numpy())
-    networks = [build_network(inputs.shape[1], TAGS, MlpConfig(hidden=6)).eval() for _ in range(2)]
-    namer = TagNamer(WIDTH, TAGS, 12)
+    config = MlpConfig(hidden=6, layers=layers)
+    networks = [build_network(inputs.shape[1], TAGS, config).eval() for _ in range(3)]
+    namer = TagNamer(WIDTH, TAGS, 18, deep=3 if layers == 2 else 0)
     namer.load_state_dict({**namer.state_dict(), **folded(networks, scaler, axes)})
     with torch.no_grad():
         expected = torch.stack([network(inputs) for network in networks]).mean(dim=0)
@@ -111,6 +115,19 @@ def test_the_tag_view_may_hear_the_perceptron_otherwise_than_naming_does(
 
 def test_a_tagged_vocabulary_small_enough_has_a_namer_of_all_networks(naming: KernelSage) -> None:
     assert naming.config.naming_hidden == HIDDEN * NETWORKS
+    assert not naming.config.naming_deep
+
+
+def test_the_perceptrons_of_a_large_catalogue_have_a_second_layer(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming_fit, "LARGE", 100)
+    model = naming_model(ground, Candidate())
+    assert model.config.naming_deep == NETWORKS
+    again = KernelSage(KernelSageConfig(**model.config.to_dict()))
+    again.load_state_dict(model.state_dict())
+    state = ground.states[:9]
+    torch.testing.assert_close(again.expected_sets(state), model.expected_sets(state))
 
 
 def test_a_tag_that_was_taken_from_an_indexed_image_is_named_again(data: GraphData, tmp_path: Path) -> None:

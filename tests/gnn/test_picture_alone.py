@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gnn import naming_fit
 from gnn.attach import attach, inputs_of
 from gnn.model.edge_weights import Weighting, weigh, weigh_row
 from gnn.model.kernel_sage import KernelSage
@@ -27,7 +28,7 @@ TOLERANCE = 1e-5
 IN_ONE_WORLD = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-WORLDS = ("few tags", "named view", "many tags", "many likely tags", "another space", "paper")
+WORLDS = ("few tags", "named view", "deep namer", "many tags", "many likely tags", "another space", "paper")
 
 
 def engine_of(world: str, folder: Path) -> QueryEngine:
@@ -35,11 +36,17 @@ def engine_of(world: str, folder: Path) -> QueryEngine:
     if world.startswith("many"):
         chosen = np.random.default_rng(0).random((240, EXACT_UP_TO + 88)) < 0.02
         data = data_of(chosen, tuple(f"tag {number:03}" for number in range(chosen.shape[1])))
-    model = trained(data, folder, "paper" if world == "paper" else "default")
+    with pytest.MonkeyPatch.context() as patched:
+        if world == "deep namer":
+            patched.setattr(naming_fit, "LARGE", 100)
+        model = trained(data, folder, "paper" if world == "paper" else "default")
     if isinstance(model.model, KernelSage):
-        named = world in ("named view", "many likely tags")
+        named = world in ("named view", "deep namer", "many likely tags")
         assert model.model.namer or model.model.likely or not named
         model.model.config = replace(model.model.config, named_view=named)
+        if world == "deep namer":
+            assert model.model.config.naming_deep
+            model.model.config = replace(model.model.config, view_share=1.0)
     if world == "another space":
         model = replace(model, space=principal_projection(data.features, 12, 0.5))
     return QueryEngine(build_index(model, data))
@@ -47,9 +54,10 @@ def engine_of(world: str, folder: Path) -> QueryEngine:
 
 @pytest.fixture(scope="module", params=WORLDS)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> QueryEngine:
-    """Over a vocabulary that is kept apart, whose prediction is the readout's or the namer's; over one that
-    is compressed and whose votes are cut, without and with probabilities of its tags; where neighbours are
-    searched on other axes than the model's; and a model that is trained by gradients.
+    """Over a vocabulary that is kept apart, whose prediction is the readout's, the namer's or that of a namer
+    with two layers; over one that is compressed and whose votes are cut, without and with probabilities of
+    its tags; where neighbours are searched on other axes than the model's; and a model that is trained by
+    gradients.
     """
     return engine_of(request.param, tmp_path_factory.mktemp("model"))
 
