@@ -22,6 +22,7 @@ os.environ.setdefault("IMSAGE_JOB_NICE", "0")
 import pytest
 from hypothesis import settings
 
+from tests.copies import copy_of
 from tests.shapes import write_shapes
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def built_data_dir(shared_dir: Path, ingested_data_dir: DataDir) -> DataDir:
     from graph_store.progress import SilentProgress
 
     def make(folder: Path) -> None:
-        shutil.copytree(ingested_data_dir.root, folder, dirs_exist_ok=True)
+        copy_of(ingested_data_dir.root, folder)
         data_dir = DataDir(folder)
         train(data_dir, epochs=BUILT_EPOCHS, progress=SilentProgress())
         reindex(data_dir, progress=SilentProgress())
@@ -157,5 +158,5 @@ def built_copy(built_data_dir: DataDir, tmp_path: Path) -> DataDir:
 def _copy(data_dir: DataDir, folder: Path) -> DataDir:
     from graph_store.data_dir import DataDir
 
-    shutil.copytree(data_dir.root, folder)
+    copy_of(data_dir.root, folder)
     return DataDir(folder)

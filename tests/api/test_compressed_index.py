@@ -28,6 +28,7 @@ from graph_store.snapshot import Snapshot, verify_all
 from tests.api.conftest import service_of, serving
 from tests.api.test_corruption import damaged_forms, replaced
 from tests.chaos.test_live_machine import BASE_IDS, trained_world
+from tests.copies import copy_of
 from tests.gnn.worlds import TAGS
 from tests.hashing.test_pages import ids, read
 
@@ -43,7 +44,7 @@ def as_in_a_large_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def indexed_as(kind: Any, shared_dir: Path, folder: Path) -> Path:
-    shutil.copytree(trained_world(shared_dir, "default"), folder)
+    copy_of(trained_world(shared_dir, "default"), folder)
     reindex(DataDir(folder), full=True, policy=IndexPolicy(kind))
     return folder
 

@@ -7,7 +7,6 @@ are made out of the description, good ones and bad ones, the same at every run.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from app.api.application import create_app
 from app.settings import Settings
 from graph_store.data_dir import DataDir
 from tests.api.listening import listening
+from tests.copies import copy_of
 from tests.shapes import all_shapes, is_test
 
 REFUSED = ("410", "422")
@@ -61,7 +61,7 @@ DESCRIBED = schemathesis.openapi.from_dict(DESCRIPTION, config=CONFIG)
 def address(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service on a copy of the drawn catalogue: some of the calls write."""
     data = tmp_path_factory.mktemp("fuzzed") / "data"
-    shutil.copytree(built_data_dir.root, data)
+    copy_of(built_data_dir.root, data)
     with listening(create_app(Settings(data=data, snapshot_poll_seconds=0.05))) as address:
         yield address
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from playwright.sync_api import Browser, expect
 from graph_store.data_dir import DataDir
 from tests.browser.conftest import serving
 from tests.browser.visit import Visit
+from tests.copies import copy_of
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ PATIENCE_MS = 120_000
 def own_visit(browser: Browser, built_data_dir: DataDir, tmp_path: Path) -> Iterator[Visit]:
     """A window on a server with a catalogue of its own, which jobs may change."""
     data_dir = DataDir(tmp_path / "data")
-    shutil.copytree(built_data_dir.root, data_dir.root)
+    copy_of(built_data_dir.root, data_dir.root)
     with serving(data_dir, tmp_path / "log.txt") as url:
         context = browser.new_context(reduced_motion="reduce")
         visit = Visit(context.new_page(), url)

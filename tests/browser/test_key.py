@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from app.keys import create_key
 from graph_store.data_dir import DataDir
 from tests.browser.conftest import serving
 from tests.browser.visit import Visit
+from tests.copies import copy_of
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ def locked(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) ->
     """The address of a server that asks for a key, and a key that may read."""
     folder = tmp_path_factory.mktemp("locked")
     data_dir = DataDir(folder / "data")
-    shutil.copytree(built_data_dir.root, data_dir.root)
+    copy_of(built_data_dir.root, data_dir.root)
     key = create_key(data_dir, "page", "read")
     with serving(data_dir, folder / "log.txt") as url:
         yield url, key

@@ -28,6 +28,7 @@ from graph_store.progress import SilentProgress
 from graph_store.snapshot import Snapshot, SnapshotWriter
 from tests.api.conftest import png, problem, service_of, serving
 from tests.chaos.exhausting import as_nobody, empty, few_handles, fill, read_only, small_file_system
+from tests.copies import copy_of
 from tests.shapes import Shape
 
 NEW = Shape("red", "circle", "large", 7, (0.52, 0.49), 0.36)
@@ -43,7 +44,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def small_built(small: Path, built_data_dir: DataDir) -> DataDir:
     """The drawn catalogue on that disk, trained and indexed."""
-    shutil.copytree(built_data_dir.root, small / "data")
+    copy_of(built_data_dir.root, small / "data")
     return DataDir(small / "data")
 
 
@@ -185,7 +186,7 @@ def test_a_directory_of_somebody_else_is_read_and_refuses_writes(built_data_dir:
     # Not below pytest's own folder, which nobody else may enter.
     with tempfile.TemporaryDirectory() as folder:
         data_dir = DataDir(Path(folder) / "data")
-        shutil.copytree(built_data_dir.root, data_dir.root)
+        copy_of(built_data_dir.root, data_dir.root)
         everything = [Path(folder), data_dir.root, *data_dir.root.rglob("*")]
         for path in everything:
             path.chmod(0o555 if path.is_dir() else 0o444)

@@ -46,6 +46,7 @@ from graph_store.snapshot import Snapshot
 from tests.api.conftest import service_of, serving
 from tests.chaos.oracle import Asked, Oracle, Picture
 from tests.conftest import make_once
+from tests.copies import copy_of
 from tests.gnn.worlds import SPEC, TAGS, drawn_features, drawn_tags, write_catalogue
 from tests.hostile.fuzzing import CHAOS
 
@@ -523,7 +524,7 @@ def test_a_walk_through_links_finds_nearly_all_that_brute_force_does(
     monkeypatch.setattr(index_choice, "FLAT_BELOW", 0)
     monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)
     folder = tmp_path / "hnsw"
-    shutil.copytree(trained_world(shared_dir, "default"), folder)
+    copy_of(trained_world(shared_dir, "default"), folder)
     reindex(DataDir(folder), full=True)
     tally = run(World(folder, held(folder), False, encoder), histories=2, steps=9)
     assert tally.searches > 10 and tally.recall >= 0.95

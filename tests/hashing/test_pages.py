@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from graph_store import faiss_index, index_choice
 from graph_store.data_dir import DataDir
 from tests.api.conftest import service_of, serving
 from tests.chaos.test_live_machine import BASE_IDS, NUM, RERANKED, trained_world
+from tests.copies import copy_of
 from tests.gnn.worlds import TAGS
 
 
@@ -39,7 +39,7 @@ def ids(pages: list[list[dict[str, Any]]]) -> list[str]:
 @pytest.fixture(scope="module")
 def codes(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("codes") / "data"
-    shutil.copytree(trained_world(shared_dir, "hash"), folder)
+    copy_of(trained_world(shared_dir, "hash"), folder)
     with serving(folder, snapshot_poll_seconds=3600) as client:
         yield client
 
@@ -83,7 +83,7 @@ def test_pictures_that_come_and_go_between_pages_of_codes_cost_no_other_its_plac
     shared_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
-    shutil.copytree(trained_world(shared_dir, "hash"), folder)
+    copy_of(trained_world(shared_dir, "hash"), folder)
     with serving(folder, snapshot_poll_seconds=3600) as client:
         body = {"tags": [TAGS[0]], "limit": 15}
         first = client.post("/v1/search", json=body).json()
@@ -106,7 +106,7 @@ def test_folded_pages_of_codes_go_on_when_a_picture_that_was_shown_is_gone(
     shared_dir: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
-    shutil.copytree(trained_world(shared_dir, "hash"), folder)
+    copy_of(trained_world(shared_dir, "hash"), folder)
     with serving(folder, snapshot_poll_seconds=3600) as client:
         body = {"tags": [TAGS[0]], "limit": 5, "collapse": 0.9}
         best = client.post("/v1/search", json=body).json()["hits"][0]["id"]
@@ -128,7 +128,7 @@ def test_all_pages_of_a_walk_through_links_show_every_picture_once(
     monkeypatch.setattr(index_choice, "FLAT_BELOW", 0)
     monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)
     folder = tmp_path / "hnsw"
-    shutil.copytree(trained_world(shared_dir, "default"), folder)
+    copy_of(trained_world(shared_dir, "default"), folder)
     reindex(DataDir(folder), full=True)
     with serving(folder, snapshot_poll_seconds=3600) as client:
         assert sorted(ids(read(client, tags=[TAGS[0]], limit=7))) == sorted(BASE_IDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from graph_store.data_dir import DataDir
 from tests.api.conftest import serving
+from tests.copies import copy_of
 from tests.hostile.corpus import noise, saved
 from tests.hostile.fuzzing import fuzzing
 
@@ -89,7 +89,7 @@ CALLS = st.one_of(
 def client(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service on a copy of the drawn catalogue; a fault inside it fails the test by itself."""
     data = tmp_path_factory.mktemp("fuzzed") / "data"
-    shutil.copytree(built_data_dir.root, data)
+    copy_of(built_data_dir.root, data)
     with serving(data) as started:
         yield started
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.records import Tag
 from tests.api.conftest import serving
+from tests.copies import copy_of
 from tests.hostile.corpus import noise, saved
 from tests.hostile.fuzzing import fuzzing
 
@@ -66,7 +66,7 @@ def files_below(folder: Path) -> set[str]:
 def data(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of `client`, in a folder of its own."""
     root = tmp_path_factory.mktemp("named") / "in" / "data"
-    shutil.copytree(built_data_dir.root, root)
+    copy_of(built_data_dir.root, root)
     return root
 
 

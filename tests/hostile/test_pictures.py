@@ -21,6 +21,7 @@ from app.ingest.pipeline import ingest
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from tests.api.conftest import serving
+from tests.copies import copy_of
 from tests.hostile.corpus import FORMATS, bad, either, everything, good
 
 # Pillow warns of broken metadata; a service goes on after a warning, and this is what is tested here.
@@ -89,10 +90,9 @@ def test_ingestion_stores_what_is_a_picture_and_names_all_else(
 @pytest.fixture(scope="module")
 def client(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service on a copy of the drawn catalogue."""
-    import shutil
 
     data = tmp_path_factory.mktemp("served") / "data"
-    shutil.copytree(built_data_dir.root, data)
+    copy_of(built_data_dir.root, data)
     with serving(data) as started:
         yield started
 

@@ -23,6 +23,7 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.progress import Progress
 from tests.api.conftest import png, serving
+from tests.copies import copy_of
 from tests.hostile.corpus import noise, saved
 from tests.ingest.conftest import write_rows
 from tests.shapes import all_shapes
@@ -54,10 +55,9 @@ class Standing:
 @pytest.fixture(scope="module")
 def built(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """A copy that all tests of this file share: none of them gets to change anything."""
-    import shutil
 
     root = tmp_path_factory.mktemp("two") / "data"
-    shutil.copytree(built_data_dir.root, root)
+    copy_of(built_data_dir.root, root)
     return DataDir(root)
 
 

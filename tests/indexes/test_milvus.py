@@ -23,6 +23,7 @@ from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.snapshot import Snapshot
 from graph_store.vector_index import SearchResult
 from tests.api.conftest import problem, service_of, serving
+from tests.copies import copy_of
 from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
 
 pytestmark = pytest.mark.usefixtures("kept_text_encoder")
@@ -148,7 +149,7 @@ def test_a_prefix_that_milvus_does_not_take_is_refused(prefix: str) -> None:
 @pytest.fixture
 def shapes_in_milvus(built_data_dir: DataDir, tmp_path: Path) -> tuple[Path, str]:
     """The drawn catalogue, indexed in a Milvus of its own, and where that is."""
-    shutil.copytree(built_data_dir.root, tmp_path / "data")
+    copy_of(built_data_dir.root, tmp_path / "data")
     server = MilvusServer(str(tmp_path / "milvus.db"))
     reindex(DataDir(tmp_path / "data"), milvus=server)
     server.close()
