@@ -90,7 +90,6 @@ def test_ingestion_stores_what_is_a_picture_and_names_all_else(
 @pytest.fixture(scope="module")
 def client(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service on a copy of the drawn catalogue."""
-
     data = tmp_path_factory.mktemp("served") / "data"
     copy_of(built_data_dir.root, data)
     with serving(data) as started:

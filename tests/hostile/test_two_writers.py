@@ -55,7 +55,6 @@ class Standing:
 @pytest.fixture(scope="module")
 def built(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """A copy that all tests of this file share: none of them gets to change anything."""
-
     root = tmp_path_factory.mktemp("two") / "data"
     copy_of(built_data_dir.root, root)
     return DataDir(root)
