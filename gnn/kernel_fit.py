@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,8 @@ from gnn.model.tag_sets import (
     indicator_rows,
     tag_basis,
 )
-from gnn.naming_fit import NamingData, calibrated_rows, fit_likely_tags, fit_namer
+from gnn.naming_fit import NamerFitting, NamingData, calibrated_rows, fit_likely_tags
+from gnn.naming_recipes import SHALLOW, NamingRecipe
 from gnn.presets import Preset
 from gnn.projection import Projection
 from graph_store.arrays import Float32Array, Int64Array
@@ -121,12 +123,13 @@ def fit_kernel(
     preset: Preset,
     candidate: Candidate,
     *,
+    recipe: NamingRecipe = SHALLOW,
     seed: int = 0,
     new_array: NewArray = in_memory,
 ) -> Fitted:
-    """One solve with the given numbers. new_array: as for `lay_ground`."""
+    """One solve with the given numbers. recipe: how perceptrons are trained; new_array: of `lay_ground`."""
     ground = lay_ground(features, tags_of_image, tag_text, preset, seed, new_array)
-    return Fitted(naming_model(ground, candidate, seed), ground.space)
+    return Fitted(naming_model(ground, candidate, lambda _: recipe, seed), ground.space)
 
 
 def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:
@@ -148,8 +151,15 @@ def solved_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
     return model.eval()
 
 
-def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelSage:
-    """The same, which can also name tags and leave an indexed image out of what is said of it."""
+def naming_model(
+    ground: Ground,
+    candidate: Candidate,
+    choose: Callable[[NamerFitting], NamingRecipe] = lambda _: SHALLOW,
+    seed: int = 0,
+) -> KernelSage:
+    """The same, which can also name tags and leave an indexed image out of what is said of it. choose: how
+    the perceptrons are trained, asked where there are any.
+    """
     plain = solved_model(ground, candidate, seed)
     inputs = ground.inputs * plain.input_weights()
     landmarks = plain.get_buffer("landmarks")
@@ -161,7 +171,8 @@ def naming_model(ground: Ground, candidate: Candidate, seed: int = 0) -> KernelS
         kept = leverage.clamp(0, MOST_LEVERAGE)
         state["own"] = candidate.ridge * kept / (1 - kept)
     if not config.size_width and len(inputs):
-        namer = fit_namer(_naming_data(ground, plain, inputs, leverage), seed)
+        fitting = NamerFitting(_naming_data(ground, plain, inputs, leverage), seed)
+        namer = fitting.namer(choose(fitting))
         hidden = len(namer.get_buffer("inner_bias"))
         config = replace(config, naming_hidden=hidden, naming_deep=namer.deep)
         state.update({f"namer.{name}": tensor for name, tensor in namer.state_dict().items()})

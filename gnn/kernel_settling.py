@@ -24,6 +24,8 @@ from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.kernels import unit
+from gnn.naming_fit import NamerFitting
+from gnn.naming_recipes import SHALLOW, NamingRecipe
 from gnn.told_pictures import guessing_blocks
 from gnn.trained_model import SliderBalance
 from graph_store.arrays import Float32Array, Int64Array
@@ -43,12 +45,15 @@ _FEWEST_WITH_MORE = 20
 
 @dataclass(frozen=True)
 class Settled:
-    """What is decided; see :class:`gnn.model.kernel_config.KernelSageConfig`."""
+    """What is decided; see :class:`gnn.model.kernel_config.KernelSageConfig`, and
+    :class:`gnn.naming_recipes.NamingRecipe`.
+    """
 
     balance: SliderBalance
     completed: float
     trust_jaccard: float
     trust_tags: float
+    recipe: NamingRecipe
     naming_vote: float
     naming_whole: float
     naming_share: float
@@ -60,7 +65,7 @@ class Settled:
 
 def settle(views: QueryViews, best: Measured) -> Settled:
     """Trust in predictions, how far tags are completed, the slider's middle, and probabilities."""
-    model = naming_model(views.ground, best.candidate)
+    model, recipe = _naming_well(views, best)
     scores = _naming(model, views)
     share = _view(model, views)
     trust_jaccard, trust_tags = _trust(model, views)
@@ -77,6 +82,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
         completed=model.config.completed,
         trust_jaccard=trust_jaccard,
         trust_tags=trust_tags,
+        recipe=recipe,
         naming_vote=model.config.naming_vote,
         naming_whole=model.config.naming_whole,
         naming_share=model.config.naming_share,
@@ -90,6 +96,20 @@ def settle(views: QueryViews, best: Measured) -> Settled:
             "completeness": complete,
         },
     )
+
+
+def _naming_well(views: QueryViews, best: Measured) -> tuple[KernelSage, NamingRecipe]:
+    """The model whose perceptrons are trained as suits the views, and how that is."""
+    chosen = SHALLOW
+    skeleton, state = views.ground.skeleton, views.states[-1]
+
+    def choose(fitting: NamerFitting) -> NamingRecipe:
+        nonlocal chosen
+        looks = state[:, : skeleton.config.width]
+        chosen = fitting.best_recipe(looks, skeleton.votes(state), torch.from_numpy(views.truth))
+        return chosen
+
+    return naming_model(views.ground, best.candidate, choose), chosen
 
 
 def _trust(model: KernelSage, views: QueryViews) -> tuple[float, float]:

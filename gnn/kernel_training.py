@@ -26,6 +26,7 @@ from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of
 from gnn.kernel_fit import MOST_SOLVED, Fitted, fit_kernel
 from gnn.kernel_settling import Settled, settle
 from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure
+from gnn.naming_recipes import SHALLOW
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import CURVES, HISTORY
@@ -85,6 +86,7 @@ def train_kernel(
                 data.tag_text,
                 preset,
                 best.candidate,
+                recipe=settled.recipe if settled else SHALLOW,
                 seed=seed,
                 new_array=new_array,
             )

@@ -10,20 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gnn.evaluation.mlp import MlpConfig, MlpInputs, train_network
+from gnn.evaluation.mlp import MlpInputs, train_network
 from gnn.evaluation.relevance import TagTable
 from gnn.model.likely_tags import LikelyTags
 from gnn.model.tag_namer import TagNamer
+from gnn.naming_recipes import NamingRecipe, recipes_for
 
-HIDDEN = 512
 NETWORKS = 2
-FEWEST_STEPS = 600
-MOST_EPOCHS = 40
-USUAL_EPOCHS = 15
-LARGE, LARGE_EPOCHS = 6000, 30
-"""With more images there is more to learn than to forget: see `network_config`."""
-FEWEST_EPOCHS = 5
-MOST_VISITS = 900_000
 MOST_CALIBRATED = 6000
 MOST_CALIBRATED_CELLS = 8_000_000
 _PULL = 3.0
@@ -43,56 +36,61 @@ class NamingData:
     truth: Tensor
 
 
-def fit_namer(data: NamingData, seed: int = 0) -> TagNamer:
-    """Both readings; the same seed gives the same namer."""
-    features = (data.looks @ data.axes.T).numpy()
-    votes = data.votes.numpy()
-    scaler = MlpInputs.fit(features, votes)
-    inputs = scaler(features, votes)
-    tags = TagTable.from_dense(data.truth.numpy() > 0)
-    config = network_config(len(features))
-    networks = [train_network(inputs, tags, config, seed=seed + number) for number in range(NETWORKS)]
-    deep = NETWORKS if config.layers > 1 else 0
-    namer = TagNamer(data.looks.shape[1], data.votes.shape[1], HIDDEN * NETWORKS, deep)
-    state = folded(networks, scaler, data.axes)
-    chosen = calibrated_rows(len(data.truth), data.truth.shape[1], seed)
-    state["slopes"], state["slopes_bias"] = fit_slopes(
-        data.expected[chosen], data.votes[chosen], data.truth[chosen]
-    )
-    namer.load_state_dict(state)
-    return namer.eval()
+class NamerFitting:
+    """Namers of several recipes for the same data; the same seed gives the same namer.
 
-
-def network_config(images: int) -> MlpConfig:
-    """How one of the perceptrons is trained on so many images.
-
-    Of few, input dropout and decay keep it from learning them by heart; of many they keep it from learning
-    enough, and there a second layer is worth its time (docs/decisions/0016). Larger steps spare a large
-    catalogue a third of the time, and cost nothing.
+    A perceptron that was trained to be compared is not trained again to be used.
     """
-    if images > LARGE:
-        return MlpConfig(
-            hidden=HIDDEN,
-            layers=2,
-            dropout=0.3,
-            input_dropout=0.1,
-            weight_decay=0.5,
-            batch=256,
-            learning_rate=2e-3,
-            epochs=epochs_for(images),
+
+    def __init__(self, data: NamingData, seed: int = 0) -> None:
+        self._data, self._seed = data, seed
+        features, votes = (data.looks @ data.axes.T).numpy(), data.votes.numpy()
+        self._scaler = MlpInputs.fit(features, votes)
+        self._inputs = self._scaler(features, votes)
+        self._tags = TagTable.from_dense(data.truth.numpy() > 0)
+        self._trained: dict[NamingRecipe, list[nn.Sequential]] = {}
+
+    def namer(self, recipe: NamingRecipe) -> TagNamer:
+        """Both readings."""
+        data = self._data
+        state = folded(self._networks(recipe, NETWORKS), self._scaler, data.axes)
+        chosen = calibrated_rows(len(data.truth), data.truth.shape[1], self._seed)
+        state["slopes"], state["slopes_bias"] = fit_slopes(
+            data.expected[chosen], data.votes[chosen], data.truth[chosen]
         )
-    return MlpConfig(hidden=HIDDEN, weight_decay=1.0, epochs=epochs_for(images))
+        namer = TagNamer(
+            data.looks.shape[1],
+            data.votes.shape[1],
+            len(state["inner_bias"]),
+            NETWORKS if "second" in state else 0,
+        )
+        namer.load_state_dict(state)
+        return namer.eval()
 
+    def best_recipe(self, looks: Tensor, votes: Tensor, truth: Tensor) -> NamingRecipe:
+        """The recipe whose first perceptron says best what is in pictures [n, width], [n, tags] that it has
+        not seen, by the cross-entropy of their true tags [n, tags] 0/1, which two runs of one recipe differ
+        less by than by any measure of ranking.
+        """
+        recipes = recipes_for(len(self._inputs))
+        if len(recipes) == 1:
+            return recipes[0]
+        inputs = self._scaler((looks @ self._data.axes.T).numpy(), votes.numpy())
 
-def epochs_for(images: int) -> int:
-    """The usual number; more for a small catalogue, which has few steps an epoch, and for one that is too
-    large to be learnt by heart; fewer for a very large one.
-    """
-    steps = max(images // MlpConfig().batch, 1)
-    usual = LARGE_EPOCHS if images > LARGE else USUAL_EPOCHS
-    wanted = max(usual, -(-FEWEST_STEPS // steps))
-    affordable = max(MOST_VISITS // max(images, 1), FEWEST_EPOCHS)
-    return min(wanted, MOST_EPOCHS, affordable)
+        def surprise(recipe: NamingRecipe) -> float:
+            (network,) = self._networks(recipe, 1)
+            with torch.inference_mode():
+                logits = network.eval()(inputs)
+            return float(functional.binary_cross_entropy_with_logits(logits, truth))
+
+        return min(recipes, key=surprise)
+
+    def _networks(self, recipe: NamingRecipe, count: int) -> list[nn.Sequential]:
+        trained = self._trained.setdefault(recipe, [])
+        config = recipe.at(len(self._inputs))
+        for number in range(len(trained), count):
+            trained.append(train_network(self._inputs, self._tags, config, seed=self._seed + number))
+        return trained[:count]
 
 
 def folded(networks: Sequence[nn.Sequential], scaler: MlpInputs, axes: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnn import naming_fit
 from gnn.evaluation.mlp import MlpConfig, MlpInputs, build_network
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate
@@ -18,7 +17,8 @@ from gnn.kernel_fit import Ground, lay_ground, naming_model, solved_model
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.tag_namer import TagNamer
-from gnn.naming_fit import HIDDEN, NETWORKS, epochs_for, fit_slopes, folded
+from gnn.naming_fit import NETWORKS, NamerFitting, NamingData, fit_slopes, folded
+from gnn.naming_recipes import FREE, HIDDEN, LONG, SHALLOW, NamingRecipe, recipes_for
 from gnn.presets import DEFAULT
 from gnn.query import QueryEngine
 from gnn.reindex import build_index
@@ -55,13 +55,59 @@ def test_a_tag_whose_expectation_is_noise_is_heard_less_than_one_whose_is_not() 
 
 
 @pytest.mark.parametrize(
-    ("images", "least", "most"),
-    [(100, 40, 40), (5000, 15, 16), (12_000, 30, 30), (45_000, 20, 20), (200_000, 5, 5)],
+    ("recipe", "images", "epochs"),
+    [
+        (SHALLOW, 100, 40),
+        (SHALLOW, 5000, 16),
+        (LONG, 2000, 86),
+        (LONG, 4833, 45),
+        (FREE, 12_000, 30),
+        (FREE, 45_000, 20),
+        (FREE, 300_000, 5),
+    ],
 )
-def test_small_and_large_catalogues_get_more_epochs_and_very_large_ones_fewer(
-    images: int, least: int, most: int
+def test_small_catalogues_get_more_epochs_and_very_large_ones_fewer(
+    recipe: NamingRecipe, images: int, epochs: int
 ) -> None:
-    assert least <= epochs_for(images) <= most
+    assert recipe.at(images).epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("images", "recipes"), [(1999, [SHALLOW]), (2000, [SHALLOW, LONG]), (6000, [SHALLOW, LONG, FREE])]
+)
+def test_a_catalogue_is_spared_ways_of_training_that_only_larger_ones_need(
+    images: int, recipes: list[NamingRecipe]
+) -> None:
+    assert recipes_for(images) == recipes
+
+
+LEARNT = NamingRecipe(MlpConfig(hidden=16, layers=2, batch=32, learning_rate=5e-3, epochs=40), 0, 40)
+UNLEARNT = NamingRecipe(MlpConfig(hidden=16, batch=32, learning_rate=1e-5, epochs=1), 0, 1)
+
+
+@pytest.mark.parametrize("recipes", [[UNLEARNT, LEARNT], [LEARNT, UNLEARNT]])
+def test_the_recipe_that_says_best_what_is_in_unseen_pictures_is_taken(
+    recipes: list[NamingRecipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnn.naming_fit.recipes_for", lambda images: recipes)
+    looks, votes = drawn(400, WIDTH, 6), drawn(400, TAGS, 7).abs()
+    truth = (looks[:, :TAGS] > 0).float()
+    seen, unseen = slice(300), slice(300, None)
+    fitting = NamerFitting(NamingData(looks[seen], torch.eye(WIDTH), votes[seen], votes[seen], truth[seen]))
+    best = fitting.best_recipe(looks[unseen], votes[unseen], truth[unseen])
+    assert best is LEARNT
+    named = fitting.namer(best).perceptron(looks[unseen], votes[unseen]) > 0
+    assert (named == truth[unseen].bool()).float().mean() > 0.85
+
+
+def test_what_was_tried_before_changes_no_namer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnn.naming_fit.recipes_for", lambda images: [UNLEARNT, LEARNT])
+    looks, votes = drawn(100, WIDTH, 8), drawn(100, TAGS, 9).abs()
+    data = NamingData(looks, torch.eye(WIDTH), votes, votes, (looks[:, :TAGS] > 0).float())
+    compared = NamerFitting(data, seed=3)
+    compared.best_recipe(looks, votes, data.truth)
+    after, alone = compared.namer(LEARNT).state_dict(), NamerFitting(data, seed=3).namer(LEARNT).state_dict()
+    assert all(torch.equal(after[name], alone[name]) for name in alone)
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +164,10 @@ def test_a_tagged_vocabulary_small_enough_has_a_namer_of_all_networks(naming: Ke
     assert not naming.config.naming_deep
 
 
-def test_the_perceptrons_of_a_large_catalogue_have_a_second_layer(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+def test_a_model_whose_perceptrons_have_a_second_layer_says_the_same_when_it_is_loaded(
+    ground: Ground,
 ) -> None:
-    monkeypatch.setattr(naming_fit, "LARGE", 100)
-    model = naming_model(ground, Candidate())
+    model = naming_model(ground, Candidate(), lambda _: FREE)
     assert model.config.naming_deep == NETWORKS
     again = KernelSage(KernelSageConfig(**model.config.to_dict()))
     again.load_state_dict(model.state_dict())

@@ -15,6 +15,7 @@ from gnn.attach import attach, inputs_of
 from gnn.model.edge_weights import Weighting, weigh, weigh_row
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.tag_sets import EXACT_UP_TO
+from gnn.naming_recipes import FREE
 from gnn.picture_alone import PictureAlone, picture_alone_of
 from gnn.projection import principal_projection
 from gnn.query import Query, QueryEngine, QueryTag
@@ -38,7 +39,7 @@ def engine_of(world: str, folder: Path) -> QueryEngine:
         data = data_of(chosen, tuple(f"tag {number:03}" for number in range(chosen.shape[1])))
     with pytest.MonkeyPatch.context() as patched:
         if world == "deep namer":
-            patched.setattr(naming_fit, "LARGE", 100)
+            patched.setattr(naming_fit, "recipes_for", lambda images: [FREE])
         model = trained(data, folder, "paper" if world == "paper" else "default")
     if isinstance(model.model, KernelSage):
         named = world in ("named view", "deep namer", "many likely tags")
