@@ -14,6 +14,21 @@ from gnn.evaluation.validation import Best, Candidate, Validation
 from graph_store.arrays import Float32Array
 
 
+DEEP_MLPS = (
+    MlpConfig(layers=2, weight_decay=1.0, batch=256, learning_rate=2e-3, epochs=60),
+    MlpConfig(
+        layers=2,
+        dropout=0.3,
+        input_dropout=0.1,
+        weight_decay=0.5,
+        batch=256,
+        learning_rate=2e-3,
+        epochs=40,
+    ),
+)
+"""What the default preset's own perceptrons may be (:mod:`gnn.naming_recipes`), a baseline may be too."""
+
+
 @dataclass(frozen=True)
 class Grids:
     """What is tried: small grids, laid around what won on photographs, drawings and captions."""
@@ -31,6 +46,7 @@ class Grids:
         MlpConfig(hidden=1024, dropout=0.6, input_dropout=0.5),
         MlpConfig(input_dropout=0.0, weight_decay=0.02),
         MlpConfig(hidden=256, dropout=0.3, input_dropout=0.1),
+        *DEEP_MLPS,
     )
     patience: int = 6
     tuning_images: int = 6000
