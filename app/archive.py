@@ -174,7 +174,24 @@ def _unpack(file: Path, aside: Path, progress: Progress) -> int:
         raise _damaged(file, str(error)) from error
     if missing:
         raise _damaged(file, f"{min(missing)} is missing")
+    _check_digests(aside / "catalog.sqlite", file)
     return len(listing)
+
+
+def _check_digests(catalog: Path, file: Path) -> None:
+    """Whether the catalogue names pictures by SHA-256 alone: files are served and removed by these names."""
+    if not catalog.exists():
+        return
+    try:
+        with closing(sqlite3.connect(catalog)) as connection:
+            other = connection.execute(
+                "SELECT sha256 FROM image WHERE sha256 IS NOT NULL"
+                " AND (typeof(sha256) <> 'text' OR length(sha256) <> 64 OR sha256 GLOB '*[^0-9a-f]*') LIMIT 1"
+            ).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(file, f"its catalogue cannot be read: {error}") from error
+    if other is not None:
+        raise _damaged(file, f"its catalogue has {str(other[0])[:80]!r} in place of a picture's SHA-256")
 
 
 def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from app.ingest.blobs import original_path, thumbnail_path
 from gnn.encoders.base import EncoderSpec
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.errors import ImsageError, NotFound
 from graph_store.features import FeatureFile
@@ -102,14 +104,15 @@ class CatalogueReader:
         """Raises NotFound when the image or its thumbnail is missing (only features were brought along)."""
         digest = self.record(image_id).sha256
         if digest is not None:
-            path = self._data_dir.blobs_dir / "thumbnails" / digest[:2] / f"{digest}.webp"
+            path = thumbnail_path(self._data_dir, digest)
             if path.is_file():
                 return PictureFile(path, "image/webp", f'"t-{digest}"', path.stat())
         raise NotFound(f"There is no thumbnail of image {image_id!r}")
 
     def original(self, image_id: str) -> PictureFile:
-        """The kept original, or else the file that was ingested. Raises NotFound when neither is there any
-        more.
+        """The kept original, or else the file that was ingested while it has the same bytes: the path in a
+        catalogue that came from elsewhere may be that of any file here. Raises NotFound when neither is there
+        any more.
         """
         record = self.record(image_id)
         for path in self._places(record):
@@ -117,9 +120,10 @@ class CatalogueReader:
                 with path.open("rb") as file:
                     media_type = media_type_of(file.read(16))
                 stat = path.stat()
+                sound = media_type is None or sha256_of_file(path) == record.sha256
             except OSError:
                 continue
-            if media_type is not None:
+            if media_type is not None and sound:
                 etag = f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"'
                 return PictureFile(path, media_type, etag, stat)
         raise NotFound(
@@ -130,8 +134,7 @@ class CatalogueReader:
     def _places(self, record: ImageRecord) -> list[Path]:
         places: list[Path] = []
         if record.sha256 is not None:
-            folder = self._data_dir.blobs_dir / "originals" / record.sha256[:2]
-            places += sorted(folder.glob(f"{record.sha256}*")) if folder.is_dir() else []
+            places.append(original_path(self._data_dir, record.sha256))
         if record.path is not None:
             places.append(Path(record.path))
         return places

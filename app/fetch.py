@@ -94,7 +94,7 @@ class PictureFetcher:
                 return await self._follow(url)
         except TimeoutError as error:
             raise BadInput(f"Fetching the picture took longer than {self._timeout:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
             raise BadInput(f"The picture could not be fetched: {error or type(error).__name__}") from error
 
     async def _follow(self, url: str) -> bytes:
@@ -103,8 +103,8 @@ class PictureFetcher:
             request = await self._pinned(target)
             response = await self._client.send(request, stream=True)
             try:
-                if response.is_redirect:
-                    target = _parse(str(target.join(response.headers["location"])))
+                if response.has_redirect_location:
+                    target = _parse(response.headers["location"], target)
                     continue
                 if response.status_code != 200:
                     raise BadInput(f"The picture could not be fetched: the answer was {response.status_code}")
@@ -159,12 +159,14 @@ class PictureFetcher:
         return b"".join(parts)
 
 
-def _parse(url: str) -> httpx.URL:
+def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
+    """The address, which may be relative to another."""
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx.URL(url) if base is None else base.join(url)
+        host = parsed.host  # decoded only now: `xn--` may be followed by what is no international name
     except (httpx.InvalidURL, ValueError) as error:
         raise BadInput(f"The picture's address is not a URL: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise BadInput("The picture's address must be an http or https URL with a host")
     if parsed.userinfo:
         raise BadInput("The picture's address must not carry a user name or password")

@@ -66,7 +66,8 @@ def scalar_key(value: Any) -> ScalarKey | None:
     if isinstance(value, bool):
         return ("b", value)
     if isinstance(value, int | float):
-        return ("n", float(value)) if abs(value) < 2**1023 else ("s", str(value))
+        # As it is, not as a float: whole numbers above 2⁵³, such as the ids of many systems, stay apart.
+        return ("n", value)
     if isinstance(value, str):
         return ("s", value)
     return None
@@ -78,7 +79,7 @@ class AttributeColumn:
 
     equal: dict[ScalarKey, Int64Array]
     present: Int64Array
-    numbers: list[float] = field(default_factory=list)
+    numbers: list[int | float] = field(default_factory=list)
     number_rows: Int64Array = field(default_factory=lambda: _NOTHING)
     strings: list[str] = field(default_factory=list)
     string_rows: Int64Array = field(default_factory=lambda: _NOTHING)
@@ -88,7 +89,7 @@ class AttributeColumn:
         """`values` has one entry for each row, None where there is none."""
         equal: defaultdict[ScalarKey, list[int]] = defaultdict(list)
         present: list[int] = []
-        numbers: list[tuple[float, int]] = []
+        numbers: list[tuple[int | float, int]] = []
         strings: list[tuple[str, int]] = []
         for row, value in enumerate(values):
             if value is None or value == []:
@@ -101,7 +102,8 @@ class AttributeColumn:
                 equal[key].append(row)
                 kind, plain = key
                 if kind == "n":
-                    numbers.append((float(plain), row))
+                    assert not isinstance(plain, str)
+                    numbers.append((plain, row))
                 elif kind == "s":
                     strings.append((str(plain), row))
         numbers.sort()

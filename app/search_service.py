@@ -78,6 +78,7 @@ class SearchService:
             self._words.encoder,
             on_change,
             self._keeper.revised,
+            self._keeper.follows,
             settings.milvus,
             lambda: "" if self._follower is None else self._follower.awaited,
         )

@@ -147,7 +147,8 @@ class ServingStates:
     """The state that is served now, and lately served ones for cursors that are pinned to them.
 
     `refresh` does the work (seconds, when there is a new snapshot); call it off the event loop. `current`
-    never waits. `revised` gives a state of the same snapshot that knows what was written since. `awaited`
+    never waits. `revised` gives a state of the same snapshot that knows what was written since, and `follows`
+    says whether that can still be known. `awaited`
     says why there is nothing yet where snapshots come from elsewhere; empty where they do not.
     """
 
@@ -155,6 +156,7 @@ class ServingStates:
     text_encoder: Callable[[Snapshot], TextEncoder | None]
     on_change: Callable[[], None] = field(default=lambda: None)
     revised: Callable[[ServingState], ServingState] = field(default=lambda state: state)
+    follows: Callable[[ServingState], bool] = field(default=lambda state: True)
     milvus: MilvusServer | None = None
     awaited: Callable[[], str] = field(default=lambda: "")
 
@@ -258,6 +260,10 @@ class ServingStates:
                 return None
             with self._lock:
                 revised = self.revised(opened)
+                # Asked last, for what was forgotten meanwhile. A removed picture must not come back.
+                if not self.follows(opened):
+                    self._old.pop(version, None)
+                    return None
                 self._keep(revised)
             return revised
 

@@ -22,7 +22,6 @@ from scipy import sparse
 
 from benchmarks.folds import Fold, engine_of, fold_of, spoilt
 from gnn.agreement.agree import agree
-from gnn.agreement.believed import with_believed_tags
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, recall_at_k, top_k
 from gnn.evaluation.protocol.graded import take_gains
 from gnn.evaluation.protocol.labels import knn_accuracy
@@ -50,8 +49,7 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
 
 def measured(fold: Fold, data: GraphData, preset: Preset, epochs: int, seed: int) -> tuple[float, float]:
     """nDCG@5 and kNN label accuracy of the untagged queries, in an index trained and built on `data`."""
-    learnt = with_believed_tags(data, preset) if preset.agreement and preset.model == "kernel" else data
-    system = EngineSystem(engine_of(learnt, data, preset, epochs, seed))
+    system = EngineSystem(engine_of(data, data, preset, epochs, seed))
     rows = system.rows(system.image_queries(fold.queries), 0.5, 5)
     gains = jaccard_gains(fold.truth, fold.known)
     ndcg = ndcg_at_k(take_gains(gains, rows), ideal_gains(gains, 5), 5)

@@ -48,6 +48,14 @@ JACCARD_RANK = 128
 MOST_SOLVED = 100_000
 
 
+@dataclass(frozen=True)
+class Size:
+    """How many images a catalogue has, and how many of them have tags."""
+
+    images: int
+    tagged: int
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """``model`` with its readout solved; ``space`` for `similar` neighbours."""
@@ -85,19 +93,22 @@ def lay_ground(
     preset: Preset,
     seed: int,
     new_array: NewArray = in_memory,
-    catalogue: int | None = None,
+    whole: Size | None = None,
 ) -> Ground:
     """features: [n, dim] unit norm. new_array: makes what holds all images' states while this runs;
-    catalogue: how many images there are, where these are a part of them that numbers are chosen on.
+    whole: of the catalogue, where these images are a part of it that numbers are chosen on: what goes by size
+    has to be as it will be there.
     """
     num_tags = len(tag_text)
+    tagged = int(np.count_nonzero(tags_of_image.degrees()))
+    whole = whole or Size(len(features), tagged)
     space = similar_space(features, preset.graph)
     graph = build_graph(space(features), tags_of_image, tag_text, preset.graph)
     messages = message_graph(graph, preset.weights)
     solved = np.flatnonzero(tags_of_image.degrees()).astype(np.int64)
     if len(solved) > MOST_SOLVED:
         solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
-    wide = max(len(features), catalogue or 0) <= MOST_WIDE
+    wide = whole.images <= MOST_WIDE
     widths = COMPRESSED_TAGS if wide else COMPRESSED_TAGS[:1]
     basis = tag_basis(tags_of_image, num_tags, [min(width, max(len(solved) - 1, 1)) for width in widths])
     view, gains = _jaccard_view(tags_of_image, solved, num_tags, basis)
@@ -112,7 +123,7 @@ def lay_ground(
         parts.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
     targets = torch.cat(parts, dim=1)
     inputs = skeleton.readout_inputs(final)
-    landmarks = _landmarks(skeleton, inputs, seed)
+    landmarks = _landmarks(skeleton, inputs, whole.tagged, seed)
     return Ground(skeleton, space, graph, messages, inputs, landmarks, targets, final, solved, wide)
 
 
@@ -276,13 +287,15 @@ def _fit_vote_axes(skeleton: KernelSage, states: Tensor) -> None:
     skeleton.get_buffer("vote_axes").copy_(vectors[:, -skeleton.config.vote_width :].flip(1))
 
 
-def _landmarks(skeleton: KernelSage, inputs: Tensor, seed: int) -> Tensor:
-    """Landmarks at unit weights. They are clustered at the usual weights, once for all candidates."""
+def _landmarks(skeleton: KernelSage, inputs: Tensor, tagged: int, seed: int) -> Tensor:
+    """Landmarks at unit weights, as suit so many tagged images. They are clustered at the usual weights, once
+    for all candidates.
+    """
     usual = Candidate()
     config = replace(skeleton.config, neighbour_weight=usual.neighbour_weight, vote_weight=usual.vote_weight)
     weights = KernelSage(config).input_weights()
     weighted = inputs * weights
-    chosen = choose_landmarks(weighted, seed)
+    chosen = choose_landmarks(weighted, seed, tagged)
     return inputs if chosen is weighted else chosen / weights
 
 

@@ -35,9 +35,10 @@ from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.progress import Progress
 
 SEARCHED_IMAGES = 12_000
-"""Enough of them that a larger catalogue's part has its landmarks chosen as the whole has: with each image a
-landmark of its own, other numbers are best.
+"""So many with tags are enough to have landmarks chosen as a larger catalogue has: with each image a landmark
+of its own, other numbers are best.
 """
+SEARCHED_UNTAGGED = 20_000
 _STATES = "states.tmp"
 
 
@@ -128,12 +129,19 @@ def _room_for_states(out_dir: Path, images: int) -> Iterator[NewArray]:
 
 
 def _searched(data: GraphData, rng: np.random.Generator) -> Int64Array:
-    """The images that the search works on: all, or an even random part of a large catalogue."""
+    """The images that the search works on: all, or of a large catalogue an even random part of those with
+    tags, and of those without in proportion, up to a limit.
+    """
     num = len(data.features)
     most = SEARCHED_IMAGES + MOST_HELD_OUT
     if num <= most:
         return np.arange(num, dtype=np.int64)
-    return np.sort(rng.choice(num, size=most, replace=False)).astype(np.int64)
+    has_tags = data.tags_of_image.degrees() > 0
+    tagged, others = np.flatnonzero(has_tags), np.flatnonzero(~has_tags)
+    chosen = rng.choice(tagged, size=min(len(tagged), most), replace=False)
+    beside = min(round(len(others) * len(chosen) / max(len(tagged), 1)), SEARCHED_UNTAGGED)
+    untagged = rng.choice(others, size=beside, replace=False)
+    return np.sort(np.concatenate([chosen, untagged])).astype(np.int64)
 
 
 def _search(

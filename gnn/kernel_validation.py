@@ -24,7 +24,7 @@ from gnn.evaluation.metrics import (
 )
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured
-from gnn.kernel_fit import Ground, lay_ground, solved_model
+from gnn.kernel_fit import Ground, Size, lay_ground, solved_model
 from gnn.model.edge_weights import weigh
 from gnn.model.kernel_sage import KernelSage
 from gnn.presets import Preset
@@ -71,7 +71,8 @@ def hold_out_views(
     kept = np.setdiff1d(rows, held)
     features = np.asarray(data.features[kept])
     tags = _rows(data.tags_of_image, kept)
-    ground = lay_ground(features, tags, data.tag_text, preset, seed=0, catalogue=len(data.features))
+    whole = Size(len(data.features), int(np.count_nonzero(data.tags_of_image.degrees())))
+    ground = lay_ground(features, tags, data.tag_text, preset, seed=0, whole=whole)
     queries = np.asarray(data.features[held])
     indexed = np.flatnonzero(tags.degrees()).astype(np.int64)
     similar = _similar(ground, features, queries, preset)
@@ -154,9 +155,12 @@ def jaccard_shares(model: KernelSage) -> tuple[float, ...]:
 
 
 def ndcg(views: QueryViews, scores: FloatArray, k: int = 5, rows: Int64Array | None = None) -> float:
-    """Mean nDCG@k of the views, or of some of them. scores: [v, indexed]."""
+    """Mean nDCG@k of the views, or of some of them; 0 where none of these is like any indexed image, as where
+    nearly every tag has one carrier. scores: [v, indexed].
+    """
     each = ndcg_at_k(ranked_gains(scores, views.gains, k), views.ideal, k)
-    return float(np.nanmean(each if rows is None else each[rows]))
+    judged = each if rows is None else each[rows]
+    return float(np.nanmean(judged)) if np.isfinite(judged).any() else 0.0
 
 
 def _sets(skeleton: KernelSage, tags_of_image: Csr) -> Tensor:

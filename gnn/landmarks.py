@@ -22,14 +22,15 @@ def landmark_count(inputs: int) -> int:
     return inputs if inputs <= EXACT_LANDMARKS else MOST_LANDMARKS
 
 
-def choose_landmarks(inputs: Tensor, seed: int) -> Tensor:
-    """[m, d] of inputs [n, d]: all of them, or the centres of m clusters (k-means).
+def choose_landmarks(inputs: Tensor, seed: int, whole: int = 0) -> Tensor:
+    """[m, d] of inputs [n, d]: all of them, or the centres of m clusters (k-means). whole: how many inputs
+    there will be, where these are a part of them.
 
     Centres of clusters span the inputs' functions better than as many random inputs (Zhang, Tsang & Kwok,
     *Improved Nyström low-rank approximation and error analysis*, 2008). Of many inputs they are fitted on a
     random part. The same seed gives the same landmarks.
     """
-    count = landmark_count(len(inputs))
+    count = min(landmark_count(max(len(inputs), whole)), len(inputs))
     if count == len(inputs):
         return inputs
     clusters = faiss.Kmeans(

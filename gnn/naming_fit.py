@@ -150,7 +150,8 @@ def fit_slopes(expected: Tensor, votes: Tensor, truth: Tensor) -> tuple[Tensor, 
     """
     tags = truth.shape[1]
     inputs = torch.stack([expected, votes])
-    mean, scale = inputs.mean(dim=(1, 2), keepdim=True), inputs.std(dim=(1, 2), keepdim=True) + 1e-6
+    mean = inputs.mean(dim=(1, 2), keepdim=True)
+    scale = inputs.std(dim=(1, 2), keepdim=True, correction=0) + 1e-6  # of one image with one tag: no NaN
     inputs = (inputs - mean) / scale
     common = torch.zeros(3, 1, requires_grad=True)
     own = torch.zeros(3, tags, requires_grad=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,14 +85,15 @@ class Resolver:
         if text and self._one_space and not liked and query.attach != "tags":
             # A vision-language encoder puts words among pictures, so they have `similar` images too.
             spoken = self._words.vector(text)
-        told = bool(wanted.edges) or any(self._own_tags(query, picture) for picture in liked)
+        refused = _by_tag(unwanted)
+        told = bool(wanted.edges) or any(self._own_tags(query, picture, refused) for picture in liked)
         if pictures and not liked and spoken is None and not told:
             raise EmptyQuery(
                 "The weights of the query's images leave nothing",
                 hint="Give one of them a positive weight, or add a tag or text.",
             )
         kind = _kind(query, bool(liked) or spoken is not None, told)
-        nodes = [self._node(query, picture, kind, wanted) for picture in pictures if picture.weight]
+        nodes = [self._node(query, picture, kind, wanted, refused) for picture in pictures if picture.weight]
         if not liked:
             asked = _NOTHING if kind == "image" else wanted
             tags = tuple(merged(asked.edges))
@@ -113,8 +115,12 @@ class Resolver:
             nodes.sort(key=lambda node: (node.features.tobytes(), node.weight))
         return Resolved(kind, tuple(nodes), tuple(merged(unwanted)))
 
-    def _node(self, query: Query, picture: _Picture, kind: Kind, wanted: _Wanted) -> Node:
-        own = [] if kind == "image" else self._own_tags(query, picture)
+    def _node(
+        self, query: Query, picture: _Picture, kind: Kind, wanted: _Wanted, refused: Mapping[int, float]
+    ) -> Node:
+        own = [] if kind == "image" else self._own_tags(query, picture, refused)
+        # Stored weights are in the catalogue's own unit, so they count beside each other only.
+        strongest = max((edge.weight for edge in own), default=1.0)
         asked = _NOTHING if kind == "image" or picture.weight < 0 else wanted
         return Node(
             picture.features,
@@ -125,7 +131,7 @@ class Resolver:
             picture.number,
             bool(asked.edges),
             asked.described,
-            asked.weight + sum(edge.weight for edge in own),
+            asked.weight + sum(edge.weight / strongest for edge in own),
         )
 
     def _asked(self, query: Query, text: str) -> tuple[_Wanted, list[TagEdge]]:
@@ -153,14 +159,19 @@ class Resolver:
             return []
         return [(edge.tag, edge.weight) for edge in self._words.tag(name)]
 
-    def _own_tags(self, query: Query, picture: _Picture) -> list[TagEdge]:
-        """An indexed image comes with the tags it has, unless the attachment is spelt out."""
+    def _own_tags(self, query: Query, picture: _Picture, refused: Mapping[int, float]) -> list[TagEdge]:
+        """An indexed image comes with the tags it has, unless the attachment is spelt out. One to be like
+        comes without those that are refused, as far as they are: they would speak for what is unwanted.
+        """
         if picture.row is None or query.attach != "auto":
             return []
         tags, weights = self._images.tags(picture.row)
         names = self._index.tag_names
+        kept = [1.0 - min(refused.get(int(tag), 0.0), 1.0) if picture.weight > 0 else 1.0 for tag in tags]
         return [
-            TagEdge(int(tag), float(weight), names[tag]) for tag, weight in zip(tags, weights, strict=True)
+            TagEdge(int(tag), float(weight) * share, names[tag])
+            for tag, weight, share in zip(tags, weights, kept, strict=True)
+            if share > 0
         ]
 
     def _pictures(self, query: Query) -> list[_Picture]:
@@ -192,6 +203,14 @@ class Resolver:
         mean = weights @ self._index.prototypes[[edge.tag for edge in wanted]]
         result: Float32Array = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
         return result
+
+
+def _by_tag(edges: Sequence[TagEdge]) -> dict[int, float]:
+    """The weights of each tag together."""
+    weights: dict[int, float] = {}
+    for edge in edges:
+        weights[edge.tag] = weights.get(edge.tag, 0.0) + edge.weight
+    return weights
 
 
 def _kind(query: Query, pictured: bool, told: bool) -> Kind:

@@ -97,8 +97,6 @@ def _trained_by(
         if team.leads:
             team.wait()
         refuse_without_tags(data)
-        if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
-            data = with_believed_tags(data, recipe)
         out_dir = data_dir.models_dir / recipe.name
         trained, steps = _learnt(
             data,
@@ -132,6 +130,8 @@ def _learnt(
     team: Team | None = None,
 ) -> tuple[TrainedModel, int]:
     """The model with its codes, where it has some, and the epochs that were run."""
+    if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
+        data = with_believed_tags(data, recipe)
     if recipe.model == "kernel":
         trained, steps = train_kernel(
             data, recipe, out_dir, epochs=epochs, seed=seed, resume=resume, device=device, progress=progress
@@ -153,7 +153,8 @@ def _learnt(
         trained = with_codes(
             trained,
             data,
-            lambda part: learnt_aside(replace(recipe, hashed=False), part, epochs=1, seed=seed),
+            # Its tags have been judged: agreement is no part of that recipe any more.
+            lambda part: learnt_aside(replace(recipe, hashed=False, agreement=0), part, epochs=1, seed=seed),
             out_dir,
             seed=seed,
             resume=resume,

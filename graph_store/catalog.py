@@ -228,6 +228,14 @@ class Catalog:
         with self._connections.read() as connection:
             return catalog_changes.count_after(connection, since)
 
+    def remembers_after(self, since: int) -> bool:
+        """Whether `changes(since)` tells everything: nothing later than `since` has been forgotten. A
+        catalogue that is behind `since` was restored from a copy, and tells all that it can.
+        """
+        with self._connections.read() as connection:
+            newest, forgotten = catalog_changes.newest(connection), catalog_changes.forgotten(connection)
+        return since > newest or since >= forgotten
+
     def forget_changes(self, upto: int) -> None:
         """Drop the memory of changes that every snapshot in use has taken in."""
         with self._changing() as connection:

@@ -64,3 +64,11 @@ def count_after(connection: sqlite3.Connection, since: int) -> int:
 def forget(connection: sqlite3.Connection, upto: int) -> None:
     """Drop what nobody will ask about any more: changes up to that revision."""
     connection.execute("DELETE FROM change WHERE revision <= ?", (upto,))
+    known = max(upto, forgotten(connection))
+    connection.execute("INSERT OR REPLACE INTO counter (name, value) VALUES ('forgotten', ?)", (known,))
+
+
+def forgotten(connection: sqlite3.Connection) -> int:
+    """The revision up to which changes have been dropped; 0 where none ever were, or by an older imsage."""
+    row = connection.execute("SELECT value FROM counter WHERE name = 'forgotten'").fetchone()
+    return 0 if row is None else int(row[0])

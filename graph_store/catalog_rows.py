@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from graph_store.errors import BadInput
-from graph_store.records import ImageRecord, Split, Tag
+from graph_store.records import ImageRecord, Split, Tag, weight_fault
 from graph_store.tag_names import normalise_tag, tag_key
 
 ImageRow = tuple[Any, ...]
@@ -130,9 +129,9 @@ def clean_tags(record: ImageRecord) -> dict[str, Tag]:
     """The tags by key, in order. Of two spellings of one tag the first is kept, with the larger weight."""
     tags: dict[str, Tag] = {}
     for tag in record.tags:
-        if not (math.isfinite(tag.weight) and tag.weight > 0):
+        if fault := weight_fault(tag.weight):
             raise BadInput(
-                f"The tag {tag.name[:30]!r} of image {record.id!r} has weight {tag.weight}, not above 0"
+                f"The tag {tag.name[:30]!r} of image {record.id!r} has weight {tag.weight}, which {fault}"
             )
         name, key = normalise_tag(tag.name), tag_key(tag.name)
         known = tags.get(key)

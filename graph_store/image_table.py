@@ -14,7 +14,7 @@ import orjson
 
 from graph_store.arrays import Float64Array, Int64Array
 from graph_store.csr import Csr
-from graph_store.records import ImageRecord, Split
+from graph_store.records import LEAST_WEIGHT, MOST_WEIGHT, ImageRecord, Split
 from graph_store.sqlite import damaged
 
 _AT_ONCE = 65_536
@@ -80,8 +80,11 @@ class ImageTable:
         )
 
     def has(self) -> Csr:
-        """The tags of each image as edges to the numbers of `tag_names`."""
-        return Csr(self.tag_ends, self.tags, self.weights.astype(np.float32))
+        """The tags of each image as edges to the numbers of `tag_names`. Weights that are refused today, and
+        were not always, count as the nearest that is allowed.
+        """
+        weights = self.weights.clip(LEAST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+        return Csr(self.tag_ends, self.tags, weights)
 
     def facts(self) -> Iterator[bytes]:
         """Everything that is in the table, in parts: for a checksum."""

@@ -8,9 +8,22 @@ from typing import Any, Literal
 Split = Literal["train", "test"]
 
 
+LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e9
+"""Edges are held in float32, in which sums and squares of weights must neither vanish nor overflow."""
+
+
+def weight_fault(weight: float) -> str:
+    """What is wrong with the weight of a `has` edge ("is not above 0"); empty when nothing is."""
+    if not weight > 0:
+        return "is not above 0"
+    if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+        return f"is not between {LEAST_WEIGHT:g} and {MOST_WEIGHT:g}"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One tag of one image. `weight` is the strength of the `has` edge, finite and above 0."""
+    """One tag of one image. `weight` is the strength of the `has` edge; see `weight_fault`."""
 
     name: str
     weight: float = 1.0

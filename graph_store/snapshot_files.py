@@ -87,7 +87,16 @@ def check_files(directory: Path, manifest: dict[str, Any], hashes: bool) -> None
 
 
 def faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[CorruptFile]:
-    """One CorruptFile for each listed file that is missing, cut short or, with `hashes`, altered."""
+    """One CorruptFile for each listed file that is missing, cut short or, with `hashes`, altered. A directory
+    that is removed meanwhile ends it: the file that was to be read next is missing.
+    """
+    try:
+        yield from _faults(directory, manifest, hashes)
+    except FileNotFoundError as error:
+        yield CorruptFile(f"The file {error.filename} is missing", path=Path(error.filename))
+
+
+def _faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[CorruptFile]:
     whole = {}
     for name, expected in manifest["files"].items():
         path = directory / name

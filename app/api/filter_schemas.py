@@ -15,9 +15,17 @@ MAX_CONDITIONS = 100
 def _scalar(value: Any) -> Any:
     if isinstance(value, bool | str):
         return value
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int | float) and _is_finite(value):
         return value
     raise ValueError("must be a string, a number or a boolean")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a number that is within what a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _bound(value: Any) -> Any:

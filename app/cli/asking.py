@@ -151,6 +151,10 @@ def slider_value(given: str | float, option: str) -> float:
     return value
 
 
+MOST_ASKED = 100.0
+"""The largest weight of a tag that is asked for, as over HTTP."""
+
+
 def tag_and_weight(given: str) -> tuple[str, float]:
     """`dog` is (dog, 1), `dog:-0.5` is (dog, -0.5).
 
@@ -164,8 +168,11 @@ def tag_and_weight(given: str) -> tuple[str, float]:
         name, value, colon = given, 1.0, ""
     if not colon:
         name, value = given, 1.0
-    if not name.strip() or not math.isfinite(value) or value == 0:
-        raise typer.BadParameter(f"{given!r} is not a tag, or a tag and its weight", param_hint="--tag")
+    if not name.strip() or not 0 < abs(value) <= MOST_ASKED:
+        raise typer.BadParameter(
+            f"{given!r} is not a tag, or a tag and its weight of at most {MOST_ASKED:g}",
+            param_hint="--tag",
+        )
     return name.strip(), value
 
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
+from graph_store.errors import CorruptFile
 
 
 def thumbnail_path(data_dir: DataDir, sha256: str) -> Path:
-    """Where the thumbnail of an image lies, if it has been made."""
-    return data_dir.blobs_dir / "thumbnails" / sha256[:2] / f"{sha256}.webp"
+    """Where the thumbnail of an image lies, if it has been made. Raises CorruptFile."""
+    return _folder(data_dir, "thumbnails", sha256) / f"{sha256}.webp"
 
 
 def original_path(data_dir: DataDir, sha256: str) -> Path:
-    """Where the original bytes lie, if they were kept."""
-    return data_dir.blobs_dir / "originals" / sha256[:2] / sha256
+    """Where the original bytes lie, if they were kept. Raises CorruptFile."""
+    return _folder(data_dir, "originals", sha256) / sha256
+
+
+def _folder(data_dir: DataDir, kind: str, sha256: str) -> Path:
+    """What a catalogue calls a digest becomes a name of a file that may be sent or removed, so it is looked
+    at: another text could lead out of the data directory.
+    """
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise CorruptFile(
+            f"The catalogue has {sha256[:80]!r} in place of the SHA-256 of a picture",
+            path=data_dir.catalog_path,
+        )
+    return data_dir.blobs_dir / kind / sha256[:2]
 
 
 def is_whole_thumbnail(path: Path) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from graph_store.errors import BadInput
-from graph_store.records import Skip, Split, Tag
+from graph_store.records import Skip, Split, Tag, weight_fault
 from graph_store.tag_names import normalise_tag
 
 _LONGEST_ID = 2000
@@ -109,8 +108,8 @@ def _name_and_weight(tag: Any) -> tuple[str, float]:
     weight = tag.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise BadInput(f"the weight of tag {tag['name'][:50]!r} is {_kind(weight)}, not a number")
-    if not (math.isfinite(weight) and weight > 0):
-        raise BadInput(f"the weight of tag {tag['name'][:50]!r} is {weight}, not above 0")
+    if fault := weight_fault(weight):
+        raise BadInput(f"the weight of tag {tag['name'][:50]!r} is {weight}, which {fault}")
     return tag["name"], float(weight)
 
 

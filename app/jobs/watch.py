@@ -68,5 +68,8 @@ class JobWatch:
                 self.look()
             except (DataDirBusy, JobRunning):
                 continue  # it stays due
-            except ImsageError as error:
-                structlog.get_logger().error("job_watch", reason=str(error))
+            except Exception as error:
+                # Whatever it was: without this thread nothing is due any more until the server starts again.
+                structlog.get_logger().error(
+                    "job_watch", reason=str(error), exc_info=not isinstance(error, ImsageError)
+                )

@@ -13,7 +13,7 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.catalog_changes import Changes
 from graph_store.csr import Csr
 from graph_store.record_table import fragment_of
-from graph_store.records import ImageRecord
+from graph_store.records import LEAST_WEIGHT, MOST_WEIGHT, ImageRecord
 
 _AT_ONCE = 512
 """Pictures attached in one go: their features and states fit into memory, whatever the delta's size."""
@@ -124,11 +124,12 @@ class Delta:
         for image in images:
             edges: dict[int, float] = {}
             for tag in image.record.tags:
+                weight = min(max(tag.weight, LEAST_WEIGHT), MOST_WEIGHT)  # as in ImageTable.has
                 meant = self.meant.get(tag.name)
                 if meant is None:
                     meant = self.meant[tag.name] = engine.tags_meant(tag.name)
                 for number, share in meant:
-                    edges[number] = edges.get(number, 0.0) + tag.weight * share
+                    edges[number] = edges.get(number, 0.0) + weight * share
             degrees.append(len(edges))
             numbers.extend(edges)
             weights.extend(edges.values())

@@ -72,6 +72,17 @@ class DeltaKeeper:
         self._complain("")
         return revised
 
+    def follows(self, state: ServingState) -> bool:
+        """Whether what was written after the state can still be told. What a snapshot that is kept needs is
+        remembered; one that a server alone still holds may have been left behind.
+        """
+        base = state.base if isinstance(state, LiveState) else state
+        known = state.delta.revision if isinstance(state, LiveState) else catalogue_revision(base.snapshot)
+        try:
+            return self._catalogue.catalog.remembers_after(known)
+        except ImsageError:
+            return True
+
     def _complain(self, complaint: str) -> None:
         if complaint == self._complaint:
             return

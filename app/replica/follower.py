@@ -85,6 +85,11 @@ class Follower:
         """The state itself: a replica knows of no changes beside its snapshot."""
         return state
 
+    def follows(self, state: ServingState) -> bool:
+        """Always: there are no changes that it could miss."""
+        del state
+        return True
+
     def start(self) -> None:
         """Look at once, and then now and then, until `close`."""
         self._thread.start()

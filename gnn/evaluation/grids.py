@@ -13,7 +13,6 @@ from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.validation import Best, Candidate, Validation
 from graph_store.arrays import Float32Array
 
-
 DEEP_MLPS = (
     MlpConfig(layers=2, weight_decay=1.0, batch=256, learning_rate=2e-3, epochs=60),
     MlpConfig(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,11 +57,12 @@ def with_codes(
     tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
     material = _material(space, embeddings, views.rows, views.blended, tags, seed)
     looks = space.looks_of(material.items)
+    made_from = {"data": trained.data, "preset": trained.preset.to_dict()}
     heads: dict[int, CodeHead] = {}
     metrics: dict[str, float] = {}
     for bits in LENGTHS:
         heads[bits], metrics[f"hash_{bits}"] = _learnt(
-            material, bits, out_dir / f"hash-{bits}", seed, resume, progress
+            material, bits, made_from, out_dir / f"hash-{bits}", seed, resume, progress
         )
     codes = HashCodes(
         space, heads, rotated_head(looks, looks.mean(axis=0), LOOKS_BITS, seed), bits=LENGTHS[-1]
@@ -117,9 +120,17 @@ def _material(
 
 
 def _learnt(
-    material: HashingData, bits: int, out_dir: Path, seed: int, resume: bool, progress: Progress
+    material: HashingData,
+    bits: int,
+    made_from: Mapping[str, Any],
+    out_dir: Path,
+    seed: int,
+    resume: bool,
+    progress: Progress,
 ) -> tuple[CodeHead, float]:
-    """The head of one length, and its figure on the held views (0 when there were none)."""
+    """The head of one length, and its figure on the held views (0 when there were none). made_from: JSON that
+    a run must share with one that it goes on with; another catalogue has other vectors.
+    """
     sample = np.concatenate([material.items, material.views[material.trained]])
     start = rotated_head(material.items, sample.mean(axis=0), bits, seed)
     if not len(material.held):
@@ -135,7 +146,7 @@ def _learnt(
         learning_rate=min(_MOST_RATE, _RATE_BITS / bits),
         weight_decay=1e-4,
         schedule="cosine",
-        fingerprint={"bits": bits, "items": list(material.items.shape)},
+        fingerprint={"bits": bits, "items": list(material.items.shape), **made_from},
     )
     result = Trainer(objective, out_dir, settings, _Renamed(progress, f"{bits}-bit codes")).run(resume)
     if result.best_metric <= before:

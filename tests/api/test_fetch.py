@@ -34,6 +34,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if name == "nowhere":
+            self.send_response(302)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if name == "slow":
             time.sleep(1.5)
         if name == "dripping":
@@ -152,6 +157,18 @@ async def test_a_redirect_is_followed_only_to_allowed_addresses(server: Threadin
         await fetch(f"http://127.0.0.1:{port}/to=http://127.0.0.2:{port}/picture")
     with pytest.raises(BadInput, match="http or https"):
         await fetch(f"http://127.0.0.1:{port}/to=file:///etc/passwd")
+
+
+async def test_a_redirect_to_nowhere_is_told(server: ThreadingHTTPServer) -> None:
+    with pytest.raises(BadInput, match="the answer was 302"):
+        await fetch(f"http://127.0.0.1:{server.server_port}/nowhere")
+
+
+async def test_an_international_name_that_is_none_is_refused(server: ThreadingHTTPServer) -> None:
+    with pytest.raises(BadInput, match="not a URL"):
+        await fetch("http://xn--a/picture")
+    with pytest.raises(BadInput, match="could not be fetched: Codepoint"):
+        await fetch(f"http://127.0.0.1:{server.server_port}/to=http://xn--a/picture")
 
 
 async def test_redirects_end(server: ThreadingHTTPServer) -> None:

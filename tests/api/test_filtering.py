@@ -158,6 +158,23 @@ def test_range_agrees_with_reading_every_record(values: list[Any], low: int, hig
     assert found == [row for row, v in enumerate(values) if isinstance(v, int) and low < v <= high]
 
 
+@given(
+    values=st.lists(
+        st.integers(2**53 - 3, 2**53 + 3) | st.sampled_from([2.0**53, 2**70, -(2**70)]), max_size=8
+    ),
+    asked=st.integers(2**53 - 3, 2**53 + 3),
+)
+def test_whole_numbers_that_floats_cannot_tell_apart_are_told_apart(values: list[Any], asked: int) -> None:
+    index = index_of([{"tags": [], "a": value} for value in values])
+
+    def found(clause: Clause) -> list[int]:
+        return index.allowed(RowFilter(must=(clause,)), repr(clause)).tolist()
+
+    assert found(Clause("a", "match", asked)) == [row for row, v in enumerate(values) if v == asked]
+    above = Clause("a", "range", bounds(gt=asked))
+    assert found(above) == [row for row, v in enumerate(values) if v > asked]
+
+
 def test_what_is_no_scalar_has_no_key() -> None:
     assert scalar_key({"a": 1}) is None and scalar_key(None) is None
 

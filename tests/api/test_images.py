@@ -96,6 +96,20 @@ def test_an_original_that_is_gone_is_a_problem_and_its_thumbnail_stays(
         assert client.get(f"/v1/images/{gone}/thumbnail").status_code == 200
 
 
+def test_another_picture_than_the_one_that_was_ingested_is_never_sent(
+    built_copy: DataDir, indexed: list[Shape], tmp_path: Path
+) -> None:
+    # As in a catalogue that was imported from elsewhere: the path may be that of any picture of this machine.
+    private = tmp_path / "private.png"
+    Image.new("RGB", (8, 8)).save(private)
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        from dataclasses import replace
+
+        catalog.upsert([replace(catalog.get(indexed[0].id), path=str(private))])
+    with serving(built_copy.root) as client:
+        problem(client.get(f"/v1/images/{indexed[0].id}/file"), 404, "not-found")
+
+
 def test_a_file_that_is_no_picture_is_never_sent(
     built_copy: DataDir, indexed: list[Shape], tmp_path: Path
 ) -> None:

@@ -39,6 +39,12 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["red"], "filter": {"must": [{"key": "year", "match": 1, "any": [1]}]}}, "/filter/must/0"),
     ({"tags": ["red"], "filter": {"must": [{"key": "year", "match": {}}]}}, "/filter/must/0/match"),
     ({"tags": ["red"], "filter": {"must": [{"key": "year", "range": {}}]}}, "/filter/must/0/range"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "y", "match": 10**400}]}}, "/filter/must/0/match"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "y", "any": [10**400]}]}}, "/filter/must/0/any/0"),
+    (
+        {"tags": ["red"], "filter": {"must": [{"key": "y", "range": {"lt": 10**400}}]}},
+        "/filter/must/0/range/lt",
+    ),
     (
         {"tags": ["red"], "filter": {"must": [{"key": "y", "range": {"gt": 1, "lt": "b"}}]}},
         "/filter/must/0/range",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from gnn.reindex import reindex
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
 from graph_store.snapshot import Snapshot, SnapshotWriter
@@ -96,6 +97,23 @@ def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
     with serving(built_copy.root) as client:
         gone = problem(client.post("/v1/search", json=with_cursor), 410, "cursor-gone")
         assert gone["errors"][0]["pointer"] == "/cursor"
+
+
+def test_a_cursor_whose_snapshot_can_no_longer_be_told_what_was_removed_is_gone(
+    built_copy: DataDir, indexed: list[Shape]
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    with serving(built_copy.root) as client:
+        first = client.post("/v1/search", json=body).json()
+        with_cursor = {**body, "cursor": first["next_cursor"]}
+        second = client.post("/v1/search", json=with_cursor).json()
+        reindex(built_copy, full=True, keep=1)
+        wait_until(lambda: version(client) != first["index_version"])
+        # The server still holds the older one, and it knows all that has been written.
+        assert client.post("/v1/search", json=with_cursor).json()["hits"] == second["hits"]
+        assert client.delete(f"/v1/images/{second['hits'][0]['id']}").status_code == 200
+        reindex(built_copy, keep=1)
+        problem(client.post("/v1/search", json=with_cursor), 410, "cursor-gone")
 
 
 def test_a_batch_refuses_a_cursor_of_another_snapshot_and_takes_one_of_its_own(

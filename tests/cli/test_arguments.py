@@ -33,7 +33,7 @@ def test_a_tag_written_with_its_weight_is_read_back(name: str, weight: float) ->
     assert tag_and_weight(f"{name}:{weight!r}") == (name.strip(), weight)
 
 
-@pytest.mark.parametrize("wrong", ["", "  ", ":1", "dog:0", "dog:nan", "dog:inf"])
+@pytest.mark.parametrize("wrong", ["", "  ", ":1", "dog:0", "dog:nan", "dog:inf", "dog:101", "dog:-1e39"])
 def test_what_is_no_tag_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(typer.BadParameter):
         tag_and_weight(wrong)

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from gnn.agreement.agree import Agreed, agree
+from gnn.agreement.believed import with_believed_tags
 from gnn.agreement.posterior import believe
 from gnn.graph_build import build_graph
 from gnn.graph_data import GraphData
-from gnn.presets import DEFAULT
+from gnn.presets import DEFAULT, Preset, preset_named
+from gnn.recipe_options import with_options
 from gnn.reindex import build_index
+from gnn.training import learnt_aside
 from graph_store.arrays import BoolArray
 from graph_store.csr import Csr
 from graph_store.graph import Graph
@@ -153,3 +156,20 @@ def test_the_index_of_a_preset_with_agreement_holds_the_believed_tags(
     made = trained(wrong, tmp_path, preset, epochs=1, agreement="1")
     assert right(build_index(made, wrong).graph, shown) > right(noisy, shown) + 0.03
     assert build_index(made, wrong).tag_names == TAGS
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_a_model_of_other_data_is_learnt_from_believed_tags_too(
+    data: GraphData, noisy: Graph, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    learnt: list[GraphData] = []
+
+    def noted(seen: GraphData, recipe: Preset) -> GraphData:
+        learnt.append(with_believed_tags(seen, recipe))
+        return learnt[-1]
+
+    monkeypatch.setattr("gnn.training.with_believed_tags", noted)
+    wrong = replace(data, tags_of_image=noisy.tags_of_image)
+    recipe = with_options(preset_named(preset), {"agreement": "1"})
+    made = learnt_aside(recipe, wrong, epochs=1, seed=0)
+    assert [made.data] == [each.fingerprint() for each in learnt]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gnn import embedding, kernel_training
@@ -21,7 +22,7 @@ from gnn.trained_model import load_trained_model
 from graph_store.array_files import new_mapped_array
 from graph_store.arrays import Float32Array
 from graph_store.progress import Advance, SilentProgress
-from tests.gnn.worlds import drawn_data, trained
+from tests.gnn.worlds import TAGS, data_of, drawn_data, trained
 
 STEPS = 5
 
@@ -186,3 +187,22 @@ def test_a_large_catalogue_is_solved_for_from_files_that_do_not_stay(
     assert made == ["image_0.npy", "image_1.npy"]
     assert not (tmp_path / "states.tmp").exists()
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("tagged", "images"), [(0.4, 3000), (0.05, 3000), (1.0, 3000), (0.5, 200)])
+def test_a_large_catalogue_is_searched_with_as_many_tagged_images_as_there_may_be(
+    tagged: float, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_training, "SEARCHED_IMAGES", 200)
+    monkeypatch.setattr(kernel_training, "MOST_HELD_OUT", 50)
+    monkeypatch.setattr(kernel_training, "SEARCHED_UNTAGGED", 500)
+    chosen = np.zeros((images, len(TAGS)), dtype=bool)
+    chosen[: round(tagged * images), 0] = True
+    data = data_of(chosen)
+    rows = kernel_training._searched(data, np.random.default_rng(0))
+    carried = int((data.tags_of_image.degrees()[rows] > 0).sum())
+    there, others = round(tagged * images), images - round(tagged * images)
+    assert carried == min(there, 250) if images > 250 else len(rows) == images
+    if images > 250:
+        assert len(rows) - carried == min(round(others * carried / there), 500)
+    assert (np.diff(rows) > 0).all()

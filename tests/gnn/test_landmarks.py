@@ -43,6 +43,12 @@ def test_few_inputs_are_their_own_landmarks() -> None:
     assert choose_landmarks(inputs, seed=0) is inputs
 
 
+def test_a_part_of_a_large_catalogue_has_centres_as_the_whole_has() -> None:
+    inputs = clustered(EXACT_LANDMARKS - 500, 0)
+    assert choose_landmarks(inputs, seed=0, whole=EXACT_LANDMARKS) is inputs
+    assert choose_landmarks(inputs, seed=0, whole=EXACT_LANDMARKS + 1).shape == (MOST_LANDMARKS, 8)
+
+
 def test_the_same_seed_gives_the_same_landmarks_and_another_gives_others() -> None:
     inputs = clustered(EXACT_LANDMARKS + 500, 0)
     once, again, other = (choose_landmarks(inputs, seed) for seed in (0, 0, 1))

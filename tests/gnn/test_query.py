@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.query_types import AttachedEdges, QueryVectors, Slider
 from gnn.reindex import build_index
+from graph_store.csr import Csr
 from graph_store.errors import BadInput, EmptyQuery
 from tests.gnn.worlds import TAGS, drawn_data, trained
 
@@ -129,6 +131,41 @@ def test_a_refused_tag_keeps_its_images_out_of_a_picture_query(default: QueryEng
         return len(red & set(default.search(default.embed(Query(images=image, tags=tags)), 0.0, 20).rows))
 
     assert reds(tagged("red", weight=-1.0)) < reds(())
+
+
+@pytest.mark.parametrize("told", [2, 3])
+def test_an_indexed_picture_without_one_of_its_tags_is_like_those_without_it(
+    default: QueryEngine, told: int
+) -> None:
+    red, asked = carriers(default, "red"), default.tag_names.index("red")
+    tags = {row: default.graph.tags_of_image.row(row)[0].tolist() for row in sorted(red)}
+    rows = [row for row, own in tags.items() if len(own) == told]
+    for row in rows:
+        vectors = default.embed(Query(indexed_row=row, tags=tagged("red", weight=-1.0)))
+        hits = default.search(vectors, 0.0, default.num_images)
+        score = dict(zip(hits.rows.tolist(), hits.score.tolist(), strict=True))
+        rest = set(tags[row]) - {asked}
+        same = [other for other in red - {row} if set(tags[other]) == set(tags[row])]
+        without = [
+            other
+            for other in range(default.num_images)
+            if set(default.graph.tags_of_image.row(other)[0].tolist()) == rest
+        ]
+        assert not (same and without) or max(score[o] for o in same) < max(score[o] for o in without)
+
+
+def test_the_unit_of_an_images_stored_weights_does_not_matter(tmp_path: Path) -> None:
+    data = drawn_data()
+    vectors = []
+    for unit in (1.0, 0.01):
+        edges = data.tags_of_image
+        scaled = replace(
+            data, tags_of_image=Csr(edges.indptr, edges.indices, edges.weights * np.float32(unit))
+        )
+        engine = QueryEngine(build_index(trained(scaled, tmp_path / str(unit)), scaled))
+        row = min(carriers(engine, "red"))
+        vectors.append(engine.embed(Query(indexed_row=row, tags=tagged("blue", weight=-0.5))).conceptual)
+    assert_allclose(vectors[0], vectors[1], atol=1e-4)
 
 
 def test_what_is_refused_of_a_bare_picture_weighs_less_than_what_is_refused_of_tags(

@@ -45,7 +45,9 @@ def searchable(engine: QueryEngine) -> None:
     features = engine.image_features(0)[None, :]
     new = engine.search(engine.embed(Query(images=features, tags=(QueryTag(engine.tag_names[0]),))), 0.5, 5)
     assert len(new.rows) == min(5, engine.num_images)
-    assert len(engine.predict_tags(features, 1000)[0]) == len(engine.tag_names)
+    named = engine.predict_tags(features, 1000)[0]
+    assert len(named) == len(engine.tag_names)
+    assert all(0 <= chance <= 1 for _, chance in named)
 
 
 def engine_of(data: GraphData, folder: Path, preset: str) -> QueryEngine:
@@ -104,9 +106,18 @@ def test_too_few_images_to_hold_any_out_are_searchable_all_the_same(
 
 
 @PRESETS
-@pytest.mark.parametrize("num", [5, 60])
+@pytest.mark.parametrize("num", [1, 2, 5, 60])
 def test_one_tag_on_every_image_is_searchable_all_the_same(tmp_path: Path, num: int, preset: str) -> None:
     searchable(engine_of(data_of(np.ones((num, 1), dtype=bool), ("thing",)), tmp_path, preset))
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_tags_that_no_two_images_share_go_all_the_way_to_a_snapshot(tmp_path: Path, each: int) -> None:
+    names = tuple(f"tag {number:03}" for number in range(160 * each))
+    chosen = np.repeat(np.eye(160, dtype=bool), each, axis=1)
+    data_dir = write_catalogue(tmp_path, drawn_records(chosen, names), drawn_features(chosen))
+    assert train(data_dir).best_metric == 0.0
+    searchable(QueryEngine.open(reindex(data_dir)))
 
 
 @PRESETS

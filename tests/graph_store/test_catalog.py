@@ -92,6 +92,8 @@ def test_counts_and_listings_can_be_limited_to_a_split(catalog: Catalog) -> None
         (record(9, "\ud800"), "not valid Unicode"),
         (ImageRecord(id="x", row=9, tags=(Tag("a", 0.0),)), r"'a' of image 'x' has weight 0\.0"),
         (ImageRecord(id="x", row=9, tags=(Tag("a", math.nan),)), "weight nan"),
+        (ImageRecord(id="x", row=9, tags=(Tag("a", 1e39),)), "not between 1e-09 and 1e\\+09"),
+        (ImageRecord(id="x", row=9, tags=(Tag("a", 1e-50),)), "not between 1e-09 and 1e\\+09"),
         (ImageRecord(id="", row=9), "empty id"),
         (ImageRecord(id="\udc80", row=9), "not valid Unicode"),
         (ImageRecord(id="x", row=0), "Feature row 0 of image 'x' belongs to image 'image-0'"),

@@ -13,7 +13,7 @@ from graph_store.catalog import Catalog
 from graph_store.errors import CorruptFile
 from graph_store.image_table import ImageTable
 from graph_store.record_table import fragment_of
-from graph_store.records import ImageRecord, Tag
+from graph_store.records import LEAST_WEIGHT, MOST_WEIGHT, ImageRecord, Tag
 
 RECORDS = [
     ImageRecord("a", tags=(Tag("sea", 0.1), Tag("boat")), row=3, sha256="f0", attributes={"year": 1990}),
@@ -106,3 +106,12 @@ def test_a_damaged_catalogue_is_refused(tmp_path: Path, damage: str, told: str) 
         connection.commit()
     with Catalog.open(path) as catalog, pytest.raises(CorruptFile, match=told):
         catalog.table("train")
+
+
+def test_weights_that_were_not_always_refused_count_as_the_nearest_that_are_not() -> None:
+    table = ImageTable.of([ImageRecord("a", tags=(Tag("sea", 1e39), Tag("boat", 1e-50), Tag("sky", 2.0)))])
+    weights = {table.tag_names[tag]: weight for tag, weight in zip(*table.has().row(0), strict=True)}
+    assert weights == {
+        name: pytest.approx(weight)
+        for name, weight in {"sea": MOST_WEIGHT, "boat": LEAST_WEIGHT, "sky": 2.0}.items()
+    }

@@ -1,14 +1,17 @@
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_files
 from graph_store.data_dir import DataDir
 from graph_store.errors import NothingToServe
 from graph_store.features import FeatureFile
 from graph_store.records import ImageRecord
-from graph_store.snapshot import SnapshotWriter
+from graph_store.snapshot import SnapshotWriter, versions
 from graph_store.verify import verify_data_dir
 
 
@@ -39,6 +42,39 @@ def test_each_damaged_part_is_named(data_dir: DataDir) -> None:
     (data_dir.features_dir / "lite0.json").write_text("?")
     data_dir.catalog_path.write_bytes(b"x" * 5000)
     assert [problem.path for problem in verify_data_dir(data_dir)] == [data_dir.catalog_path, tags]
+
+
+def test_a_snapshot_that_is_removed_while_it_is_read_was_not_damaged(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = data_dir.snapshots_dir / versions(data_dir)[0]
+    with SnapshotWriter(data_dir) as writer:
+        writer.json("tags", [])
+        writer.commit({})
+
+    def removing(paths: Sequence[Path]) -> Iterator[str]:
+        """As a reindex does that ends at this moment."""
+        if first.is_dir():
+            shutil.rmtree(first)
+        return sha256_of_files(paths)
+
+    monkeypatch.setattr("graph_store.snapshot_files.sha256_of_files", removing)
+    assert verify_data_dir(data_dir) == []
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_missing(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = next(data_dir.snapshots_dir.glob("*/tags.json"))
+
+    def removing(paths: Sequence[Path]) -> Iterator[str]:
+        tags.unlink()
+        return sha256_of_files(paths)
+
+    monkeypatch.setattr("graph_store.snapshot_files.sha256_of_files", removing)
+    assert [(problem.path, "is missing" in problem.reason) for problem in verify_data_dir(data_dir)] == [
+        (tags, True)
+    ]
 
 
 def test_features_of_an_encoder_no_longer_used_may_be_fewer(data_dir: DataDir) -> None:

@@ -24,7 +24,7 @@ from gnn.training import train
 from graph_store.arrays import BoolArray, Float32Array
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
-from graph_store.errors import CorruptFile
+from graph_store.errors import BadInput, CorruptFile
 from graph_store.features import FeatureFile
 from graph_store.snapshot import Snapshot
 from tests.gnn.worlds import (
@@ -200,3 +200,16 @@ def test_a_catalogue_with_hardly_any_tags_keeps_codes_without_labels(tmp_path: P
     reindex(data_dir)
     engine = QueryEngine.open(Snapshot.open(data_dir))
     assert len(engine.search(engine.embed(Query(indexed_row=0)), 0.5, 5).rows) == 5
+
+
+def test_codes_of_another_catalogue_are_not_taken_up_again(tmp_path: Path) -> None:
+    first, second = (
+        write_catalogue(tmp_path / name, drawn_records(chosen, TAGS), drawn_features(chosen, noise=1.0))
+        for name, chosen in ((str(seed), drawn_tags(NUM, seed, TAGS)) for seed in (0, 1))
+    )
+    train(first, "hash", epochs=1)
+    # As many images and tags, but others: what is in the checkpoint fits in every other respect.
+    shutil.copytree(first.models_dir, second.models_dir, dirs_exist_ok=True)
+    with pytest.raises(BadInput, match="another configuration"):
+        train(second, "hash", epochs=1, resume=True)
+    train(first, "hash", epochs=1, resume=True)

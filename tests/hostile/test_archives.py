@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.archive import LISTING, import_archive
+from app.ingest.blobs import original_path, thumbnail_path
+from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile, ImsageError
 from graph_store.progress import SilentProgress
+from graph_store.records import ImageRecord
 from tests.hostile.fuzzing import fuzzing
 
 GOOD = {
@@ -98,6 +103,29 @@ def test_a_name_that_export_would_never_write_is_refused(tmp_path: Path, name: s
     with pytest.raises(CorruptFile, match="not allowed"):
         imported(hostile, tmp_path / "data")
     assert files_below(tmp_path) == {"a.tar", "data/imsage.lock"}
+
+
+@pytest.mark.parametrize("digest", ["/etc/passwd", "../../outside", "a" * 63, "A" * 64, "*" * 64, b"a" * 64])
+def test_a_catalogue_that_names_a_picture_otherwise_than_by_its_checksum_is_refused(
+    tmp_path: Path, digest: str | bytes
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    with Catalog.open(path, create=True) as catalog:
+        catalog.upsert([ImageRecord("a"), ImageRecord("b", row=1)])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE image SET sha256 = ? WHERE id = 'b'", (digest,))
+    files = {"catalog.sqlite": path.read_bytes()}
+    hostile = tar(tmp_path / "a.tar", member(LISTING, listing(files)), member(*files.popitem()))
+    with pytest.raises(CorruptFile, match="in place of a picture's SHA-256"):
+        imported(hostile, tmp_path / "data")
+    assert files_below(tmp_path / "data") == {"imsage.lock"}
+
+
+@pytest.mark.parametrize("digest", ["/etc/passwd", "../../outside", "a" * 63])
+def test_no_file_is_named_after_what_is_no_checksum(tmp_path: Path, digest: str) -> None:
+    for path_of in (thumbnail_path, original_path):
+        with pytest.raises(CorruptFile, match="in place of the SHA-256"):
+            path_of(DataDir(tmp_path), digest)
 
 
 def test_a_name_cannot_be_a_file_and_a_folder(tmp_path: Path) -> None:

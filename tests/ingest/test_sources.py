@@ -84,6 +84,8 @@ def test_the_path_may_be_absolute_and_the_id_its_own() -> None:
         ({"image": "a", "tags": [3]}, "neither a string"),
         ({"image": "a", "tags": [{"name": "x", "wieght": 1}]}, "neither a string"),
         ({"image": "a", "tags": [{"name": "x", "weight": 0}]}, "not above 0"),
+        ({"image": "a", "tags": [{"name": "x", "weight": 1e39}]}, "not between 1e-09 and 1e+09"),
+        ({"image": "a", "tags": [{"name": "x", "weight": 1e-50}]}, "not between 1e-09 and 1e+09"),
         ({"image": "a", "tags": [{"name": "x", "weight": True}]}, "true or false"),
         ({"image": "a", "split": "validation"}, "'validation'"),
         ({"image": "a", "caption": ["b"]}, "caption is a list"),
@@ -236,6 +238,17 @@ def test_coco_objects_become_tags_and_counts(tmp_path: Path) -> None:
     assert names(one.tags) == ["dog", "car"]
     assert one.attributes == {"coco_id": 1, "counts": {"dog": 2, "car": 1}}
     assert two.tags == () and two.attributes == {"coco_id": 2}
+
+
+@pytest.mark.parametrize("strange", [[1], {"a": 1}, None, 1.5])
+def test_a_coco_image_whose_id_is_no_id_costs_the_others_nothing(tmp_path: Path, strange: object) -> None:
+    path = tmp_path / "coco.json"
+    images = [*COCO["images"], {"id": strange, "file_name": "strange.jpg"}]
+    path.write_text(json.dumps({**COCO, "images": images}))
+
+    one, *_ = list(CocoSource(path))
+
+    assert names(item(one).tags) == ["dog", "car"]
 
 
 def test_a_coco_captions_file_gives_captions_alone_and_beside_instances(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def test_a_server_reindexes_by_itself_when_enough_has_changed(
     assert only["id"] == job["id"]
 
 
+def test_the_watch_goes_on_after_a_fault(built_copy: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[object] = []
+
+    def failing(watch: JobWatch) -> None:
+        looks.append(watch)
+        raise FileNotFoundError("a snapshot that was removed meanwhile")
+
+    monkeypatch.setattr(watch_module, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(JobWatch, "look", failing)
+    with serving(built_copy.root, reindex_every_hours=24):
+        wait_until(lambda: len(looks) >= 3)
+
+
 @pytest.mark.parametrize(("hours", "started"), [(1e-6, ["schedule"]), (24, [])])
 def test_a_server_reindexes_by_itself_when_the_index_is_old_enough(
     built_copy: DataDir, monkeypatch: pytest.MonkeyPatch, hours: float, started: list[str]

@@ -84,7 +84,8 @@ class CocoSource:
         if kind == "instances" and pair.is_file():
             annotations += _read(pair)["annotations"]
         names = _category_names(self._document)
-        known = {image.get("id") for image in self._document["images"] if isinstance(image, dict)}
+        images = [image for image in self._document["images"] if isinstance(image, dict)]
+        known = {image["id"] for image in images if isinstance(image.get("id"), int | str)}
         counts: dict[Any, Counter[str]] = {}
         captions: dict[Any, list[str]] = {}
         orphans: list[Skip] = []
