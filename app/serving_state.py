@@ -256,8 +256,8 @@ class ServingStates:
                 opened = self._open(Snapshot.open(self.data_dir, version)) if known is None else known
             except Exhausted:
                 raise
-            except ImsageError:
-                return None
+            except (ImsageError, FileNotFoundError):
+                return None  # damaged, or removed while it was opened
             with self._lock:
                 revised = self.revised(opened)
                 # Asked last, for what was forgotten meanwhile. A removed picture must not come back.

@@ -48,7 +48,7 @@ class Grids:
         *DEEP_MLPS,
     )
     patience: int = 6
-    tuning_images: int = 6000
+    tuning_images: int = 12_000
     validation_share: float = 0.15
     validation_images: int = 900
 

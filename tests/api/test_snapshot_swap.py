@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from gnn.query import QueryEngine
 from gnn.reindex import reindex
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
@@ -97,6 +98,27 @@ def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
     with serving(built_copy.root) as client:
         gone = problem(client.post("/v1/search", json=with_cursor), 410, "cursor-gone")
         assert gone["errors"][0]["pointer"] == "/cursor"
+
+
+def test_a_cursor_whose_snapshot_is_removed_while_it_is_opened_is_gone(
+    built_copy: DataDir, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    with serving(built_copy.root) as client:
+        first = client.post("/v1/search", json=body).json()
+    commit_copy(built_copy)
+    opened = QueryEngine.open
+
+    def removing(snapshot: Snapshot, *rest: Any) -> QueryEngine:
+        """As a reindex does that ends at this moment."""
+        if snapshot.version == first["index_version"]:
+            shutil.rmtree(snapshot.directory)
+        return opened(snapshot, *rest)
+
+    with serving(built_copy.root) as client:
+        monkeypatch.setattr(QueryEngine, "open", removing)
+        asked = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+        problem(asked, 410, "cursor-gone")
 
 
 def test_a_cursor_whose_snapshot_can_no_longer_be_told_what_was_removed_is_gone(

@@ -26,7 +26,9 @@ WORDS = st.sampled_from(
 )
 NUMBERS = st.one_of(
     st.integers(-3, 3),
-    st.sampled_from([0.5, 1.0, 1e308, -1e308, 2**63, 2**64, -(2**63), 10**40, 10**400, float("nan"), float("inf")]),
+    st.sampled_from(
+        [0.5, 1.0, 1e308, -1e308, 2**63, 2**64, -(2**63), 10**40, 10**400, float("nan"), float("inf")]
+    ),
     st.floats(),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, st.text(max_size=20))
