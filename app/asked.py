@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from app.api.filter_schemas import Condition, Filter
 from app.api.schemas import SearchOptions
-from app.cursor import BadCursor, Cursor, fingerprint
+from app.cursor import BadCursor, Cursor, check, fingerprint
 from app.filtering import Clause, RowFilter
 from app.picture_finder import Picture
 from app.request_errors import InvalidRequest
@@ -84,11 +85,23 @@ def question_of(options: SearchOptions, upload: bytes | None) -> str:
 
 
 def cursor_of(text: str, question: str) -> Cursor:
-    """The cursor in a request. Raises InvalidRequest when it is none, or belongs to another question."""
-    try:
+    """What the cursor in a request says. Raises InvalidRequest when it is none, or another question's."""
+    with _pointed_at():
         cursor = Cursor.decode(text)
-    except BadCursor as error:
-        raise InvalidRequest.at("/cursor", str(error)) from error
     if cursor.question != question:
         raise InvalidRequest.at("/cursor", "this cursor belongs to another question; repeat the same one")
     return cursor
+
+
+def check_cursor(text: str, key: bytes) -> None:
+    """Raises InvalidRequest when the cursor in a request was not made with the key of its snapshot."""
+    with _pointed_at():
+        check(text, key)
+
+
+@contextmanager
+def _pointed_at() -> Iterator[None]:
+    try:
+        yield
+    except BadCursor as error:
+        raise InvalidRequest.at("/cursor", str(error)) from error

@@ -1,10 +1,16 @@
-"""Where the next page of an answer starts: opaque, pinned to one snapshot and to one question."""
+"""Where the next page of an answer starts: opaque, pinned to one snapshot and to one question.
+
+A cursor says how deep a search has to go and what it leaves out, so one that was made up could ask for any
+amount of work. Each carries a keyed checksum (HMAC-SHA256, 128 bits), whose key all have who serve the
+snapshot.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
+import hmac
 from dataclasses import dataclass
 
 import orjson
@@ -13,6 +19,9 @@ MAX_DEPTH = 10_000
 """No cursor leads past this many results: by then the question was the wrong one, and each page costs the
 ones before.
 """
+
+
+_CHECKSUM_BYTES = 16
 
 
 class BadCursor(ValueError):
@@ -47,20 +56,21 @@ class Cursor:
     question: str
     position: Position
 
-    def encode(self) -> str:
-        """The text that goes to the client."""
+    def encode(self, key: bytes) -> str:
+        """The text that goes to the client. key: of the snapshot."""
         at = self.position
-        fields = [self.version, self.question, at.seen, at.score, at.near, at.pool]
-        return base64.urlsafe_b64encode(orjson.dumps(fields)).decode().rstrip("=")
+        fields = orjson.dumps([self.version, self.question, at.seen, at.score, at.near, at.pool])
+        return base64.urlsafe_b64encode(_checksum(fields, key) + fields).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str) -> Cursor:
-        """Raises BadCursor."""
+        """What it says; whether that is true is for `check` to say, with the key of the snapshot that it
+        names. Raises BadCursor.
+        """
         try:
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            version, question, seen, score, near, pool = orjson.loads(raw)
+            version, question, seen, score, near, pool = orjson.loads(_bytes_of(text)[_CHECKSUM_BYTES:])
         except (binascii.Error, ValueError, TypeError) as error:
-            raise BadCursor("this is not a cursor of this service") from error
+            raise _not_ours() from error
         if not (
             isinstance(version, str)
             and isinstance(question, str)
@@ -70,8 +80,27 @@ class Cursor:
             and 0 < seen <= MAX_DEPTH
             and pool <= MAX_DEPTH
         ):
-            raise BadCursor("this is not a cursor of this service")
+            raise _not_ours()
         return cls(version, question, Position(seen, score, tuple(near), pool))
+
+
+def check(text: str, key: bytes) -> None:
+    """Raises BadCursor unless the cursor, which has been decoded, was made with the key."""
+    raw = _bytes_of(text)
+    if not hmac.compare_digest(raw[:_CHECKSUM_BYTES], _checksum(raw[_CHECKSUM_BYTES:], key)):
+        raise _not_ours()
+
+
+def _bytes_of(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _checksum(fields: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, fields, "sha256")[:_CHECKSUM_BYTES]
+
+
+def _not_ours() -> BadCursor:
+    return BadCursor("this is not a cursor of this service")
 
 
 def _is_whole(number: object) -> bool:

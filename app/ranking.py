@@ -146,8 +146,9 @@ def _below(
             left = _no_copies(engine, found, left, after.near, ranking.collapse)
         if len(left) >= wanted or len(found.rows) < depth:
             return found.take(left)
-        # Pictures came since the last page that rank before it: as many more are needed to get past them.
-        depth += wanted - len(left)
+        # Pictures came since the last page that rank before it: as many more are needed to get past them. At
+        # least a half more, so that many are not got past one by one.
+        depth += max(wanted - len(left), depth // 2)
 
 
 def _no_copies(

@@ -25,7 +25,7 @@ from app.api.schemas import (
     SearchRequest,
     WeightedImageRef,
 )
-from app.asked import cursor_of, query_of, question_of, row_filter_of
+from app.asked import check_cursor, cursor_of, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
 from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
@@ -241,6 +241,7 @@ class SearchService:
                     f"it is pinned to the snapshot {cursor.version}, and this batch is answered from "
                     f"{state.version}; ask for that page by itself",
                 )
+            check_cursor(options.cursor, state.snapshot.secret)
             after = cursor.position
         pictures = await self.pictures.find_all(state, image, upload, stages)
         query = query_of(options, pictures)
@@ -265,7 +266,7 @@ class SearchService:
         next_cursor = None
         if more is not None:
             question = question or question_of(options, upload)
-            next_cursor = Cursor(state.version, question, more).encode()
+            next_cursor = Cursor(state.version, question, more).encode(state.snapshot.secret)
         body: dict[str, Any] = {}
         why: list[dict[str, Any]] | None = None
         if options.explain:

@@ -5,7 +5,9 @@ An answer takes one `ServingState` at its start and uses nothing else, so it can
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +27,14 @@ from graph_store.arrays import Int64Array
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, Exhausted, ImsageError, NothingToServe
 from graph_store.exhaustion import exhausted
-from graph_store.milvus_server import MilvusServer
+from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, last_good
 from graph_store.snapshot_files import OtherSchema
 from graph_store.tag_names import tag_key
 
 _KEPT_OLD_STATES = 2
+_AGAIN_AFTER_SECONDS = 5.0
 _NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
 
 
@@ -166,6 +169,7 @@ class ServingStates:
         self._refused = False
         # No signature is equal to this, so the first look is a change.
         self._seen: object = object()
+        self._again_at = math.inf
         self._old: OrderedDict[str, ServingState] = OrderedDict()
         # Opening a snapshot takes seconds; what is served is revised meanwhile.
         self._opening = threading.Lock()
@@ -200,8 +204,10 @@ class ServingStates:
         return self._refused
 
     def changed(self) -> bool:
-        """Whether CURRENT is another file than `refresh` last looked at. It reads a few bytes."""
-        return self._signature() != self._seen
+        """Whether CURRENT is another file than `refresh` last looked at, or whether it is time to look again,
+        since what was in the way may be gone. It reads a few bytes.
+        """
+        return self._signature() != self._seen or time.monotonic() >= self._again_at
 
     def refresh(self) -> None:
         """Serve what CURRENT names; when that is damaged, go on with what is served, or else with the last
@@ -209,12 +215,15 @@ class ServingStates:
         """
         with self._opening:
             self._seen = self._signature()
+            self._again_at = math.inf
             self._refused = False
             try:
                 self._move_to(Snapshot.open(self.data_dir))
                 self._problem = ""
             except Exception as error:
                 told = error if isinstance(error, ImsageError) else exhausted(error)
+                if told is None or isinstance(told, IndexUnreachable):
+                    self._again_at = time.monotonic() + _AGAIN_AFTER_SECONDS
                 if told is None:
                     raise
                 self._problem = str(told)

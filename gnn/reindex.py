@@ -84,6 +84,7 @@ def reindex(
         _ = store.files  # whether it can be used at all is told before the work
     with data_dir.lock("reindex"), ThreadPoolExecutor(1) as checking:
         finish_interrupted(data_dir)
+        served = None if milvus is None else _served_collection(data_dir)
         directory = trained_directory(data_dir, preset)
         trained = load_trained_model(directory)
         # Hashing lets other threads run, so a large snapshot is checked while the catalogue is read.
@@ -136,7 +137,7 @@ def reindex(
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
             snapshot = writer.commit(manifest_of(trained, data, embedded, choice, made_from))
             before = current if sound is not None and sound.result() else None
-        _clear_up(data_dir, snapshot, keep, milvus, before)
+        _clear_up(data_dir, snapshot, keep, milvus, before, served)
         _publish_to(store, snapshot, keep, progress)
         return snapshot
 
@@ -148,31 +149,46 @@ def catalogue_revision(snapshot: Snapshot) -> int:
     return int(snapshot.manifest["parameters"].get("made_from", {}).get(REVISION, 0))
 
 
+def _served_collection(data_dir: DataDir) -> str | None:
+    """The collection in Milvus that services search in until they have moved to the next snapshot."""
+    with suppress(ImsageError):
+        return milvus_collection(Snapshot.open(data_dir, verify=False))
+    return None
+
+
 def _clear_up(
-    data_dir: DataDir, current: Snapshot, keep: int, milvus: MilvusServer | None, before: Snapshot | None
+    data_dir: DataDir,
+    current: Snapshot,
+    keep: int,
+    milvus: MilvusServer | None,
+    before: Snapshot | None,
+    served: str | None = None,
 ) -> None:
     """Keep the newest whole snapshots only. None of them needs to be told of the changes that all of them
     hold. Done again when a reindex finds nothing new, so it does not matter where the last one was killed.
-    before: the one that was current, where this reindex has read all of it already.
+    before: the one that was current, where this reindex has read all of it already; served: a collection that
+    is searched in until services have moved over, and goes with the next reindex.
     """
     keep_whole(data_dir, keep, known=() if before is None else (before.version,))
     kept = []
     for version in versions(data_dir):
         with suppress(OtherSchema):
             kept.append(Snapshot.open(data_dir, version, verify=False))
-    _publish(current, kept, milvus)
+    _publish(current, kept, milvus, served)
     with Catalog.open(data_dir.catalog_path, again=True) as catalog:
         catalog.forget_changes(min(map(catalogue_revision, kept)))
 
 
-def _publish(current: Snapshot, kept: Sequence[Snapshot], milvus: MilvusServer | None) -> None:
+def _publish(
+    current: Snapshot, kept: Sequence[Snapshot], milvus: MilvusServer | None, served: str | None
+) -> None:
     """Let the alias name the current snapshot's collection, and drop those that no kept snapshot is searched
     in: of pruned ones, and of reindexes that were interrupted.
     """
     collection = milvus_collection(current)
     if milvus is not None and collection is not None:
         milvus.publish(collection)
-        names = (milvus_collection(snapshot) for snapshot in kept)
+        names = [served, *(milvus_collection(snapshot) for snapshot in kept)]
         milvus.drop_all_but({name for name in names if name is not None})
 
 

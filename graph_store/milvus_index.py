@@ -191,6 +191,7 @@ class MilvusIndex:
                     limit=count,
                     search_params={"metric_type": "IP", "params": params},
                     filter=condition,
+                    timeout=self._server.timeout,
                 )
             for line, answer in enumerate(answers, start):
                 near = [hit["row"] for hit in answer]

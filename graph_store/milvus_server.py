@@ -35,7 +35,7 @@ class IndexUnreachable(ImsageError):
 class MilvusServer:
     """`uri`: http://host:19530, or a file for Milvus Lite, which one process at a time can open. `prefix`:
     how the names of our collections begin; catalogues that share a server need one each. `timeout`: seconds
-    a call may take.
+    that connecting, or a search, may take.
 
     Raises BadInput for a prefix that Milvus does not take, and where `pymilvus` is not installed.
     """
@@ -68,11 +68,13 @@ class MilvusServer:
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Turns what goes wrong between us and the server into IndexUnreachable."""
+        import grpc  # type: ignore[import-untyped]  # it comes with pymilvus, without annotations
         from pymilvus.exceptions import MilvusException
 
         try:
             yield
-        except (MilvusException, ConnectionError, TimeoutError) as error:
+        # Some refusals of the server (no permission, no room, out of time) come as gRPC's own error.
+        except (MilvusException, grpc.RpcError, ConnectionError, TimeoutError) as error:
             raise IndexUnreachable(
                 f"Milvus at {self.uri} does not do what it is asked: {_first_line(error)}",
                 hint="Look whether it runs and whether the settings milvus_uri and milvus_token are right.",

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,13 @@ class Snapshot:
     def version(self) -> str:
         """Such as `000012-ab34cd56`; later snapshots sort after earlier ones."""
         return str(self.manifest["version"])
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What all who can read the snapshot know and nobody else: its version and what a service tells of it
+        give no hint of the checksums of its files.
+        """
+        return sha256_of_bytes(json_bytes(self.manifest)).encode()
 
     def path(self, name: str) -> Path:
         """The file, or the directory of files, of that name. Raises NotFound."""

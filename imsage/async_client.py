@@ -34,7 +34,7 @@ from imsage.connection import (
     headers_of,
     pause_or_raise,
 )
-from imsage.errors import error_of, unreachable
+from imsage.errors import unreachable
 from imsage.questions import Options, Picture, Question, Tags
 from imsage.retrying import Retries
 from imsage.write_calls import NewImage
@@ -197,20 +197,20 @@ class AsyncClient:
             events = job_calls.JobEvents()
             try:
                 async with self._http.stream("GET", job_calls.job_path(job_id, "/events")) as response:
-                    if not response.is_success:
-                        await response.aread()
-                        raise error_of(response)
-                    async for line in response.aiter_lines():
-                        job = events.feed(line)
-                        if job is not None:
-                            attempt = 0
-                            yield job
-                            if not job.active:
-                                return
-                broken = httpx.TransportError("the stream ended before the job did")
+                    if response.is_success:
+                        async for line in response.aiter_lines():
+                            job = events.feed(line)
+                            if job is not None:
+                                attempt = 0
+                                yield job
+                                if not job.active:
+                                    return
+                        raise httpx.TransportError("the stream ended before the job did")
+                    await response.aread()
+                    pause = pause_or_raise(job_calls.job(job_id), response, self._retries, attempt)
             except httpx.TransportError as error:
-                broken = error
-            await asyncio.sleep(self._retries.pause_after(broken, self._http.base_url, attempt))
+                pause = self._retries.pause_after(error, self._http.base_url, attempt)
+            await asyncio.sleep(pause)
             attempt += 1
 
     async def wait_for_job(self, job_id: str, *, timeout: float | None = None) -> Job:

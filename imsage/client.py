@@ -33,7 +33,7 @@ from imsage.connection import (
     headers_of,
     pause_or_raise,
 )
-from imsage.errors import error_of, unreachable
+from imsage.errors import unreachable
 from imsage.questions import Options, Picture, Question, Tags
 from imsage.retrying import Retries
 from imsage.write_calls import NewImage
@@ -196,20 +196,20 @@ class Client:
             events = job_calls.JobEvents()
             try:
                 with self._http.stream("GET", job_calls.job_path(job_id, "/events")) as response:
-                    if not response.is_success:
-                        response.read()
-                        raise error_of(response)
-                    for line in response.iter_lines():
-                        job = events.feed(line)
-                        if job is not None:
-                            attempt = 0
-                            yield job
-                            if not job.active:
-                                return
-                broken = httpx.TransportError("the stream ended before the job did")
+                    if response.is_success:
+                        for line in response.iter_lines():
+                            job = events.feed(line)
+                            if job is not None:
+                                attempt = 0
+                                yield job
+                                if not job.active:
+                                    return
+                        raise httpx.TransportError("the stream ended before the job did")
+                    response.read()
+                    pause = pause_or_raise(job_calls.job(job_id), response, self._retries, attempt)
             except httpx.TransportError as error:
-                broken = error
-            time.sleep(self._retries.pause_after(broken, self._http.base_url, attempt))
+                pause = self._retries.pause_after(error, self._http.base_url, attempt)
+            time.sleep(pause)
             attempt += 1
 
     def wait_for_job(self, job_id: str, *, timeout: float | None = None) -> Job:

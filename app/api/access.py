@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,15 +36,28 @@ def is_question(path: str) -> bool:
 
 
 class Access:
-    """Lets through what needs no key, or comes with one of the needed scope. Plain ASGI."""
+    """Lets through what needs no key, or comes with one of the needed scope. Plain ASGI.
 
-    def __init__(self, app: ASGIApp, ring: KeyRing) -> None:
+    A browser says of each request whether a page of another site made it (Fetch Metadata, W3C). One that
+    writes is refused where no keys are needed, unless the page's origin is among `origins`: else whatever
+    page somebody visits could write to the service on their own machine.
+    """
+
+    def __init__(self, app: ASGIApp, ring: KeyRing, origins: Sequence[str] = ()) -> None:
         self._app = app
         self._ring = ring
+        self._origins = {origin.encode() for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or not self._ring.closed:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if not self._ring.closed:
+            if needed_scope(scope["method"], scope["path"]) == "write" and self._is_from_elsewhere(scope):
+                detail = "A page of another site may not write here: the setting cors_origins lets one in."
+                await refuse(scope, send, 403, "cross-site", detail)
+                return
             await self._app(scope, receive, send)
             return
         needed = needed_scope(scope["method"], scope["path"])
@@ -67,6 +82,12 @@ class Access:
         scope["imsage.key"] = key.name
         structlog.contextvars.bind_contextvars(key=key.name)
         await self._app(scope, receive, send)
+
+    def _is_from_elsewhere(self, scope: Scope) -> bool:
+        headers = dict(scope["headers"])
+        if headers.get(b"sec-fetch-site") not in (b"cross-site", b"same-site"):
+            return False
+        return b"*" not in self._origins and headers.get(b"origin") not in self._origins
 
 
 def _bearer_token(scope: Scope) -> bytes | None:

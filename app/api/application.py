@@ -123,7 +123,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     if settings.replica:
         app.add_middleware(ReadOnly)
-    app.add_middleware(Access, ring=KeyRing(keys_path(settings.data_dir), required=settings.require_keys))
+    ring = KeyRing(keys_path(settings.data_dir), required=settings.require_keys)
+    app.add_middleware(Access, ring=ring, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
+from app.api.access import needed_scope
 from app.api.problems import validation_errors
 from app.api.schemas import SearchOptions
 from app.request_errors import InvalidRequest, UnsupportedMediaType
@@ -19,6 +20,9 @@ M = TypeVar("M", bound=BaseModel)
 async def json_body(request: Request, model: type[M]) -> M:
     """The body as a `model`. Raises InvalidRequest, which points at each wrong part; UnsupportedMediaType."""
     media_type = request.headers.get("content-type")
+    if media_type is None and needed_scope(request.method, request.scope["path"]) == "write":
+        # A page of another site can have the browser send a body without a type unasked (CORS: "simple").
+        media_type = "of no type"
     if media_type is not None and not _is_json(media_type):
         raise UnsupportedMediaType(
             f"The body is {media_type}, and this call takes application/json",

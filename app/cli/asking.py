@@ -110,7 +110,7 @@ def search(
             help="auto, always or never: pictures in the terminal (kitty, Ghostty, iTerm2, WezTerm).",
         ),
     ] = When.auto,
-    device: Device = "auto",
+    device: Device = None,
 ) -> None:
     """Search by picture, tags and words, and print the results with both parts of their score."""
     weight = slider_value(visual_weight, "--visual-weight")
@@ -125,7 +125,7 @@ def search(
         settings.data_dir,
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
-        device=device,
+        device=device or settings.device,
         milvus=settings.milvus,
     )
     asked = [(question, lookup.ask(question)) for question in questions]

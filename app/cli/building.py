@@ -42,7 +42,7 @@ def ingest(
     features: Features = None,
     strict: Strict = False,
     keep_originals: KeepOriginals = False,
-    device: Device = "auto",
+    device: Device = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> None:
     """Read pictures and tags into the catalogue and compute their features.
@@ -51,6 +51,7 @@ def ingest(
     """
     from app.ingest.engines.registry import ingest_engine_named
     from app.ingest.pipeline import ingest as ingest_source
+    from app.settings import load_settings
 
     report = ingest_source(
         source,
@@ -61,7 +62,7 @@ def ingest(
         features=features,
         strict=strict,
         keep_originals=keep_originals,
-        device=device,
+        device=device or load_settings(data=data).device,
         engine=ingest_engine_named(engine),
         progress=terminal_progress(),
     )
@@ -74,10 +75,11 @@ def train(
     epochs: Epochs = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    device: Device = "auto",
+    device: Device = None,
     option: Options = None,
 ) -> None:
     """Train a model on the catalogue's graph."""
+    from app.settings import load_settings
     from app.tidying import tidy_up
     from gnn.parallel import leads
     from gnn.training import train as train_model
@@ -91,7 +93,7 @@ def train(
         epochs=epochs,
         seed=seed,
         resume=resume,
-        device=device,
+        device=device or load_settings(data=data).device,
         options=recipe_changes(option),
         progress=terminal_progress(),
     )
@@ -144,7 +146,7 @@ def build(
     preset: Preset = DEFAULT_PRESET,
     epochs: Epochs = None,
     seed: Seed = 0,
-    device: Device = "auto",
+    device: Device = None,
     option: Options = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> None:

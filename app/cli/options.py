@@ -61,7 +61,12 @@ Strict = Annotated[
 KeepOriginals = Annotated[
     bool, typer.Option("--keep-originals", help="Copy the original files into the data directory as well.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu or cuda; else what the setting device says (auto)."
+    ),
+]
 _ENGINES = ("local", "ray")  # those of the two registries, which take seconds to load
 
 

@@ -24,7 +24,7 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.progress import Progress, SilentProgress
-from graph_store.records import Skip
+from graph_store.records import ImageRecord, Skip
 
 __all__ = ["IngestReport", "ingest"]
 
@@ -163,13 +163,16 @@ class _Run:
             return None
         reread = item.embedded_keywords or self.recipe.keep_originals or given is not None
         if not reread and same_file(before, mark):
-            return self._described_anew(item, mark)
+            stored = self.catalog.find([item.id]).get(item.id)
+            # Another file may have the same size and time; and a server may have removed the image meanwhile.
+            if stored is not None and stored.path == str(item.image):
+                return self._described_anew(stored, item, mark)
         return Picture(item, mark, given)
 
-    def _described_anew(self, item: SourceItem, mark: str) -> Featured:
+    def _described_anew(self, stored: ImageRecord, item: SourceItem, mark: str) -> Featured:
         """The file is as it was, so only what the source says of it is stored."""
         record = replace(
-            self.catalog.get(item.id),
+            stored,
             tags=item.tags,
             split=item.split,
             caption=item.caption,

@@ -25,7 +25,8 @@ export class Graph {
   #links = [];
   #edgesOf = new Map();
   #turn = 0;
-  #drawn = null;
+  /** The [query, answer] that is drawn, or will be when its edges are there. */
+  #asked = null;
   #width = 0;
 
   /** `section`: an empty element; `listeners`: {pick(id), tag(name)}. */
@@ -46,13 +47,14 @@ export class Graph {
     for (const name of ["pointerleave", "focusout"]) stage.addEventListener(name, () => this.#trace(null));
     stage.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => {
-      if (this.#drawn && stage.clientWidth !== this.#width) void this.show(...this.#drawn);
+      const width = stage.clientWidth; // 0 while another view is shown
+      if (this.#asked && width && width !== this.#width) void this.show(...this.#asked);
     }).observe(stage);
   }
 
   clear() {
     this.#turn += 1;
-    this.#drawn = null;
+    this.#asked = null;
     this.#nodes.clear();
     this.#links = [];
     this.#parts.lines.replaceChildren();
@@ -66,11 +68,11 @@ export class Graph {
   async show(query, answer) {
     this.#turn += 1;
     const turn = this.#turn;
+    this.#asked = [query, answer];
     const most = this.#parts.stage.clientWidth < NARROW_PX ? NARROW : WIDE;
     const near = nearest(answer, most.images);
     const edges = await Promise.all(near.map(({ id }) => this.#edges(id, answer.index_version)));
     if (turn !== this.#turn) return; // a newer answer is being drawn
-    this.#drawn = [query, answer];
     this.#draw(query, answer, near, edges, most);
   }
 

@@ -30,6 +30,11 @@ export class Latest {
     return Promise.resolve();
   }
 
+  /** Whether a question is being asked, or its answer not shown yet. */
+  get busy() {
+    return this.#asking !== null || this.#unshown !== null;
+  }
+
   cancel() {
     this.#drop();
     this.#busy(false);

@@ -27,7 +27,7 @@ const fromPicture = (id) => {
 const addTag = (name) => box.addTag(name);
 const box = new SearchBox(store, {
   box: byId("box"), slot: byId("slot"), chips: byId("chips"), entry: byId("entry"), options: byId("options"), clear: byId("clear"),
-}, (error) => problems.show(error));
+}, (error) => problems.aside(error));
 const dial = new Dial({
   row: byId("dial-row"), input: byId("dial"), concept: byId("concept-share"), visual: byId("visual-share"),
 }, (weight) => store.adjust({ visualWeight: weight }));
@@ -56,6 +56,13 @@ byId("home").addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   store.ask(NOTHING);
+});
+// Without the address's part behind #: following it would be a step back into a query without its own picture.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  const target = byId(byId("results").hidden ? "start" : "results");
+  target.tabIndex = -1;
+  target.focus();
 });
 byId("more").addEventListener("click", () => void results.more(store.query));
 byId("share").addEventListener("click", () => void share());

@@ -45,9 +45,19 @@ export class ProblemPanel {
     this.#timer = setTimeout(again, seconds * 1000);
   }
 
-  hide() {
+  /** What failed beside the search, such as looking up a tag: no news where the search itself is tried again. */
+  aside(error) {
+    if (!this.#again) this.show(error);
+  }
+
+  /** Something else is asked now: what failed is not asked again by itself. */
+  stopRetrying() {
     clearTimeout(this.#timer);
     this.#again = null;
+  }
+
+  hide() {
+    this.stopRetrying();
     this.#pause = FIRST_PAUSE;
     this.#section.hidden = true;
   }

@@ -38,6 +38,7 @@ export class Results {
 
   /** Another question: what ran for the one before is dropped. */
   ask(query) {
+    this.#problems.stopRetrying();
     return this.#latest.replace((signal, answered) => this.#load(query, PAGE, signal, answered));
   }
 
@@ -46,12 +47,14 @@ export class Results {
    * results as are there, so that the page keeps its length under the reader.
    */
   rerank(query) {
+    this.#problems.stopRetrying();
     const limit = () => Math.min(MOST, Math.max(PAGE, this.#hits.length));
     return this.#latest.queue((signal, answered) => this.#load(query, limit(), signal, answered));
   }
 
+  /** The next page of what is shown; not while another question is on its way, whose pages are others. */
   more(query) {
-    if (this.#next === null) return Promise.resolve();
+    if (this.#next === null || this.#latest.busy) return Promise.resolve();
     return this.#latest.queue((signal) => this.#append(query, signal));
   }
 

@@ -150,6 +150,8 @@ export class SearchBox {
   }
 
   #key(event) {
+    // Enter and arrows belong to an input method while it composes; Safari says so by the code alone.
+    if (event.isComposing || event.keyCode === 229) return;
     const { entry, chips } = this.#parts;
     const open = this.#options.length > 0;
     if (event.key === "Enter") {

@@ -214,3 +214,26 @@ def test_a_key_is_never_in_the_log_but_its_name_is(
 def test_the_description_names_the_way_to_send_a_key(guarded: TestClient) -> None:
     schemes = json.loads(guarded.get("/openapi.json").text)["components"]["securitySchemes"]
     assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_site_may_not_write_to_a_service_without_keys(
+    built_copy: DataDir, site: str
+) -> None:
+    headers = {"sec-fetch-site": site, "origin": "https://elsewhere.test"}
+    writes = (("POST", "/v1/images/delete"), ("POST", "/v1/jobs"), ("POST", "/v1/jobs/1/cancel"))
+    with serving(built_copy.root) as client:
+        for method, path in writes:
+            problem(client.request(method, path, headers=headers), 403, "cross-site")
+        assert client.post("/v1/search", json=SEARCH, headers=headers).status_code == 200
+        own = client.request("DELETE", "/v1/images/a", headers={"sec-fetch-site": "same-origin"})
+        assert own.status_code == 404
+    with serving(built_copy.root, cors_origins=["https://elsewhere.test"]) as client:
+        assert client.request("DELETE", "/v1/images/a", headers=headers).status_code == 404
+
+
+def test_a_body_without_a_type_writes_nothing(built_copy: DataDir) -> None:
+    with serving(built_copy.root) as client:
+        problem(client.post("/v1/images/delete", content=b'{"ids": ["a"]}'), 415)
+        problem(client.post("/v1/jobs", content=b'{"kind": "reindex"}'), 415)
+        assert client.post("/v1/search", content=b'{"tags": ["red"]}').status_code == 200

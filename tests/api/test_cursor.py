@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cursor import MAX_DEPTH, BadCursor, Cursor, Position, fingerprint
+from app.cursor import MAX_DEPTH, BadCursor, Cursor, Position, check, fingerprint
 
 
 @given(
@@ -19,7 +20,21 @@ from app.cursor import MAX_DEPTH, BadCursor, Cursor, Position, fingerprint
 )
 def test_a_cursor_comes_back_as_it_went(seen: int, score: float, near: list[int], pool: int) -> None:
     cursor = Cursor("000001-abcdef12", "q", Position(seen, score, tuple(near), pool))
-    assert Cursor.decode(cursor.encode()) == cursor
+    assert Cursor.decode(cursor.encode(b"key")) == cursor
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7), key=st.binary(max_size=4))
+def test_a_cursor_that_was_altered_or_made_with_another_key_is_not_ours(
+    place: int, bit: int, key: bytes
+) -> None:
+    text = Cursor("000001-abcdef12", "q", Position(3, 0.5, (1, 2))).encode(b"a key")
+    check(text, b"a key")
+    raw = bytearray(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    raw[place % len(raw)] ^= 1 << bit
+    altered = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    for forged, other in ((altered, b"a key"), (text, key)):
+        with pytest.raises(BadCursor):
+            check(forged, other)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,21 @@ def test_words_alone_stand_among_their_first_results(visit: Visit) -> None:
     expect(page.locator(".graph-note")).to_contain_text("first results")
 
 
+def test_another_picture_chosen_meanwhile_is_what_the_graph_shows(visit: Visit) -> None:
+    page = visit.open(f"/?image={RED_CIRCLE}&view=graph")
+    page.get_by_role("button", name="Grid", exact=True).click()
+    visit.settle()
+    page.locator("#grid .card button").nth(3).click()
+    visit.settle()
+    chosen = page.evaluate("new URLSearchParams(location.search).get('image')")
+    assert chosen != RED_CIRCLE
+    page.get_by_role("button", name="Graph", exact=True).click()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(300)
+    expect(page.locator(".middle img")).to_have_attribute("src", re.compile(re.escape(chosen)))
+    assert chosen not in pictures(page)
+
+
 def test_the_dial_renumbers_the_neighbours(visit: Visit) -> None:
     page = visit.open(f"/?image={RED_CIRCLE}&tag=star&view=graph&v=0")
     ranks = "() => [...document.querySelectorAll('.rank')].map((rank) => rank.textContent).join()"

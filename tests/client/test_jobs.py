@@ -75,6 +75,30 @@ def test_a_stream_that_always_breaks_is_given_up() -> None:
         list(client.follow_job("1"))
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_stream_that_is_refused_for_now_is_asked_for_again(status: int) -> None:
+    answers = iter(
+        [
+            httpx.Response(status, headers={"retry-after": "0"}, json={"title": "Busy"}),
+            httpx.Response(200, text=f"id: 2\nevent: job\ndata: {JOB % 'succeeded'}\n\n"),
+        ]
+    )
+    with Client(transport=httpx.MockTransport(lambda _: next(answers))) as client:
+        assert [job.state for job in client.follow_job("1")] == ["succeeded"]
+
+
+@pytest.mark.asyncio
+async def test_the_asynchronous_client_asks_for_a_refused_stream_again() -> None:
+    answers = iter(
+        [
+            httpx.Response(429, headers={"retry-after": "0"}, json={"title": "Busy"}),
+            httpx.Response(200, text=f"id: 2\nevent: job\ndata: {JOB % 'succeeded'}\n\n"),
+        ]
+    )
+    async with AsyncClient(transport=httpx.MockTransport(lambda _: next(answers))) as client:
+        assert [job.state async for job in client.follow_job("1")] == ["succeeded"]
+
+
 def test_the_stream_of_a_job_that_is_not_there_is_refused() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(404, json={"title": "Not found"}))
     with Client(transport=transport) as client, pytest.raises(ImsageError, match="404"):

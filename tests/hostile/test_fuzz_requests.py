@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,9 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnn.query import QueryEngine
 from graph_store.data_dir import DataDir
-from tests.api.conftest import serving
+from tests.api.conftest import service_of, serving
 from tests.copies import copy_of
 from tests.hostile.corpus import noise, saved
 from tests.hostile.fuzzing import fuzzing
@@ -147,6 +149,47 @@ def test_attributes_as_deep_as_a_body_may_be_are_stored_changed_and_told(client:
         )
 
 
+def parts_of(cursor: str) -> list[Any]:
+    """What a cursor says."""
+    parts: list[Any] = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[16:])
+    return parts
+
+
+def cursor_with(parts: list[Any], secret: bytes) -> str:
+    """A cursor that says this, sealed as the service does it."""
+    fields = json.dumps(parts).encode()
+    seal = hmac.digest(secret, fields, "sha256")[:16]
+    return base64.urlsafe_b64encode(seal + fields).decode().rstrip("=")
+
+
+def test_a_cursor_that_was_made_up_is_refused(client: TestClient) -> None:
+    asked = {"tags": ["red"], "limit": 1}
+    parts = parts_of(client.post("/v1/search", json=asked).json()["next_cursor"])
+    parts[3] = -1e9  # every picture would rank before it
+    response = client.post("/v1/search", json={**asked, "cursor": cursor_with(parts, b"guessed")})
+    assert response.status_code == 422 and response.json()["errors"][0]["pointer"] == "/cursor"
+
+
+def test_a_cursor_below_every_picture_is_answered_after_few_searches(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"tags": ["red"], "limit": 1}
+    parts = parts_of(client.post("/v1/search", json=asked).json()["next_cursor"])
+    parts[3] = -1e9
+    depths: list[int] = []
+    search = QueryEngine.search
+
+    def counted(engine: QueryEngine, vectors: Any, weight: float, k: int, *rest: Any, **more: Any) -> Any:
+        depths.append(k)
+        return search(engine, vectors, weight, k, *rest, **more)
+
+    monkeypatch.setattr(QueryEngine, "search", counted)
+    secret = service_of(client).states.current.snapshot.secret
+    answer = client.post("/v1/search", json={**asked, "cursor": cursor_with(parts, secret)})
+    assert answer.status_code == 200 and answer.json()["hits"] == []
+    assert 2 < len(depths) < 20
+
+
 CURSOR_PARTS = st.one_of(SCALARS, st.lists(st.integers(-1, 2**64), max_size=50))
 
 
@@ -154,11 +197,11 @@ CURSOR_PARTS = st.one_of(SCALARS, st.lists(st.integers(-1, 2**64), max_size=50))
 @given(changes=st.dictionaries(st.integers(0, 5), CURSOR_PARTS, max_size=3), more=SEARCHES)
 def test_no_cursor_breaks_a_search(client: TestClient, changes: dict[int, Any], more: dict[str, Any]) -> None:
     asked = {"tags": ["red"], "limit": 2}
-    given_out = client.post("/v1/search", json=asked).json()["next_cursor"]
-    parts = json.loads(base64.urlsafe_b64decode(given_out + "=" * (-len(given_out) % 4)))
+    parts = parts_of(client.post("/v1/search", json=asked).json()["next_cursor"])
     for place, part in changes.items():
         parts[place] = part
-    cursor = base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+    secret = service_of(client).states.current.snapshot.secret
+    cursor = cursor_with(parts, secret)
     for body in ({**asked, "cursor": cursor}, {**more, "cursor": cursor}):
         text = json.dumps(body).encode()
         check(client.post("/v1/search", content=text, headers={"content-type": "application/json"}))
@@ -167,9 +210,8 @@ def test_no_cursor_breaks_a_search(client: TestClient, changes: dict[int, Any], 
 @pytest.mark.parametrize("version", ["ü" * 300, "9" * 300 + "-00000000", "../../etc", "\0", ""])
 def test_a_cursor_of_a_snapshot_that_there_cannot_be_is_gone(client: TestClient, version: str) -> None:
     asked = {"tags": ["red"], "limit": 2}
-    given_out = client.post("/v1/search", json=asked).json()["next_cursor"]
-    parts = json.loads(base64.urlsafe_b64decode(given_out + "=" * (-len(given_out) % 4)))
-    forged = base64.urlsafe_b64encode(json.dumps([version, *parts[1:]]).encode()).decode().rstrip("=")
+    parts = parts_of(client.post("/v1/search", json=asked).json()["next_cursor"])
+    forged = cursor_with([version, *parts[1:]], b"")
     response = client.post("/v1/search", json={**asked, "cursor": forged})
     assert response.status_code == 410, response.text
     check(response)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]  # it comes with pymilvus, without annotations
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.snapshot import Snapshot
 from graph_store.vector_index import SearchResult
 from tests.api.conftest import problem, service_of, serving
+from tests.api.test_snapshot_swap import wait_until
 from tests.copies import copy_of
 from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
 
@@ -91,6 +93,23 @@ def test_an_alias_that_a_killed_reindex_left_behind_is_moved_by_the_next(
 def test_collections_stay_for_kept_snapshots_only(data_dir: DataDir, server: MilvusServer) -> None:
     made = [reindex(data_dir, full=True, keep=2, milvus=server) for _ in range(4)]
     assert server.collections() == sorted(map(collection_of, made[-2:]))
+
+
+def test_what_services_search_in_stays_until_they_have_moved_over(
+    data_dir: DataDir, server: MilvusServer
+) -> None:
+    made = [reindex(data_dir, full=True, keep=1, milvus=server) for _ in range(3)]
+    assert server.collections() == sorted(map(collection_of, made[-2:]))
+    reindex(data_dir, keep=1, milvus=server)
+    assert server.collections() == [collection_of(made[-1])]
+
+
+def test_an_error_of_grpc_is_one_of_the_index(server: MilvusServer) -> None:
+    class OutOfTime(grpc.RpcError):
+        pass
+
+    with pytest.raises(IndexUnreachable, match="OutOfTime"), server.answering():
+        raise OutOfTime
 
 
 def test_collections_of_others_are_left_alone(data_dir: DataDir, server: MilvusServer) -> None:
@@ -197,6 +216,26 @@ def test_a_search_is_refused_when_milvus_does_not_answer(shapes_in_milvus: tuple
         index.drop()
         problem(client.post("/v1/search", json={"tags": ["red"]}), 503, "index-unreachable")
         assert client.get("/v1/images/small-red-circle-0").status_code == 200
+
+
+def test_a_service_that_started_before_milvus_serves_when_it_is_there(
+    shapes_in_milvus: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, uri = shapes_in_milvus
+    up = threading.Event()
+    opened = MilvusIndex.open
+
+    def when_up(*given: Any) -> MilvusIndex:
+        if not up.is_set():
+            raise IndexUnreachable("Milvus does not answer")
+        return opened(*given)
+
+    monkeypatch.setattr(MilvusIndex, "open", when_up)
+    monkeypatch.setattr("app.serving_state._AGAIN_AFTER_SECONDS", 0.2)
+    with serving(data, milvus_uri=uri) as client:
+        problem(client.post("/v1/search", json={"tags": ["red"]}), 503, "nothing-to-serve")
+        up.set()
+        wait_until(lambda: client.post("/v1/search", json={"tags": ["red"]}).status_code == 200)
 
 
 def test_the_command_line_searches_in_milvus_too(

@@ -21,6 +21,7 @@ from app.verify import verify_data_dir
 from gnn.encoders.base import EncoderSpec
 from gnn.encoders.registry import image_encoder
 from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, DataDirBusy, EncoderMismatch, UnknownName
 from graph_store.features import FeatureFile
@@ -96,6 +97,36 @@ def test_only_what_changed_is_stored_again(tmp_path: Path, draw: Draw, data_dir:
     after = stored_features(data_dir)
     assert [bool(np.array_equal(before[name], after[name])) for name in before] == [True, True, False, True]
     assert tags_of(records(data_dir)["1.png"]) == ["b"]
+
+
+def test_another_file_of_the_same_size_and_time_is_read(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    for seed, name in enumerate(("a.bmp", "b.bmp")):  # uncompressed, so of equal length
+        draw(name, seed=seed)
+        os.utime(tmp_path / name, (10**9, 10**9))
+    assert (tmp_path / "a.bmp").stat().st_size == (tmp_path / "b.bmp").stat().st_size
+    source = write_rows(tmp_path / "tags.jsonl", [{"id": "sku", "image": "a.bmp", "tags": ["x"]}])
+    ingest(source, data_dir)
+    before = stored_features(data_dir)["sku"]
+    write_rows(source, [{"id": "sku", "image": "b.bmp", "tags": ["x"]}])
+
+    ingest(source, data_dir)
+
+    record = records(data_dir)["sku"]
+    assert record.path == str(tmp_path / "b.bmp")
+    assert record.sha256 == sha256_of_file(tmp_path / "b.bmp")
+    assert not np.array_equal(before, stored_features(data_dir)["sku"])
+
+
+def test_pictures_that_were_moved_are_found_where_they_are(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("old/a.png")
+    ingest(write_rows(tmp_path / "old" / "tags.jsonl", [{"image": "a.png", "tags": ["x"]}]), data_dir)
+    (tmp_path / "old").rename(tmp_path / "new")
+    ingest(tmp_path / "new" / "tags.jsonl", data_dir)
+    assert records(data_dir)["a.png"].path == str(tmp_path / "new" / "a.png")
 
 
 def test_keywords_folders_and_sidecars_of_a_folder_all_become_tags(
