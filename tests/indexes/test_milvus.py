@@ -98,10 +98,10 @@ def test_collections_stay_for_kept_snapshots_only(data_dir: DataDir, server: Mil
 def test_what_services_search_in_stays_until_they_have_moved_over(
     data_dir: DataDir, server: MilvusServer
 ) -> None:
-    made = [reindex(data_dir, full=True, keep=1, milvus=server) for _ in range(3)]
-    assert server.collections() == sorted(map(collection_of, made[-2:]))
+    made = [collection_of(reindex(data_dir, full=True, keep=1, milvus=server)) for _ in range(3)]
+    assert server.collections() == sorted(made[-2:])
     reindex(data_dir, keep=1, milvus=server)
-    assert server.collections() == [collection_of(made[-1])]
+    assert server.collections() == made[-1:]
 
 
 def test_an_error_of_grpc_is_one_of_the_index(server: MilvusServer) -> None:
