@@ -13,6 +13,7 @@ where each has a GPU, and share the data directory.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +114,18 @@ class Team:
         values = torch.tensor(list(metrics.values()), dtype=torch.float64, device=device)
         distributed.broadcast(values, 0)
         return dict(zip(metrics, values.tolist(), strict=True))
+
+    def same(self, text: str) -> bool:
+        """Whether all processes say the same; all of them get the same answer."""
+        if self.rank is None:
+            return True
+        device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
+        digest = list(hashlib.sha256(text.encode()).digest())
+        lowest = torch.tensor(digest, dtype=torch.int32, device=device)
+        highest = lowest.clone()
+        distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
+        distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+        return bool(torch.equal(lowest, highest))
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -21,7 +21,7 @@ from gnn.rise_training import train_rise
 from gnn.sage_training import train_sage
 from gnn.trained_model import TrainedModel
 from graph_store.data_dir import DataDir
-from graph_store.errors import BadInput
+from graph_store.errors import BadInput, DataDirBusy
 from graph_store.progress import Progress, SilentProgress
 
 
@@ -96,6 +96,12 @@ def _trained_by(
         data = load_graph_data(data_dir)
         if team.leads:
             team.wait()
+        # A server may write while they read: one would look up its rows in the features of another catalogue.
+        if not team.same(data.fingerprint()):
+            raise DataDirBusy(
+                "The catalogue was written to while the processes of this training read it",
+                hint="Run it again.",
+            )
         refuse_without_tags(data)
         out_dir = data_dir.models_dir / recipe.name
         trained, steps = _learnt(

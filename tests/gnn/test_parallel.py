@@ -82,6 +82,41 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_same_batches(
             torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4)
 
 
+_READ_BETWEEN_WRITES = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+import gnn.training
+from graph_store.data_dir import DataDir
+from graph_store.errors import DataDirBusy
+load = gnn.training.load_graph_data
+def later(data_dir):
+    data = load(data_dir)
+    if os.environ["RANK"] == "0":
+        return data
+    images = replace(data.images, ids=("another", *data.images.ids[1:]))  # stored after the first one read
+    return replace(data, images=images)
+gnn.training.load_graph_data = later
+try:
+    gnn.training.train(DataDir(Path(sys.argv[1])), "paper", epochs=1, device="cpu")
+except DataDirBusy as error:
+    Path(sys.argv[2], os.environ["RANK"]).write_text(str(error))
+"""
+
+
+def test_processes_that_read_the_catalogue_before_and_after_a_write_refuse_to_train(
+    catalogue: DataDir, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_READ_BETWEEN_WRITES)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    asked = [str(script), str(copy_of(catalogue, tmp_path / "data").root), str(tmp_path)]
+    done = subprocess.run([*torchrun, *asked], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [(tmp_path / rank).read_text() for rank in ("0", "1")]
+    assert told[0] == told[1] and told[0].startswith("The catalogue was written to while")
+
+
 def objective(kind: str, team: Team) -> Objective:
     """Without dropout, and with every neighbourhood taken whole: only the batches are drawn."""
     data = drawn_data(90)
