@@ -9,7 +9,7 @@ import numpy as np
 
 from app.api.filter_schemas import Condition, Filter
 from app.api.schemas import SearchOptions
-from app.cursor import BadCursor, Cursor, check, fingerprint
+from app.cursor import BadCursor, Cursor, check_seal, fingerprint
 from app.filtering import Clause, RowFilter
 from app.picture_finder import Picture
 from app.request_errors import InvalidRequest
@@ -96,7 +96,7 @@ def cursor_of(text: str, question: str) -> Cursor:
 def check_cursor(text: str, key: bytes) -> None:
     """Raises InvalidRequest when the cursor in a request was not made with the key of its snapshot."""
     with _pointed_at():
-        check(text, key)
+        check_seal(text, key)
 
 
 @contextmanager

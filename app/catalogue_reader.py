@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,9 @@ _SIGNATURES = (
 )
 
 
+_KEPT_DIGESTS = 1024
+
+
 @dataclass(frozen=True)
 class PictureFile:
     """A file of a picture that may be sent: `etag` changes when its bytes do."""
@@ -53,6 +57,12 @@ def media_type_of(head: bytes) -> str | None:
     return None
 
 
+def _digest_of(path: Path, *facts: int) -> str:
+    """The SHA-256 of a file; `facts` about it change when it does, so that the answer may be kept."""
+    del facts
+    return sha256_of_file(path)
+
+
 class CatalogueReader:
     """Reads one catalogue. Opened at first use, since a server may start before there is one. Any thread may
     call.
@@ -62,6 +72,7 @@ class CatalogueReader:
         self._data_dir = data_dir
         self._opened: Catalog | None = None
         self._opening = threading.Lock()
+        self._digest_of = lru_cache(_KEPT_DIGESTS)(_digest_of)
 
     def close(self) -> None:
         """Close the catalogue's connections."""
@@ -120,7 +131,7 @@ class CatalogueReader:
                 with path.open("rb") as file:
                     media_type = media_type_of(file.read(16))
                 stat = path.stat()
-                sound = media_type is None or sha256_of_file(path) == record.sha256
+                sound = media_type is not None and self._digest(path, stat) == record.sha256
             except OSError:
                 continue
             if media_type is not None and sound:
@@ -130,6 +141,10 @@ class CatalogueReader:
             f"The original of image {image_id!r} is not there any more",
             hint="Its thumbnail is; ingest with --keep-originals to keep originals.",
         )
+
+    def _digest(self, path: Path, stat: os.stat_result) -> str:
+        """The file's SHA-256. It is read for it once, since a picture may be asked for piece by piece."""
+        return self._digest_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
     def _places(self, record: ImageRecord) -> list[Path]:
         places: list[Path] = []

@@ -64,7 +64,7 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str) -> Cursor:
-        """What it says; whether that is true is for `check` to say, with the key of the snapshot that it
+        """What it says; whether that is true is for `check_seal` to say, with the key of the snapshot that it
         names. Raises BadCursor.
         """
         try:
@@ -84,7 +84,7 @@ class Cursor:
         return cls(version, question, Position(seen, score, tuple(near), pool))
 
 
-def check(text: str, key: bytes) -> None:
+def check_seal(text: str, key: bytes) -> None:
     """Raises BadCursor unless the cursor, which has been decoded, was made with the key."""
     raw = _bytes_of(text)
     if not hmac.compare_digest(raw[:_CHECKSUM_BYTES], _checksum(raw[_CHECKSUM_BYTES:], key)):

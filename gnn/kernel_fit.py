@@ -100,12 +100,11 @@ def lay_ground(
     has to be as it will be there.
     """
     num_tags = len(tag_text)
-    tagged = int(np.count_nonzero(tags_of_image.degrees()))
-    whole = whole or Size(len(features), tagged)
     space = similar_space(features, preset.graph)
     graph = build_graph(space(features), tags_of_image, tag_text, preset.graph)
     messages = message_graph(graph, preset.weights)
     solved = np.flatnonzero(tags_of_image.degrees()).astype(np.int64)
+    whole = whole or Size(len(features), len(solved))
     if len(solved) > MOST_SOLVED:
         solved = np.sort(np.random.default_rng(seed).choice(solved, MOST_SOLVED, replace=False))
     wide = whole.images <= MOST_WIDE

@@ -39,6 +39,7 @@ SEARCHED_IMAGES = 12_000
 of its own, other numbers are best.
 """
 SEARCHED_UNTAGGED = 20_000
+"""Images without tags are neighbours only; so many of them are as near to one another as need be."""
 _STATES = "states.tmp"
 
 

@@ -207,7 +207,7 @@ class AsyncClient:
                                     return
                         raise httpx.TransportError("the stream ended before the job did")
                     await response.aread()
-                    pause = pause_or_raise(job_calls.job(job_id), response, self._retries, attempt)
+                    pause = pause_or_raise(response, self._retries, attempt)
             except httpx.TransportError as error:
                 pause = self._retries.pause_after(error, self._http.base_url, attempt)
             await asyncio.sleep(pause)
@@ -232,5 +232,5 @@ class AsyncClient:
                 raise unreachable(error, request.url) from error
             if response.is_success:
                 return answer_of(call, response)
-            await asyncio.sleep(pause_or_raise(call, response, self._retries, attempt))
+            await asyncio.sleep(pause_or_raise(response, self._retries, attempt, retried=call.retried))
             attempt += 1

@@ -206,7 +206,7 @@ class Client:
                                     return
                         raise httpx.TransportError("the stream ended before the job did")
                     response.read()
-                    pause = pause_or_raise(job_calls.job(job_id), response, self._retries, attempt)
+                    pause = pause_or_raise(response, self._retries, attempt)
             except httpx.TransportError as error:
                 pause = self._retries.pause_after(error, self._http.base_url, attempt)
             time.sleep(pause)
@@ -231,5 +231,5 @@ class Client:
                 raise unreachable(error, request.url) from error
             if response.is_success:
                 return answer_of(call, response)
-            time.sleep(pause_or_raise(call, response, self._retries, attempt))
+            time.sleep(pause_or_raise(response, self._retries, attempt, retried=call.retried))
             attempt += 1

@@ -23,9 +23,11 @@ def headers_of(api_key: str | None) -> dict[str, str]:
     return {"Accept": "*/*", "User-Agent": "imsage-python", **key}
 
 
-def pause_or_raise(call: Call[T], response: httpx.Response, retries: Retries, attempt: int) -> float:
+def pause_or_raise(
+    response: httpx.Response, retries: Retries, attempt: int, *, retried: bool = True
+) -> float:
     """Seconds to wait before a call that failed is made again. Raises ImsageError when it shall not be."""
-    pause = retries.pause(response, attempt) if call.retried else None
+    pause = retries.pause(response, attempt) if retried else None
     if pause is None:
         raise error_of(response)
     return pause

@@ -51,7 +51,6 @@ def ingest(
     """
     from app.ingest.engines.registry import ingest_engine_named
     from app.ingest.pipeline import ingest as ingest_source
-    from app.settings import load_settings
 
     report = ingest_source(
         source,
@@ -62,7 +61,7 @@ def ingest(
         features=features,
         strict=strict,
         keep_originals=keep_originals,
-        device=device or load_settings(data=data).device,
+        device=device or settings_for(data).device,
         engine=ingest_engine_named(engine),
         progress=terminal_progress(),
     )
@@ -79,7 +78,6 @@ def train(
     option: Options = None,
 ) -> None:
     """Train a model on the catalogue's graph."""
-    from app.settings import load_settings
     from app.tidying import tidy_up
     from gnn.parallel import leads
     from gnn.training import train as train_model
@@ -93,7 +91,7 @@ def train(
         epochs=epochs,
         seed=seed,
         resume=resume,
-        device=device or load_settings(data=data).device,
+        device=device or settings_for(data).device,
         options=recipe_changes(option),
         progress=terminal_progress(),
     )

@@ -11,21 +11,11 @@ from gnn.evaluation.baselines import Neighbours, RidgePredictor, TagPredictor, V
 from gnn.evaluation.mlp import MlpConfig, MlpInputs, MlpPredictor, probabilities, train_network
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.validation import Best, Candidate, Validation
+from gnn.naming_recipes import FREE, LONG
 from graph_store.arrays import Float32Array
 
-DEEP_MLPS = (
-    MlpConfig(layers=2, weight_decay=1.0, batch=256, learning_rate=2e-3, epochs=60),
-    MlpConfig(
-        layers=2,
-        dropout=0.3,
-        input_dropout=0.1,
-        weight_decay=0.5,
-        batch=256,
-        learning_rate=2e-3,
-        epochs=40,
-    ),
-)
-"""What the default preset's own perceptrons may be (:mod:`gnn.naming_recipes`), a baseline may be too."""
+DEEP_MLPS = (replace(LONG.network, epochs=60), replace(FREE.network, epochs=40))
+"""What the default preset's own perceptrons may be, a baseline may be too; stopped early, as all are."""
 
 
 @dataclass(frozen=True)

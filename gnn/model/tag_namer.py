@@ -10,8 +10,8 @@ Two readings of an image, averaged as logits:
     p = σ( share · W₂ h + (1 - share) · (b + a ∘ s + c ∘ vote) ),   h = relu(W₁ [u, vote] + b₁)
 
 Several perceptrons of one hidden layer, averaged as logits, are one wide perceptron, and standardising the
-inputs is folded into W₁; so naming costs two small matrix products. Those of a large catalogue have a second
-hidden layer, in which each hears itself alone: h' = relu(diag(V₁, V₂, …) h + d).
+inputs is folded into W₁; so naming costs two small matrix products. They may have a second hidden
+layer (:mod:`gnn.naming_recipes`), in which each hears itself alone: h' = relu(diag(V₁, V₂, …) h + d).
 """
 
 from __future__ import annotations

@@ -51,6 +51,15 @@ def version(client: TestClient) -> str:
     return str(client.get("/v1/index").json()["index_version"])
 
 
+def two_pages(
+    client: TestClient, body: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The first page, what asks for the second one, and that."""
+    first = client.post("/v1/search", json=body).json()
+    with_cursor = {**body, "cursor": first["next_cursor"]}
+    return first, with_cursor, client.post("/v1/search", json=with_cursor).json()
+
+
 def test_a_new_snapshot_is_served_without_a_failed_or_mixed_answer(
     built_copy: DataDir, indexed: list[Shape]
 ) -> None:
@@ -84,9 +93,7 @@ def test_a_cursor_outlives_the_swap_and_ends_with_its_snapshot(
 ) -> None:
     body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
     with serving(built_copy.root) as client:
-        first = client.post("/v1/search", json=body).json()
-        with_cursor = {**body, "cursor": first["next_cursor"]}
-        second = client.post("/v1/search", json=with_cursor).json()
+        first, with_cursor, second = two_pages(client, body)
         newer = commit_copy(built_copy).version
         wait_until(lambda: version(client) == newer)
         assert client.post("/v1/search", json=with_cursor).json()["hits"] == second["hits"]
@@ -126,9 +133,7 @@ def test_a_cursor_whose_snapshot_can_no_longer_be_told_what_was_removed_is_gone(
 ) -> None:
     body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
     with serving(built_copy.root) as client:
-        first = client.post("/v1/search", json=body).json()
-        with_cursor = {**body, "cursor": first["next_cursor"]}
-        second = client.post("/v1/search", json=with_cursor).json()
+        first, with_cursor, second = two_pages(client, body)
         reindex(built_copy, full=True, keep=1)
         wait_until(lambda: version(client) != first["index_version"])
         # The server still holds the older one, and it knows all that has been written.

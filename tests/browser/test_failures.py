@@ -108,3 +108,45 @@ def test_a_new_index_between_two_pages_starts_the_list_again(visit: Visit) -> No
     page.wait_for_function("() => document.querySelectorAll('#grid .card').length > 48")
     assert visit.last_search()["limit"] == 96
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_show_more_waits_while_another_answer_is_on_its_way(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&v=0.2")
+    held: list[Route] = []
+    page.route("**/v1/search", lambda route: held.append(route) if not held else route.continue_())
+    page.locator("#dial").evaluate("dial => { dial.value = 0.8; dial.dispatchEvent(new Event('input')); }")
+    page.wait_for_function("() => document.querySelector('#results').getAttribute('aria-busy') === 'true'")
+    page.get_by_role("button", name="Show more").click()
+    held[0].continue_()
+    visit.settle()
+    assert "cursor" not in visit.last_search()
+    assert visit.last_search()["visual_weight"] == 0.8
+    page.get_by_role("button", name="Show more").click()
+    page.wait_for_function("() => document.querySelectorAll('#grid .card').length > 48")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_question_that_failed_is_not_asked_again_once_there_is_another(visit: Visit) -> None:
+    visit.expected_statuses = {503}
+    asked: list[str] = []
+
+    def busy_with_stars(route: Route) -> None:
+        body = route.request.post_data or ""
+        asked.append("star" if '"star"' in body else "triangle")
+        if asked[-1] == "star":
+            answer = '{"type": "x", "title": "Busy", "status": 503, "detail": "Too many at once."}'
+            headers = {"Retry-After": "1"}
+            route.fulfill(status=503, body=answer, content_type="application/problem+json", headers=headers)
+        else:
+            held.append(route)
+
+    held: list[Route] = []
+    page = visit.page
+    page.route("**/v1/search", busy_with_stars)
+    page.goto(visit.url + "/?tag=star")
+    expect(page.get_by_role("alert")).to_contain_text("tries again by itself")
+    page.evaluate("history.pushState({}, '', '/?tag=triangle'); dispatchEvent(new PopStateEvent('popstate'))")
+    page.wait_for_timeout(1500)
+    assert asked.count("triangle") == 1 and asked[-1] == "triangle"
+    held[0].continue_()
+    expect(page.locator("#status")).to_contain_text("for triangle")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.cli import run
 from app.cli.asking import slider_value, tag_and_weight
+from app.cli.errors import FAILURE
 from app.cli.options import recipe_changes
+from graph_store.errors import BadInput
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,22 @@ def test_changes_to_a_recipe_are_names_and_values() -> None:
 def test_a_change_without_name_or_value_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(typer.BadParameter):
         recipe_changes([wrong])
+
+
+@pytest.mark.parametrize(("option", "device"), [([], "cuda"), (["--device", "cpu"], "cpu")])
+@pytest.mark.parametrize("command", [["ingest", "SOURCE"], ["train"]])
+def test_the_setting_of_the_device_counts_unless_the_option_says_another(
+    command: list[str], option: list[str], device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def noted(*_: object, **given: str) -> None:
+        used.append(given["device"])
+        raise BadInput("enough")
+
+    monkeypatch.setattr("app.ingest.pipeline.ingest", noted)
+    monkeypatch.setattr("gnn.training.train", noted)
+    monkeypatch.setenv("IMSAGE_DEVICE", "cuda")
+    named = [str(tmp_path) if each == "SOURCE" else each for each in command]
+    assert run([*named, "--data", str(tmp_path / "data"), *option]) == FAILURE
+    assert used == [device]
