@@ -31,7 +31,7 @@ from benchmarks.drawn_folder import PICTURES, write_folder
 from benchmarks.folds import engine_of, fold_of, spoilt, thinned
 from docs.quality_tables import ROBUSTNESS_HEAD
 from gnn.encoders.registry import image_encoder
-from gnn.evaluation.grids import DEEP_MLPS, QUICK_GRIDS, Grids
+from gnn.evaluation.grids import QUICK_GRIDS, Grids
 from gnn.evaluation.metrics import recall_at_k, top_k
 from gnn.evaluation.protocol.graded import graded_ndcg
 from gnn.evaluation.relevance import TagTable
@@ -72,7 +72,7 @@ MIDDLE_GRIDS = replace(
     raw_sharpness=(20.0,),
     whitenings=((256, 0.5), (512, 0.5)),
     white_sharpness=(10.0,),
-    mlps=(*Grids().mlps[:3], *DEEP_MLPS),
+    mlps=Grids().mlps[:3],
 )
 
 Spoil = Callable[[Csr, np.random.Generator], Csr]

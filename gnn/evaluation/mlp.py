@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gnn.evaluation.baselines import VotePredictor, standardiser
 from gnn.evaluation.relevance import TagTable
+from gnn.model.dropout import FastDropout
 from graph_store.arrays import Float32Array
 
 
@@ -58,9 +59,9 @@ class MlpInputs:
 
 def build_network(inputs: int, tags: int, config: MlpConfig) -> nn.Sequential:
     """Hidden layers with dropout before the first and after each."""
-    parts: list[nn.Module] = [nn.Dropout(config.input_dropout)]
+    parts: list[nn.Module] = [FastDropout(config.input_dropout)]
     for width in [inputs] + [config.hidden] * (config.layers - 1):
-        parts += [nn.Linear(width, config.hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+        parts += [nn.Linear(width, config.hidden), nn.ReLU(), FastDropout(config.dropout)]
     return nn.Sequential(*parts, nn.Linear(config.hidden, tags))
 
 
@@ -90,8 +91,9 @@ def train_network(
         torch.manual_seed(seed)
         network = build_network(inputs.shape[1], tags.num_tags, config)
         averaged = copy.deepcopy(network)
+        # Fused: one pass over each weight, a sixth of a step less than the usual dozen.
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         step = 0
         for epoch in range(1, config.epochs + 1):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
 
 from gnn.evaluation.baselines import (
     Neighbours,
@@ -18,9 +23,10 @@ from gnn.evaluation.baselines import (
 )
 from gnn.evaluation.grids import Grids
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
-from gnn.evaluation.mlp import MlpConfig
+from gnn.evaluation.mlp import MlpConfig, train_network
 from gnn.evaluation.relevance import TagTable, jaccard_gains
 from gnn.evaluation.tuning import fit_baselines
+from gnn.naming_recipes import FREE, LONG, recipes_for
 from graph_store.csr import Csr
 
 
@@ -152,6 +158,35 @@ def test_fitting_twice_with_one_seed_gives_the_same_scores() -> None:
     assert one.choices == two.choices
     for name, search in one.searches.items():
         assert_array_equal(search.scores(features[:4]), two.searches[name].scores(features[:4]))
+
+
+def test_deep_perceptrons_are_tried_from_as_many_images_as_the_preset_tries_them() -> None:
+    grids = Grids()
+    for images in (100, LONG.fewest_images - 1, LONG.fewest_images, FREE.fewest_images):
+        theirs = {config.dropout for config in grids.mlps_for(images) if config.layers == 2}
+        ours = {recipe.network.dropout for recipe in recipes_for(images) if recipe.network.layers == 2}
+        assert theirs == ours
+
+
+def test_deep_perceptrons_are_never_stopped_early() -> None:
+    features, truth = clusters(0)
+    deep = MlpConfig(hidden=8, layers=2, epochs=12, batch=128, learning_rate=0.0)
+    grids = replace(SMALL, mlps=(), deep_mlps=((0, deep),), patience=1)
+    epochs: list[int] = []
+
+    def counted(inputs: torch.Tensor, tags: TagTable, config: MlpConfig, **asked: Any) -> nn.Sequential:
+        after = asked.pop("after_epoch", None)
+
+        def seen(epoch: int, network: nn.Module) -> bool:
+            epochs.append(epoch)
+            return after is not None and bool(after(epoch, network))
+
+        return train_network(inputs, tags, config, after_epoch=seen, **asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gnn.evaluation.grids.train_network", counted)
+        fit_baselines(features, TagTable.from_dense(truth), grids=grids)
+    assert 12 in epochs  # though nothing was learnt after the first
 
 
 def test_without_tags_only_raw_search_remains() -> None:
