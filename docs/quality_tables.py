@@ -45,18 +45,20 @@ def table(part: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for row in part["rows"] for name in row["figures"]))
     lines = [f"| system | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for row in part["rows"]:
-        cells = [cell(row["figures"].get(name)) for name in names]
+        cells = [cell(row["figures"].get(name), counted=name == "N+") for name in names]
         system = f"**{row['system']}**" if row["kind"] != "baseline" else row["system"]
         lines.append(f"| {system} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def cell(figure: dict[str, Any] | None) -> str:
+def cell(figure: dict[str, Any] | None, *, counted: bool = False) -> str:
     """A figure, with its interval where it has one."""
     if figure is None or figure["value"] is None:
         return "-"
     if figure.get("low") is None:
         return f"{figure['value']:g}" if figure["value"] >= 2 else f"{figure['value']:.3f}"
+    if counted:
+        return f"{figure['value']:.0f} ({figure['low']:.0f}-{figure['high']:.0f})"
     return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
 
 

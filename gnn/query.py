@@ -181,28 +181,32 @@ class QueryEngine:
         """For new pictures [n, feature_dim] (or one, [feature_dim]): tags with calibrated probabilities, the
         likeliest first.
         """
-        scores = self._trained.calibration(self.tag_scores(np.atleast_2d(features)))
-        return [self._likeliest(each, limit) for each in scores]
+        return [self._likeliest(each, limit) for each in self.tag_scores(np.atleast_2d(features))]
 
     def predict_tags_of(self, row: int, limit: int, *, missing: bool = False) -> list[tuple[str, float]]:
         """The same for an indexed image, which does not speak for itself: neither is it its own neighbour nor
         do its tags count that the model has learnt from. missing: only tags that it does not carry.
         """
-        probability = self._trained.calibration(self.tag_scores_of(np.array([row])))[0]
-        if missing:
-            probability[self.tags_of(row)] = -1.0
-        return [(name, chance) for name, chance in self._likeliest(probability, limit) if chance >= 0]
+        scores = self.tag_scores_of(np.array([row]))[0]
+        carried = self.tags_of(row) if missing else np.zeros(0, dtype=np.int64)
+        return self._likeliest(scores, limit, carried)
 
-    def _likeliest(self, probability: Float32Array, limit: int) -> list[tuple[str, float]]:
-        """Tags with their chances, best first. probability: [num_tags]."""
-        best = np.argsort(-probability, kind="stable")[:limit]
-        return [(self.tag_names[tag], float(probability[tag])) for tag in best]
-
-    def completion(self, rows: Int64Array) -> Float32Array:
-        """[len(rows), num_tags]: the calibrated chance of every tag for indexed images, as
-        `predict_tags_of` gives it.
+    def _likeliest(
+        self, scores: Float32Array, limit: int, without: Int64Array | None = None
+    ) -> list[tuple[str, float]]:
+        """Tags with their chances, best first. scores: [num_tags], which decide the order: where calibration
+        cannot tell tags apart, they still can.
         """
-        return self._trained.calibration(self.tag_scores_of(rows))
+        order = np.argsort(-scores, kind="stable")
+        if without is not None:
+            order = order[~np.isin(order, without)]
+        best = order[:limit]
+        chances = self.chances(scores[best])
+        return [(self.tag_names[tag], float(chance)) for tag, chance in zip(best, chances, strict=True)]
+
+    def chances(self, scores: Float32Array) -> Float32Array:
+        """Calibrated probabilities for `tag_scores` and `tag_scores_of`, in their shape."""
+        return self._trained.calibration(scores)
 
     def similar_of(self, row: int) -> tuple[Int64Array, Float32Array]:
         """The images that an indexed image is joined to, with their cosines."""

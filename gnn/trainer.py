@@ -82,7 +82,8 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """``patience``: epochs without a better monitored metric before stopping (None = never).
+    """``patience``: epochs without a better monitored metric before stopping (None = never). ``keep``: whose
+    weights the objective holds in the end, those of the best epoch by that metric or those of the last.
 
     ``schedule``: the learning rate is constant, or falls to zero over ``max_epochs`` along half a cosine,
     after ``warmup_epochs`` of linear growth. ``fingerprint`` is JSON that says what is trained (preset,
@@ -93,6 +94,7 @@ class TrainerSettings:
     max_epochs: int = 50
     patience: int | None = 5
     min_delta: float = 0.0
+    keep: Literal["best", "last"] = "best"
     checkpoint_every: int = 1
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 1e-3
@@ -116,7 +118,7 @@ class TrainerSettings:
     def identity(self) -> dict[str, Any]:
         """What must be equal for a resumed run to equal an uninterrupted one."""
         kept = asdict(self)
-        for free in ("patience", "min_delta", "checkpoint_every"):
+        for free in ("patience", "min_delta", "keep", "checkpoint_every"):
             del kept[free]
         if self.schedule == "constant":
             del kept["max_epochs"]  # more epochs of a constant rate simply go on
@@ -126,7 +128,7 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """``epochs`` were run in all; the objective now holds the weights of ``best_epoch`` (1-based)."""
+    """``epochs`` were run in all; ``best_epoch`` (1-based) had the best metric."""
 
     epochs: int
     best_epoch: int
@@ -154,7 +156,7 @@ class _Run:
 
 
 class Trainer:
-    """Trains an objective and leaves its best weights in it.
+    """Trains an objective and leaves its best weights in it, or the last.
 
     Writes into ``out_dir``: history.jsonl (one line an epoch), curves.png and checkpoint.safetensors; of a
     ``team`` of processes the first one does.
@@ -192,7 +194,8 @@ class Trainer:
             torch.manual_seed(self.settings.seed)
             run = self._restore() if resume and (self.out_dir / CHECKPOINT).exists() else _Run()
             stopped = self._train(run)
-        self.objective.load_state_dict(run.best)
+        if self.settings.keep == "best":
+            self.objective.load_state_dict(run.best)
         if self.team.leads:
             plot_curves(run.history, self.out_dir / CURVES)
         return TrainResult(

@@ -20,6 +20,7 @@ from graph_store.arrays import Float32Array, Int64Array
 
 HARD_FILTER = "hard filter"
 CERTAIN = "tag certain"
+LEFT_OUT = "carriers left out"
 
 
 def refused(
@@ -30,7 +31,9 @@ def refused(
     seed: int,
     quick: bool,
 ) -> Part:
-    """Negative tags. The baseline takes the refused tag out of what the perceptron predicts."""
+    """Negative tags. The baselines take the refused tag out of what the perceptron predicts, or leave out all
+    images that carry it.
+    """
     queries, index = questions.known_query_tags, questions.known_index_tags
     asked = unwanted.unwanted_queries(queries, index, limit=200 if quick else 1000, seed=seed)
     if not len(asked.tags):
@@ -41,10 +44,9 @@ def refused(
     name = f"{MLP} + raw"
     if name in baselines.searches:
         search = baselines.searches[name]
-        results[name] = (
-            BaselineSystem(search).rows(features, unwanted.DEPTH),
-            _rows_told(search, features, asked.tags, 0.0),
-        )
+        alone = BaselineSystem(search).rows(features, unwanted.DEPTH)
+        results[name] = alone, _rows_told(search, features, asked.tags, 0.0)
+        results[f"{name}, {LEFT_OUT}"] = alone, _rows_without(search, features, _carry(index, asked.tags))
     for preset, engine in presets.items():
         system = EngineSystem(engine)
         both = system.image_queries(features), system.refusing_queries(features, asked.tags)
@@ -60,6 +62,16 @@ def _rows_told(search: SearchBaseline, features: Float32Array, tags: Int64Array,
     predicted[np.arange(len(tags)), tags] = chance
     concept, weight = search.space.cosine(predicted), np.float32(search.concept_weight)
     return top_k(weight * concept + (1 - weight) * (features @ search.features.T), unwanted.DEPTH)
+
+
+def _rows_without(search: SearchBaseline, features: Float32Array, carried: Float32Array) -> Int64Array:
+    """The rows of a late fusion that never finds what is `carried` [n, num_indexed]; -1 where too few are
+    left.
+    """
+    scores = np.where(carried > 0, -np.inf, search.scores(features))
+    found = top_k(scores, unwanted.DEPTH)
+    found[~np.isfinite(np.take_along_axis(scores, found, axis=1))] = -1
+    return found
 
 
 def _carry(index: TagTable, tags: Int64Array) -> Float32Array:

@@ -79,7 +79,7 @@ def part_table(part: Part) -> Table:
     for row in sorted(part.rows, key=lambda r: r.kind == "preset"):
         cells = [Text(row.system, style="bold cyan" if row.kind == "preset" else "")]
         for name in names:
-            cells.append(_cell(row.figures.get(name), best[name]))
+            cells.append(_cell(row.figures.get(name), best[name], counted=name == "N+"))
         table.add_row(*cells)
     if part.notes:
         table.caption = "\n".join(part.notes)
@@ -109,13 +109,13 @@ def _best(part: Part, figure: str) -> float:
     return min(defined) if figure in LESS_IS_BETTER else max(defined)
 
 
-def _cell(interval: Interval | None, best: float) -> Text:
-    """0.638 over 0.622-0.655."""
+def _cell(interval: Interval | None, best: float, *, counted: bool = False) -> Text:
+    """0.638 over 0.622-0.655; of what is counted, 57/71 over 52-57."""
     if interval is None or not math.isfinite(interval.mean):
         return Text("-", style="dim")
-    whole = not math.isfinite(interval.low)
-    value = f"{interval.mean:.0f}/{interval.count}" if whole else f"{interval.mean:.3f}"
+    value = f"{interval.mean:.0f}/{interval.count}" if counted else f"{interval.mean:.3f}"
     text = Text(value, style="bold" if interval.mean == best else "")
-    if not whole:
-        text.append(f"\n{interval.low:.3f}-{interval.high:.3f}", style="dim not bold")
+    if math.isfinite(interval.low):
+        digits = 0 if counted else 3
+        text.append(f"\n{interval.low:.{digits}f}-{interval.high:.{digits}f}", style="dim not bold")
     return text

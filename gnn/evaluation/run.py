@@ -207,7 +207,10 @@ class Evaluation:
         q = self.questions
         rows = completion.drawn_images(len(q.index_features), 500 if self.quick else 2000, self.seed)
         scores = {name: each.predict_indexed(q.index_features)[rows] for name, each in predictors.items()}
-        scores |= {name: engine.completion(rows) for name, engine in engines.items()}
+        chances = {name: scores[name] for name in (MLP,) if name in scores}
+        for name, engine in engines.items():
+            scores[name] = engine.tag_scores_of(rows)
+            chances[name] = engine.chances(scores[name])
         if not scores:
             reason = "hardly any indexed image has a tag"
             return Part("completion", completion.TITLE, not_applicable=reason)
@@ -216,7 +219,7 @@ class Evaluation:
             visible.rows(rows),
             q.known_index_tags.rows(rows),
             self.systems,
-            calibrated=frozenset(engines) | ({MLP} & scores.keys()),
+            chances=chances,
             seed=self.seed,
         )
 
@@ -277,12 +280,11 @@ class Evaluation:
             name: self._padded(predictor.predict(q.query_features))
             for name, predictor in self.baselines.predictors.items()
         }
+        chances = {name: scores[name] for name in (MLP,) if name in scores}
         for name, engine in self.presets.items():
-            scores[name] = self._padded(EngineSystem(engine).tag_scores(q.query_features))
-        calibrated = frozenset(self.presets) | ({MLP} & scores.keys())
-        return tags.tags(
-            scores, q.query_tags, q.tag_names, self.systems, calibrated=calibrated, seed=self.seed
-        )
+            given = EngineSystem(engine).tag_scores(q.query_features)
+            scores[name], chances[name] = self._padded(given), self._padded(engine.chances(given))
+        return tags.tags(scores, q.query_tags, q.tag_names, self.systems, chances=chances, seed=self.seed)
 
     def _padded(self, scores: Float32Array) -> Float32Array:
         """Scores over all tags: those that only held-out images carry can never be named."""

@@ -43,11 +43,14 @@ class Engine(Protocol):
     ) -> Hits:
         """The k best indexed images."""
 
-    def predict_tags(self, features: Float32Array, limit: int) -> list[list[tuple[str, float]]]:
-        """Tags with calibrated probabilities, best first."""
+    def tag_scores(self, features: Float32Array) -> Float32Array:
+        """[n, num_tags] by which tags of new pictures are ordered."""
 
-    def completion(self, rows: Int64Array) -> Float32Array:
+    def tag_scores_of(self, rows: Int64Array) -> Float32Array:
         """[len(rows), num_tags]: the same for indexed images, which do not speak for themselves."""
+
+    def chances(self, scores: Float32Array) -> Float32Array:
+        """Calibrated probabilities for such scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,16 +129,11 @@ class EngineSystem:
         return right
 
     def tag_scores(self, features: Float32Array) -> Float32Array:
-        """[n, num_tags] calibrated probabilities."""
-        num_tags = len(self.engine.tag_names)
-        column = {name: i for i, name in enumerate(self.engine.tag_names)}
-        scores = np.zeros((len(features), num_tags), dtype=np.float32)
-        for start in range(0, len(features), 512):
-            answers = self.engine.predict_tags(features[start : start + 512], num_tags)
-            for i, answer in enumerate(answers):
-                for name, score in answer:
-                    scores[start + i, column[name]] = score
-        return scores
+        """[n, num_tags], by which the tags are ordered."""
+        parts = [
+            self.engine.tag_scores(features[start : start + 512]) for start in range(0, len(features), 512)
+        ]
+        return np.concatenate([np.zeros((0, len(self.engine.tag_names)), np.float32), *parts])
 
 
 @dataclass(frozen=True, eq=False)

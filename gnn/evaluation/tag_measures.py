@@ -32,11 +32,13 @@ class TagMeasures:
 def tag_measures(scores: FloatArray, truth: BoolArray, per_image: int = 5) -> TagMeasures:
     """Precision, recall and F1 per tag when every image gets its `per_image` best tags.
 
-    scores, truth: [num_images, num_tags]. A tag that is never predicted has precision 0.
+    scores, truth: [num_images, num_tags]. A score of -inf is never predicted; a tag that never is
+    has precision 0.
     """
     chosen = top_k(scores, per_image)
     predicted = np.zeros(truth.shape, dtype=bool)
     np.put_along_axis(predicted, chosen, True, axis=1)
+    predicted &= np.isfinite(scores)
     hit = (predicted & truth).sum(axis=0).astype(np.float64)
     carried = truth.sum(axis=0)
     given = predicted.sum(axis=0)

@@ -134,6 +134,17 @@ def test_a_bootstrap_interval_holds_its_mean_and_repeats_with_its_seed(values: n
     assert one.count == len(values)
 
 
+def test_queries_of_one_group_count_as_one_draw() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    groups = np.arange(40, dtype=np.int64)
+    alone = bootstrap(values, groups=groups)
+    often = bootstrap(values.repeat(25), groups=groups.repeat(25))
+    assert_allclose([often.mean, often.low, often.high], [alone.mean, alone.low, alone.high])
+    assert often.count == 1000
+    independent = bootstrap(values.repeat(25))
+    assert independent.high - independent.low < (often.high - often.low) / 4
+
+
 def test_a_bootstrap_interval_matches_the_normal_one_for_many_values() -> None:
     values = np.random.default_rng(0).normal(size=2000)
     got = bootstrap(values)

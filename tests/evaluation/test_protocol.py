@@ -118,9 +118,7 @@ def test_tag_figures_by_hand() -> None:
     truth = TagTable.from_dense(np.eye(8, dtype=bool)[[0, 1]])
     right = np.eye(8, dtype=np.float32)[[0, 1]]
     wrong = -right
-    part = tags(
-        {"good": right, "bad": wrong}, truth, tuple("abcdefgh"), SYSTEMS, calibrated=frozenset({"good"})
-    )
+    part = tags({"good": right, "bad": wrong}, truth, tuple("abcdefgh"), SYSTEMS, chances={"good": right})
     assert figure(part, "good", "R@5") == 1.0
     assert figure(part, "good", "N+") == 2
     assert figure(part, "good", "ECE") == pytest.approx(0.0)
@@ -129,6 +127,14 @@ def test_tag_figures_by_hand() -> None:
     assert figure(part, "good", "R") == 1.0
     assert figure(part, "bad", "R@5") == 0.0
     assert "ECE" not in part.rows[1].figures
+
+
+def test_a_tag_that_no_system_can_name_is_never_a_hit() -> None:
+    truth = TagTable.from_dense(np.array([[True, False, False, True]]))
+    scores = np.array([[0.9, 0.2, 0.1, -np.inf]], dtype=np.float32)
+    part = tags({"good": scores}, truth, tuple("abcd"), SYSTEMS)
+    assert figure(part, "good", "R@5") == 0.5
+    assert figure(part, "good", "N+") == 1
 
 
 @pytest.mark.parametrize(
@@ -182,7 +188,7 @@ def test_completion_asks_only_for_tags_that_are_not_visible() -> None:
     visible, true = table("a", "b"), table("ab", "b")
     sure = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
     part = completion(
-        {"good": sure, "bad": 1 - sure}, visible, true, SYSTEMS, calibrated=frozenset({"good", "bad"})
+        {"good": sure, "bad": 1 - sure}, visible, true, SYSTEMS, chances={"good": sure, "bad": 1 - sure}
     )
     assert figure(part, "good", "R@5") == 1.0
     assert figure(part, "good", "ECE") == figure(part, "good", "ECE of the five") == 0.0

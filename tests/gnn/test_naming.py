@@ -180,7 +180,7 @@ def test_a_tag_that_was_taken_from_an_indexed_image_is_named_again(data: GraphDa
     engine = QueryEngine(build_index(trained(data, tmp_path), data))
     rows = np.flatnonzero(carries)
     true = [set(data.tags_of_image.row(row)[0].tolist()) for row in rows]
-    best = np.argsort(-engine.completion(rows), axis=1)
+    best = np.argsort(-engine.tag_scores_of(rows), axis=1)
     found = [
         len(set(named[: len(own)].tolist()) & own) / len(own) for named, own in zip(best, true, strict=True)
     ]

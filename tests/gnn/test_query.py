@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gnn.calibration import Calibration
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.query_types import AttachedEdges, QueryVectors, Slider
 from gnn.reindex import build_index
@@ -316,6 +317,17 @@ def test_predicted_tags_are_mostly_those_a_new_picture_shows(default: QueryEngin
         right += len(true & {name for name, _ in predicted[: len(true)]})
         total += len(true)
     assert right / total > 0.7  # a third by chance
+
+
+def test_tags_keep_their_order_where_calibration_cannot_tell_them_apart(tmp_path: Path) -> None:
+    data, picture = drawn_data(), drawn_data(1, seed=3).features
+    model = trained(data, tmp_path, "default")
+    told, flat = (
+        QueryEngine(build_index(each, data)).predict_tags(picture, 5)[0]
+        for each in (model, replace(model, calibration=Calibration(0.0, 0.0, 0.0)))
+    )
+    assert [name for name, _ in flat] == [name for name, _ in told]
+    assert {chance for _, chance in flat} == {0.5}
 
 
 def test_rows_and_ids_lead_to_one_another(default: QueryEngine) -> None:

@@ -177,6 +177,13 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     assert same(objective.state_dict(), objective.seen[1])
 
 
+def test_the_last_weights_are_kept_where_a_recipe_chooses_nothing(tmp_path: Path) -> None:
+    objective = Scripted([0.1, 0.5, 0.4])
+    result = Trainer(objective, tmp_path, settings(patience=None, max_epochs=3, keep="last")).run()
+    assert (result.epochs, result.best_epoch) == (3, 2)
+    assert same(objective.state_dict(), objective.seen[2])
+
+
 def test_without_patience_training_runs_to_the_end(tmp_path: Path) -> None:
     result = Trainer(Scripted([0.5, 0.1, 0.1, 0.1, 0.1, 0.1]), tmp_path, settings(patience=None)).run()
     assert (result.epochs, result.best_epoch, result.stopped_early) == (6, 1, False)

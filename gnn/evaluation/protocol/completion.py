@@ -23,13 +23,14 @@ def completion(
     true: TagTable,
     systems: Systems,
     *,
-    calibrated: frozenset[str] = frozenset(),
+    chances: Mapping[str, Float32Array] | None = None,
     seed: int = 0,
 ) -> Part:
     """Share of the hidden tags among the five named, and the expected calibration error over all tags that an
     image does not visibly carry and over the five named.
 
-    scores: {system: [num_images, num_tags]}; visible, true: the tags of the same indexed images. An image
+    scores: {system: [num_images, num_tags]}, the order; chances: of those systems that state any, in the same
+    shape; visible, true: the tags of the same indexed images. An image
     that lacks nothing is left out of the recall.
     """
     shown = visible.dense()
@@ -42,8 +43,8 @@ def completion(
         figures: dict[str, Interval] = {
             "R@5": bootstrap(recall_at_k(hits, lacking.sum(axis=1), NAMED), seed=seed)
         }
-        if name in calibrated:
-            stated = np.where(shown, np.nan, given)
+        if chances is not None and name in chances:
+            stated = np.where(shown, np.nan, chances[name])
             named = np.full(stated.shape, np.nan, dtype=stated.dtype)
             np.put_along_axis(named, best, np.take_along_axis(stated, best, axis=1), axis=1)
             figures["ECE"] = calibration_interval(stated, lacking, seed)

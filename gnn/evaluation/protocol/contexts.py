@@ -80,18 +80,19 @@ def contexts(
     """How many of the first ten carry the tag, the picture's context, and the other picture's; how many of
     them the two questions share.
 
-    results: {system: [n, 2, >= 10] rows}, -1 padded; index: the true tags.
+    results: {system: [n, 2, >= 10] rows}, -1 padded; index: the true tags. Intervals are over tags.
     """
     rows = []
     for name, given in results.items():
         found = given[:, :, :DEPTH]
         own, other = _share(found, asked.contexts, index), _share(found, asked.contexts[:, ::-1], index)
+        told = _share(found, asked.tags[:, None].repeat(2, 1), index)
         same = [len(set(one[one >= 0]) & set(two)) / DEPTH for one, two in found]
         figures = {
-            "with the tag": bootstrap(_share(found, asked.tags[:, None].repeat(2, 1), index), seed=seed),
-            "with the picture's context": bootstrap(own, seed=seed),
-            "with the other's": bootstrap(other, seed=seed),
-            "the same results": bootstrap(np.array(same), seed=seed),
+            "with the tag": bootstrap(told, groups=asked.tags, seed=seed),
+            "with the picture's context": bootstrap(own, groups=asked.tags, seed=seed),
+            "with the other's": bootstrap(other, groups=asked.tags, seed=seed),
+            "the same results": bootstrap(np.array(same), groups=asked.tags, seed=seed),
         }
         rows.append(Row(name, systems.kind(name), figures))
     notes = (f"{len(asked.tags)} pairs of questions, {np.unique(asked.tags).size} tags",)

@@ -80,14 +80,16 @@ def incomplete(
     """R-precision against the true tags, and its ratio to hard filtering on the visible ones.
 
     results: {system: [num_queries, >= max R] rows}; one of the systems is HARD_FILTER. index: all true
-    tags.
+    tags. Intervals are over tags: the filter's figure is the same for every query of one.
     """
     values = {name: carrier_precision(rows, asked, index) for name, rows in results.items()}
     rows = []
     for name, value in values.items():
-        figures: dict[str, Interval] = {"R-precision": bootstrap(value, seed=seed)}
+        figures: dict[str, Interval] = {"R-precision": bootstrap(value, groups=asked.tags, seed=seed)}
         if name != HARD_FILTER and HARD_FILTER in values:
-            figures["ratio to hard filter"] = ratio_of_means(value, values[HARD_FILTER], seed=seed)
+            figures["ratio to hard filter"] = ratio_of_means(
+                value, values[HARD_FILTER], groups=asked.tags, seed=seed
+            )
         rows.append(Row(name, systems.kind(name), figures))
     notes = (f"{len(asked.tags)} queries, {np.unique(asked.tags).size} tags",)
     return Part("incomplete", TITLE, tuple(rows), notes=notes)

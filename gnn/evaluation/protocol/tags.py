@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,28 +25,30 @@ def tags(
     tag_names: tuple[str, ...],
     systems: Systems,
     *,
-    calibrated: frozenset[str] = frozenset(),
+    chances: Mapping[str, Float32Array] | None = None,
     seed: int = 0,
 ) -> Part:
-    """R@5, per-tag precision, recall and F1, N+, and for calibrated systems the expected calibration error.
+    """R@5, per-tag precision, recall and F1, N+, and for systems that state chances their expected
+    calibration error.
 
-    scores: {system: [num_queries, num_tags]}; queries: the true tags. P and R are means over the tags that
-    some query carries; F1 is their harmonic mean (Makadia et al. 2008), "F1 per tag" the mean of the tags'
-    own.
+    scores: {system: [num_queries, num_tags]}, the order, -inf for what is never named; chances: in the same
+    shape; queries: the true tags. P and R are means over the tags that some query carries; F1 is their
+    harmonic mean (Makadia et al. 2008), "F1 per tag" the mean of the tags' own.
     """
     truth = queries.dense()
     rows, per_tag = [], {}
     for name, given in scores.items():
-        hits = np.take_along_axis(truth, top_k(given, PER_IMAGE), axis=1)
+        named = top_k(given, PER_IMAGE)
+        hits = np.take_along_axis(truth & np.isfinite(given), named, axis=1)
         recall = recall_at_k(hits, truth.sum(axis=1), PER_IMAGE)
         measured = tag_measures(given, truth, PER_IMAGE)
         figures: dict[str, Interval] = {
             "R@5": bootstrap(recall, seed=seed),
             **_per_tag_intervals(given, truth, seed),
-            "N+": Interval(measured.recalled, float("nan"), float("nan"), measured.possible),
+            "N+": replace(_recalled(given, truth, seed), count=measured.possible),
         }
-        if name in calibrated:
-            figures["ECE"] = calibration_interval(given, truth, seed)
+        if chances is not None and name in chances:
+            figures["ECE"] = calibration_interval(chances[name], truth, seed)
         rows.append(Row(name, systems.kind(name), figures))
         per_tag[name] = [float(f) for f in measured.per_tag[:, 2]]
     return Part("tags", TITLE, tuple(rows), series={"tag": list(tag_names), "F1": per_tag})
@@ -78,13 +81,27 @@ def _macro(measure: str) -> Statistic:
     return statistic
 
 
+def _named(scores: FloatArray) -> BoolArray:
+    """[num_images, num_tags]: the tags that each image is given."""
+    given = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(given, top_k(scores, PER_IMAGE), True, axis=1)
+    return given & np.isfinite(scores)
+
+
+def _recalled(scores: FloatArray, truth: BoolArray, seed: int) -> Interval:
+    """N+: how many tags are named at least once where they are. A resample holds about two thirds of the
+    images, so the interval lies below the figure.
+    """
+    hit = (_named(scores) & truth).astype(np.float32)
+    return bootstrap_of(hit, lambda means: (means > 0).sum(axis=1).astype(np.float64), seed=seed, samples=200)
+
+
 def _per_tag_intervals(scores: FloatArray, truth: BoolArray, seed: int) -> dict[str, Interval]:
     """Macro figures with intervals over images; the columns are 0/1, so that their means are exact enough."""
     names = ("P", "R", "F1", "F1 per tag")
     if not truth.any():
         return {name: Interval(float("nan"), float("nan"), float("nan"), 0) for name in names}
-    given = np.zeros(truth.shape, dtype=bool)
-    np.put_along_axis(given, top_k(scores, PER_IMAGE), True, axis=1)
+    given = _named(scores)
     columns = np.concatenate([given & truth, given, truth], axis=1).astype(np.float32)
     return {name: bootstrap_of(columns, _macro(name), seed=seed, samples=200) for name in names}
 

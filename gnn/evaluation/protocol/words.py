@@ -39,7 +39,7 @@ def synonyms(
     rows = []
     for name, retrieved in results.items():
         figures: dict[str, Interval] = {
-            "recall@10": bootstrap(carrying_share(retrieved, asked, index), seed=seed)
+            "recall@10": bootstrap(carrying_share(retrieved, asked, index), groups=asked, seed=seed)
         }
         rows.append(Row(name, systems.kind(name), figures))
     return Part("synonyms", SYNONYM_TITLE, tuple(rows), notes=(f"{len(asked)} synonyms",))
