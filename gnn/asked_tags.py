@@ -73,6 +73,7 @@ def wanted_of(edges: Sequence[TagEdge]) -> Float32Array:
     """
     chance = np.array([edge.chance for edge in edges], dtype=np.float64)
     weight = np.array([edge.weight for edge in edges], dtype=np.float64)
+    weight /= max(weight.max(initial=0.0), 1e-300)  # or the squares of tiny weights would vanish
     asked = weight / chance
     level = weight.sum() / max(float((asked * weight).sum()), 1e-300)
     wanted: Float32Array = (chance * np.minimum(asked * level, 1.0)).astype(np.float32)

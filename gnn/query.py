@@ -21,7 +21,7 @@ from gnn.attach import inputs_of
 from gnn.attachments import Attachments
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
-from gnn.model.edge_weights import weigh
+from gnn.model.edge_weights import cap_degree, weigh
 from gnn.model.huge_pages import onto_huge_pages
 from gnn.picture_alone import picture_alone_of
 from gnn.query_edges import (
@@ -29,8 +29,8 @@ from gnn.query_edges import (
     cancelled,
     listed_edges,
     most_similar,
+    refusals,
     shares,
-    told_weight,
 )
 from gnn.query_nodes import Resolved
 from gnn.query_types import Attach, AttachedEdges, Hits, Query, QueryTag, QueryVectors
@@ -276,6 +276,9 @@ class QueryEngine:
         def mean_tag_vector() -> Float32Array:
             own, weights = own_tags()
             tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
+            most = self._trained.preset.weights.max_degree
+            if most is not None:
+                tags = cap_degree(tags, most, self._trained.preset.weights.seed)
             return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
 
         return QueryVectors(
@@ -313,9 +316,9 @@ class QueryEngine:
         parts = float(np.abs(weights) @ np.linalg.norm(conceptual[places] * meaning, axis=1))
         if asked.unwanted:
             vectors = self._readout.tag_vectors()[[edge.tag for edge in asked.unwanted]]
-            away = np.array([edge.weight for edge in asked.unwanted], dtype=np.float32) @ vectors
-            told = told_weight(asked)
-            away *= np.float32(1 / told if told else self._readout.refusal)
+            away = refusals(asked, self._readout.refusal) @ vectors
+            # Beside pictures to be unlike, those to be like are a part of the question only.
+            away *= weights[weights > 0].sum()
             parts += float(np.linalg.norm(away * meaning))
             meant = meant - away
         lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts or all_refused(asked)

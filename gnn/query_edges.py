@@ -12,6 +12,8 @@ from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.errors import EmptyQuery
 
+_MOST_REFUSED = 100.0
+
 
 def shares(asked: Resolved) -> Float32Array:
     """[nodes]: the nodes' shares of the query, whose sizes add up to one."""
@@ -36,10 +38,23 @@ def told_weight(asked: Resolved) -> float:
     return total / sum(node.weight for node in liked)
 
 
+def refusals(asked: Resolved, beside_looks: float) -> Float32Array:
+    """[unwanted]: how much of its vector each refused tag takes away. beside_looks: of weight 1, where the
+    query's pictures to be like are told no tag.
+    """
+    told = told_weight(asked)
+    asked_for = np.array([edge.weight for edge in asked.unwanted], dtype=np.float64)
+    if told == 0:
+        return (asked_for * beside_looks).astype(np.float32)
+    # What is refused a hundred times as much as anything is asked for decides alone, and more is only noise.
+    result: Float32Array = np.minimum(asked_for / told, _MOST_REFUSED).astype(np.float32)
+    return result
+
+
 def all_refused(asked: Resolved) -> bool:
     """Whether the query is made of tags alone and refuses each of them as much as it asks for it."""
     refused = {edge.tag: edge.weight for edge in asked.unwanted}
-    told = [edge for node in asked.nodes for edge in node.tags]
+    told = [edge for node in asked.nodes if node.weight > 0 for edge in node.tags]
     return asked.kind == "tags" and all(refused.get(edge.tag, 0.0) >= edge.weight for edge in told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -119,9 +119,11 @@ class Resolver:
         self, query: Query, picture: _Picture, kind: Kind, wanted: _Wanted, refused: Mapping[int, float]
     ) -> Node:
         own = [] if kind == "image" else self._own_tags(query, picture, refused)
-        # Stored weights are in the catalogue's own unit, so they count beside each other only.
+        # Stored weights are in the catalogue's own unit, which says nothing beside what is asked for.
         strongest = max((edge.weight for edge in own), default=1.0)
         asked = _NOTHING if kind == "image" or picture.weight < 0 else wanted
+        if asked.edges:
+            own, strongest = [replace(edge, weight=edge.weight / strongest) for edge in own], 1.0
         return Node(
             picture.features,
             picture.weight,

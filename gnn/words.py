@@ -17,7 +17,7 @@ import numpy as np
 from gnn.encoders.base import TextEncoder
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput
-from graph_store.tag_names import tag_key
+from graph_store.tag_names import MAX_TAG_LENGTH, tag_key
 
 _NEAREST = 40
 _SHARPNESS = 15.0
@@ -53,10 +53,16 @@ class Words:
 
     def knows(self, name: str) -> bool:
         """Whether the graph has a tag of that name."""
-        return tag_key(name) in self._numbers
+        return self._number(name) is not None
+
+    def _number(self, name: str) -> int | None:
+        """A text that is too long for a tag is none."""
+        return None if len(name) > MAX_TAG_LENGTH else self._numbers.get(tag_key(name))
 
     def tag(self, name: str, weight: float = 1.0) -> list[TagEdge]:
-        """A tag by name; a name that is no tag, by meaning. The weights add up to `weight`."""
+        """A tag by name; a name that is no tag, by meaning. The weights add up to `weight`. Raises BadInput
+        for what cannot be the name of a tag.
+        """
         number = self._numbers.get(tag_key(name))
         if number is not None:
             return [TagEdge(number, weight, name)]
@@ -126,7 +132,7 @@ class Words:
         for length in range(min(_LONGEST_NAME, len(words)), 0, -1):
             for start in range(len(words) - length + 1):
                 span = slice(start, start + length)
-                number = self._numbers.get(tag_key(" ".join(words[span])))
+                number = self._number(" ".join(words[span]))
                 if number is not None and not any(taken[span]):
                     taken[span] = [True] * length
                     if number not in found:

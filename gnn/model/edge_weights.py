@@ -72,17 +72,33 @@ def weigh_row(weights: Float32Array, weighting: Weighting, temperature: float = 
 def cap_degree(csr: Csr, max_degree: int, seed: int = 0) -> Csr:
     """Keep the ``max_degree`` heaviest edges of each row; other rows are untouched, order included.
 
-    Ties are broken at random but fixed by ``seed``. A tag's images all weigh 1, and breaking ties by index
-    would let only the images that were ingested first speak for a frequent tag.
+    Ties are broken as if at random, by ``seed`` and by what is in the row: whatever other rows come with it,
+    a row keeps the same edges. A tag's images all weigh 1, and breaking ties by index would let only the
+    images that were ingested first speak for a frequent tag.
     """
-    if csr.num_rows == 0 or int(csr.degrees().max(initial=0)) <= max_degree:
+    degrees = csr.degrees()
+    if csr.num_rows == 0 or int(degrees.max(initial=0)) <= max_degree:
         return csr
     rows = csr.edge_rows()
-    chance = np.random.default_rng(seed).random(csr.num_edges)
+    contents = np.repeat(np.add.reduceat(csr.indices, csr.indptr[:-1][degrees > 0]), degrees[degrees > 0])
+    chance = _scrambled(csr.indices, _scrambled(contents, np.full(len(contents), seed)))
     order = np.lexsort((chance, -csr.weights.astype(np.float64), rows))
     rank = np.arange(csr.num_edges) - csr.indptr[rows]
     kept = np.sort(order[rank < max_degree])
     return Csr.from_edges(rows[kept], csr.indices[kept], csr.weights[kept], csr.num_rows)
+
+
+def _scrambled(numbers: AnyArray, salt: AnyArray) -> AnyArray:
+    """[n] uint64 that look random, the same for the same pair of integers (the finalizer of SplitMix64,
+    Steele et al. 2014).
+    """
+    mixed: AnyArray = numbers.astype(np.uint64) + salt.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ _ROWS = 512
 worked on.
 """
 
+_LEAST_KNOWN = 1e-6
+"""A share of known tags below this is none."""
+
 _SAME, _OTHER = 1 - 1e-4, 1 - 1e-2
 """A kernel above the first means the landmark itself (0.014 lengths away at most), one below the second
 another image (0.14 lengths). An image whose neighbours have changed since training moves away from what it
@@ -157,8 +160,11 @@ class KernelSage(GraphModel):
         return own + (1 - own[:, -1:]) * related
 
     def sets_of(self, tags: Tensor) -> Tensor:
-        """y [n, tag_width] from messages or states of tags [n, tag_dim]."""
+        """y [n, tag_width] from messages or states of tags [n, tag_dim]. What training has not seen and
+        nothing speaks for is no part of a set: the mean is over what is known, or the rest would count more.
+        """
         width = self.config.tag_width
+        tags = tags / tags[:, -1:].clamp_min(_LEAST_KNOWN)
         return indicator(tags[:, :width], tags[:, width:-1] if self.config.size_width else None)
 
     def readout_inputs(self, state: Tensor) -> Tensor:

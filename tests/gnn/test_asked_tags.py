@@ -43,6 +43,12 @@ def test_one_word_asks_for_one_tag_in_all(chances: list[float], weight: float) -
     assert_allclose(wanted, np.array(chances) / np.sum(chances), atol=1e-5)
 
 
+@given(WEIGHTS, st.sampled_from([1e-200, 1e-9, 1e9]))
+def test_the_unit_of_the_weights_does_not_matter(weights: list[float], unit: float) -> None:
+    scaled = wanted_of(told([weight * unit for weight in weights]))
+    assert_allclose(scaled, wanted_of(told(weights)), rtol=1e-5)
+
+
 @given(WEIGHTS)
 def test_a_word_takes_nothing_from_the_tags_told_beside_it(chances: list[float]) -> None:
     wanted = wanted_of([*told([1.0, 1.0]), *word(chances, first=2)])

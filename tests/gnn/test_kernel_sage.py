@@ -185,6 +185,13 @@ def test_an_image_of_an_unseen_tag_is_placed_where_the_related_tag_would_place_i
     assert torch.equal(embedded[0], embedded[1])
 
 
+def test_tags_that_nothing_speaks_for_make_a_set_no_larger(model: KernelSage) -> None:
+    known = model.input_tags(torch.zeros(1, 12), torch.tensor([2]))
+    for share in (0.05, 0.5, 0.9):
+        torch.testing.assert_close(model.sets_of(share * known), model.sets_of(known))
+    assert not model.sets_of(torch.zeros_like(known)).any()
+
+
 def test_a_tag_unseen_and_related_to_none_says_nothing(model: KernelSage) -> None:
     own = model.input_tags(torch.zeros(1, 12), torch.tensor([-1]))
     state = model.tag_layer(1, own, torch.zeros(1, model.image_dim(0)), torch.zeros_like(own))

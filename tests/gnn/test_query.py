@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gnn.calibration import Calibration
+from gnn.model.edge_weights import with_weights
 from gnn.query import Query, QueryEngine, QueryTag
 from gnn.query_types import AttachedEdges, QueryVectors, Slider
 from gnn.reindex import build_index
@@ -89,6 +90,17 @@ def test_a_picture_of_negative_weight_pushes_what_looks_like_it_away(engine: Que
 def test_a_picture_asked_for_and_refused_leaves_nothing(engine: QueryEngine) -> None:
     with pytest.raises(EmptyQuery, match="cancel"):
         engine.embed(Query(images=features(engine, 2, 2), image_weights=(1.0, -1.0)))
+
+
+@pytest.mark.parametrize("weight", [1e-40, 1e-9, 1e-3])
+def test_a_tag_that_hardly_weighs_beside_a_refused_one_gives_finite_scores(
+    engine: QueryEngine, weight: float
+) -> None:
+    tags = (QueryTag("red", weight), QueryTag("square", -1.0))
+    vectors = engine.embed(Query(tags=tags))
+    hits = engine.search(vectors, 0.0, engine.num_images)
+    assert np.isfinite(hits.score).all()
+    assert np.abs(hits.score).max() < 1000
 
 
 def test_pictures_that_all_weigh_nothing_leave_nothing(engine: QueryEngine) -> None:
@@ -328,6 +340,20 @@ def test_tags_keep_their_order_where_calibration_cannot_tell_them_apart(tmp_path
     )
     assert [name for name, _ in flat] == [name for name, _ in told]
     assert {chance for _, chance in flat} == {0.5}
+
+
+def test_the_unit_of_stored_weights_does_not_matter_beside_a_tag_that_is_asked_for(tmp_path: Path) -> None:
+    data = drawn_data()
+    model = trained(data, tmp_path, "default")
+    row = int(np.flatnonzero(data.tags_of_image.degrees() == 2)[0])
+    asked = Query(images=data.features[row][None, :], image_rows=(row,), tags=tagged("red"))
+    one, other = (
+        QueryEngine(
+            build_index(model, replace(data, tags_of_image=with_weights(edges, edges.weights * unit)))
+        ).embed(asked)
+        for edges, unit in ((data.tags_of_image, 1.0), (data.tags_of_image, 50.0))
+    )
+    assert_allclose(one.conceptual, other.conceptual, atol=1e-5)
 
 
 def test_rows_and_ids_lead_to_one_another(default: QueryEngine) -> None:

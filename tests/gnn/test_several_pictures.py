@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -44,6 +46,25 @@ def test_indexed_pictures_ask_with_their_own_edges_weighed(engine: QueryEngine, 
     shares = np.array(weights) / np.abs(weights).sum()
     assert_allclose(together.visual, shares @ np.stack([one.visual for one in alone]), atol=1e-5)
     assert_allclose(together.conceptual, shares @ np.stack([one.conceptual for one in alone]), atol=1e-5)
+
+
+def test_a_tag_is_refused_as_much_whatever_pictures_are_unwanted_besides(engine: QueryEngine) -> None:
+    tags = (QueryTag("red"), QueryTag("square", -1.0))
+    alone = engine.embed(Query(tags=tags))
+    picture = engine.embed(Query(images=engine.image_features(5)[None, :]))
+    for weight in (-1.0, -7.0):
+        beside = Query(images=engine.image_features(5)[None, :], image_weights=(weight,), tags=tags)
+        share = 1.0 / (1.0 - weight)
+        expected = share * alone.conceptual - (1.0 - share) * picture.conceptual
+        assert_allclose(engine.embed(beside).conceptual, expected, atol=1e-5)
+
+
+def test_what_is_asked_for_and_refused_cancels_beside_a_picture_that_is_unwanted(engine: QueryEngine) -> None:
+    tags = (QueryTag("red"), QueryTag("red", -1.0))
+    row = int(np.flatnonzero(engine.graph.tags_of_image.degrees())[0])
+    unlike = several(engine, [row], [-1.0], indexed=True)
+    with pytest.raises(EmptyQuery, match="cancel"):
+        engine.embed(replace(unlike, tags=tags))
 
 
 @pytest.mark.parametrize("indexed", [True, False])

@@ -42,6 +42,11 @@ def test_a_known_name_is_found_whatever_its_case_and_spacing(silent: Words, aske
     assert (edge.weight, edge.asked_as) == (0.5, asked)
 
 
+@pytest.mark.parametrize("text", ["a dog on a red sofa " * 40, "https://example.org/" + "x" * 400])
+def test_a_text_that_is_too_long_for_a_tag_is_read_as_a_description(words: Words, text: str) -> None:
+    assert words.text(text.strip())
+
+
 @given(asked=st.sampled_from(["puppy", "automobile", "couch", "xyzzy", "crimson"]), weight=st.floats(0.01, 9))
 def test_the_weights_of_a_word_by_meaning_add_up_to_what_was_asked(
     words: Words, asked: str, weight: float

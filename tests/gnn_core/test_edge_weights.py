@@ -62,6 +62,15 @@ def test_capping_breaks_ties_at_random_but_the_same_for_a_seed() -> None:
     assert 400 < one.indices.mean() < 600  # not the first hundred
 
 
+def test_a_capped_row_keeps_the_same_edges_whatever_rows_come_with_it() -> None:
+    csr = Csr.from_edges([0] * 300 + [1] * 200, [*range(300), *range(100, 300)], [1.0] * 500, 2)
+    together = cap_degree(csr, 50)
+    for row in (0, 1):
+        alone = cap_degree(Csr.from_rows([len(csr.row(row)[0])], *csr.row(row)), 50)
+        assert alone.row(0)[0].tolist() == together.row(row)[0].tolist()
+    assert set(together.row(0)[0]) != set(together.row(1)[0])  # not the same images for every tag
+
+
 def test_the_message_graph_caps_and_weighs_every_relation() -> None:
     graph = message_graph(random_world().graph, MessageWeights(similar="softmax", max_degree=3))
     for csr in (graph.similar, graph.tags_of_image, graph.images_of_tag, graph.related):
