@@ -28,8 +28,9 @@ class LivePictures:
 
     rows: [m] int64, rising, all ≥ n and sparse: a picture keeps its row until it changes again. embeddings:
     [m, dim]; similar: m rows over the snapshot's images, weights = cosines; tags: m rows over its tags;
-    features(i): [feature_dim] of the i-th. removed: rows of the snapshot that are not to be found any more,
-    rising.
+    features(i): [feature_dim] of the i-th; carried(i): the snapshot's tags that it has by name, where `tags`
+    also holds those that its new ones may mean. removed: rows of the snapshot that are not to be found any
+    more, rising.
     """
 
     ids: tuple[str, ...]
@@ -38,6 +39,7 @@ class LivePictures:
     similar: Csr
     tags: Csr
     features: Callable[[int], Float32Array]
+    carried: Callable[[int], Int64Array]
     removed: Int64Array
 
     @cached_property
@@ -108,6 +110,12 @@ class LiveEngine(QueryEngine):
     def is_live(self, row: int) -> bool:
         """Whether a row is of a picture beside the snapshot."""
         return row >= self._base_images
+
+    def tags_of(self, row: int) -> Int64Array:
+        """The tags of an image that the snapshot knows."""
+        return (
+            self._pictures.carried(self._pictures.place(row)) if self.is_live(row) else super().tags_of(row)
+        )
 
     def image_vectors(self, rows: Int64Array) -> Float32Array:
         """[len(rows), dim]: the vectors of images."""

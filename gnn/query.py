@@ -244,6 +244,10 @@ class QueryEngine:
         result: Float32Array = self._tag_embeddings[tags] @ vectors.conceptual
         return result
 
+    def tag_number(self, name: str) -> int | None:
+        """That of the tag of that name, None where the graph does not know it."""
+        return self._resolver.number(name)
+
     def tags_meant(self, name: str) -> list[tuple[int, float]]:
         """(number, share) of the tags that a tag's name stands for: itself, or those nearest in meaning where
         the graph does not know it; none where no text encoder is loaded.

@@ -155,6 +155,10 @@ class Resolver:
         described = bool(text) and self._words.describes(text)
         return _Wanted((*wanted, *spoken), weight, described), unwanted
 
+    def number(self, name: str) -> int | None:
+        """That of the tag of that name, None for an unknown one."""
+        return self._words.number(name)
+
     def meant(self, name: str) -> list[tuple[int, float]]:
         """(tag, share) that a tag's name stands for; none for an unknown one without a text encoder."""
         if not self._words.knows(name) and not self._reads:

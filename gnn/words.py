@@ -53,10 +53,10 @@ class Words:
 
     def knows(self, name: str) -> bool:
         """Whether the graph has a tag of that name."""
-        return self._number(name) is not None
+        return self.number(name) is not None
 
-    def _number(self, name: str) -> int | None:
-        """A text that is too long for a tag is none."""
+    def number(self, name: str) -> int | None:
+        """That of the tag of that name; None where there is none, as for a text that is too long for one."""
         return None if len(name) > MAX_TAG_LENGTH else self._numbers.get(tag_key(name))
 
     def tag(self, name: str, weight: float = 1.0) -> list[TagEdge]:
@@ -132,7 +132,7 @@ class Words:
         for length in range(min(_LONGEST_NAME, len(words)), 0, -1):
             for start in range(len(words) - length + 1):
                 span = slice(start, start + length)
-                number = self._number(" ".join(words[span]))
+                number = self.number(" ".join(words[span]))
                 if number is not None and not any(taken[span]):
                     taken[span] = [True] * length
                     if number not in found:

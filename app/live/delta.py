@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,16 @@ _AT_ONCE = 512
 """Pictures attached in one go: their features and states fit into memory, whatever the delta's size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeltaImage:
-    """One picture beside the snapshot; `fragment` is what a hit shows of it, as JSON."""
+    """One picture beside the snapshot; `fragment` is what a hit shows of it, as JSON; `carried`: the numbers
+    of those of its tags that the snapshot knows.
+    """
 
     record: ImageRecord
     revision: int
     fragment: bytes
+    carried: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Delta:
         """No difference."""
         nothing: Int64Array = np.zeros(0, dtype=np.int64)
         vectors = engine.image_vectors(nothing)
-        pictures = LivePictures((), nothing, vectors, Csr.empty(0), Csr.empty(0), _no_features, nothing)
+        pictures = LivePictures((), nothing, vectors, Csr.empty(0), Csr.empty(0), _nothing, _nothing, nothing)
         return cls(since, since, (), pictures)
 
     @property
@@ -68,7 +72,12 @@ class Delta:
         """
         kept = [place for place, image in enumerate(self.images) if image.record.id not in changes.by_id]
         new = [
-            DeltaImage(change.record, change.revision, fragment_of(change.record))
+            DeltaImage(
+                change.record,
+                change.revision,
+                fragment_of(change.record),
+                _carried(engine, change.record),
+            )
             for change in changes.by_id.values()
             if change.record is not None
             and change.record.split == "train"
@@ -89,6 +98,7 @@ class Delta:
                 similar=pictures[1],
                 tags=pictures[2],
                 features=_features_of(images, features),
+                carried=lambda place: images[place].carried,
                 removed=np.array(sorted(removed), dtype=np.int64),
             ),
             replaced=sum(engine.row_of(image.record.id) is not None for image in images),
@@ -151,7 +161,12 @@ def _features_of(images: Sequence[DeltaImage], features: Float32Array) -> _Featu
     return _FeaturesOf([image.record.row for image in images], features)
 
 
-def _no_features(place: int) -> Float32Array:
+def _carried(engine: QueryEngine, record: ImageRecord) -> Int64Array:
+    numbers = (engine.tag_number(tag.name) for tag in record.tags)
+    return np.array([number for number in numbers if number is not None], dtype=np.int64)
+
+
+def _nothing(place: int) -> Any:
     raise IndexError(f"there is no picture {place}")
 
 

@@ -94,6 +94,21 @@ def test_a_new_pictures_own_id_works_as_a_query_at_once(live: TestClient) -> Non
     assert predicted
 
 
+def test_a_tag_that_a_new_pictures_own_may_mean_is_not_one_that_it_carries(live: TestClient) -> None:
+    """The snapshot has no *scarlet*: it is read as tags that are near to it in meaning."""
+    upsert(live, {**entry("new", NEW), "tags": ["scarlet", "circle"]})
+
+    def lacking() -> set[str]:
+        asked = {"image": {"id": "new"}, "missing": True, "limit": 1000}
+        return {tag["name"] for tag in live.post("/v1/tags/predict", json=asked).json()["tags"]}
+
+    every = live.post("/v1/tags/predict", json={"image": {"id": "new"}, "limit": 1000}).json()["tags"]
+    assert {tag["name"] for tag in every} - lacking() == {"circle"}
+    hits = search(live, tags=["red", "circle"], limit=1000, explain=True)["hits"]
+    (own,) = [hit for hit in hits if hit["id"] == "new"]
+    assert {tag["name"] for tag in own["explain"]["tags"]} <= {"circle"}
+
+
 def test_an_indexed_picture_finds_a_new_copy_of_itself_first(live: TestClient, indexed: list[Shape]) -> None:
     upsert(live, entry("copy", indexed[3]))
     assert found(live, image={"id": indexed[3].id}, visual_weight=1, limit=3)[0] == "copy"
