@@ -12,7 +12,7 @@ from app.serving_state import ServingState
 from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
 from gnn.encoders.registry import text_encoder
 from gnn.query import Query, QueryVectors
-from graph_store.errors import ImsageError
+from graph_store.exhaustion import exhausted
 from graph_store.snapshot import Snapshot
 
 
@@ -40,7 +40,10 @@ class QueryWords:
                 encoder = text_encoder(spec.name)
                 check_same_encoder(spec, encoder.spec)
                 encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
-            except ImsageError as error:
+            except Exception as error:
+                lacking = exhausted(error)
+                if lacking is not None:
+                    raise lacking from error  # nothing is wrong with the encoder: the next try may load it
                 # Pictures and known tags can still be searched by; only unknown words are refused.
                 structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))
                 return None

@@ -48,7 +48,7 @@ from app.settings import Settings
 from app.threads import begin_all, in_thread
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
-from graph_store.errors import ImsageError
+from graph_store.errors import EncoderMissing, ImsageError
 
 T = TypeVar("T")
 
@@ -183,9 +183,10 @@ class SearchService:
             return
         try:
             await in_thread(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
-        except ImsageError:
-            # Searching by id goes on; a query with a new picture is told the reason.
-            return
+        except Exception as error:
+            # Searching by id goes on, and so does watching; a query with a new picture is told the reason.
+            if not isinstance(error, ImsageError) or isinstance(error, EncoderMissing):
+                structlog.get_logger().error("image_encoder_missing", reason=str(error))
 
     # -- search
 

@@ -84,6 +84,13 @@ class EncoderMismatch(ImsageError):
     status = 409
 
 
+class EncoderMissing(ImsageError):
+    """The weights or the code of an encoder are not there, or cannot be loaded."""
+
+    code = "encoder-missing"
+    status = 503
+
+
 class EmptyQuery(ImsageError):
     """The parts of a query cancel each other, so there is no direction to search in."""
 

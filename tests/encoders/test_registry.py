@@ -11,7 +11,7 @@ from gnn.encoders.base import EncoderSpec, check_same_encoder
 from gnn.encoders.device import resolve_device
 from gnn.encoders.onnx_cache import CACHE_VARIABLE, cache_dir, exported
 from gnn.encoders.registry import image_encoder, text_encoder
-from graph_store.errors import BadInput, EncoderMismatch, UnknownName
+from graph_store.errors import BadInput, EncoderMismatch, EncoderMissing, Exhausted, UnknownName
 
 SPEC = EncoderSpec("some/model", "ab" * 32, 16, "RGB")
 
@@ -26,6 +26,30 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
 def test_brought_features_encode_nothing_and_say_what_to_do() -> None:
     with pytest.raises(BadInput, match="by image id"):
         image_encoder("precomputed:dino")
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("gone"), ModuleNotFoundError("no module"), RuntimeError("bad")]
+)
+def test_weights_that_are_gone_are_said_to_be(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def gone() -> Path:
+        raise error
+
+    monkeypatch.setattr("gnn.encoders.efficientnet.weights_path", gone)
+    monkeypatch.setattr("gnn.encoders.minilm.model_dir", gone)
+    with pytest.raises(EncoderMissing, match=rf"efficientnet_lite0.*{error}.*Install imsage again"):
+        image_encoder()
+    with pytest.raises(EncoderMissing, match="minilm"):
+        text_encoder()
+
+
+def test_memory_that_runs_out_is_not_taken_for_weights_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short() -> Path:
+        raise MemoryError
+
+    monkeypatch.setattr("gnn.encoders.minilm.model_dir", short)
+    with pytest.raises(Exhausted, match="memory"):
+        text_encoder()
 
 
 def test_an_unknown_device_is_refused() -> None:
