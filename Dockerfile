@@ -9,13 +9,16 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /src
 COPY requirements.lock installer.lock pyproject.toml README.md LICENSE ./
-# The lock names the development tools too, so here it only constrains: what is installed is what runs, and every
-# package must have a hash of the lock. `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA, some gigabytes
-# less, in the locked version but from PyTorch's own index, for whose files the lock has no hashes.
+# The lock names the development tools too, so here it only constrains: what is installed is what runs, and a package that
+# is in the lock must have its version and one of its hashes. `--build-arg TORCH_BACKEND=cpu` takes PyTorch without CUDA,
+# some gigabytes less, in the locked version but from PyTorch's own index, for whose files the lock has no hashes.
 ARG TORCH_BACKEND=""
-# `--build-arg EXTRA=milvus` adds the client of a Milvus server, `EXTRA=s3` what reaches S3 (not in the lock).
+# `--build-arg EXTRA=milvus` adds the client of a Milvus server, `EXTRA=s3` and `EXTRA=gcs` what reaches these stores; several with
+# commas between them, `EXTRA=s3,milvus`. The packages of s3 and gcs are not in the lock: the newest that fit are taken, without a
+# hash to check. Those of s3 want an older python-dateutil than the lock has, so with s3 the lock does not constrain that one.
 ARG EXTRA=""
-RUN python -m venv /opt/imsage \
+RUN case ",$EXTRA," in *,s3,*) sed -i '/^python-dateutil==/,/^    # via/d' requirements.lock;; esac \
+    && python -m venv /opt/imsage \
     && /opt/imsage/bin/pip install --require-hashes --requirement installer.lock \
     && if [ -n "$TORCH_BACKEND" ]; then \
         sed -nE 's/^(torch|torchvision)(==[^ ]+).*/\1\2/p' requirements.lock > torch.txt \
@@ -31,9 +34,10 @@ COPY graph_store graph_store
 COPY imsage imsage
 RUN VIRTUAL_ENV=/opt/imsage /opt/imsage/bin/uv pip install --no-cache --no-deps --no-build-isolation . \
     && /opt/imsage/bin/uv pip uninstall --python /opt/imsage/bin/python uv
-# The encoders' ONNX graphs are exported here once, so that no container does it again at its start.
+# The ONNX graphs of the default encoders are exported here once, so that no container does it again at its start. That of words is
+# for the first text, so there is one.
 ENV IMSAGE_CACHE_DIR=/opt/imsage/cache
-RUN /opt/imsage/bin/python -c "from gnn.encoders.registry import image_encoder, text_encoder; image_encoder(); text_encoder()"
+RUN /opt/imsage/bin/python -c "from gnn.encoders.registry import image_encoder, text_encoder; image_encoder(); text_encoder().encode_text(['a'])"
 
 
 FROM python:3.11-slim-bookworm

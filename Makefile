@@ -74,7 +74,7 @@ bench-page: $(STAMP) ## Measure how soon the page follows the dial, over the pic
 bench-build: $(STAMP) ## Measure what a build of PHOTOS costs: time and memory, step by step
 	$(BIN)/python -m benchmarks.build_cost $(PHOTOS)
 
-bench-scale: $(STAMP) ## Measure 10,000 to a million generated images, an hour; QUICK=--quick takes minutes, to 20,000
+bench-scale: $(STAMP) ## Measure 10,000 to a million generated images, half an hour; QUICK=--quick takes minutes, to 20,000
 	$(BIN)/python -m benchmarks.scale --cache build/bench/scale $(QUICK) --json build/bench/scale/figures.json \
 		--plots $(if $(QUICK),build/bench/scale,docs/images)
 

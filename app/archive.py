@@ -1,7 +1,8 @@
 """One data directory as one file: `export` writes it, `import` reads it on another machine.
 
 The archive is a plain tar, because thumbnails and features hardly shrink. Its first member lists every other
-one with size and SHA-256, so an import checks each file before any of them is used.
+one with size and SHA-256, so an import checks each file before any of them is used. API keys and the history
+of jobs belong to one service and not to its catalogue: they stay out, so an archive may be passed on.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ class _Member:
 def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
     """Writes catalogue, features, blobs, models and the current snapshot into `file`; returns how many files.
 
-    Older snapshots stay out. Nobody may write meanwhile, and `file` appears only when it is complete. Raises
-    NothingToServe when there is no catalogue, CorruptFile, DataDirBusy, Unwritable.
+    Older snapshots, API keys and the history of jobs stay out. Nobody may write meanwhile, and `file` appears
+    only when it is complete. Raises NothingToServe when there is no catalogue, CorruptFile, DataDirBusy,
+    Unwritable.
     """
     Catalog.open(data_dir.catalog_path).close()
     file = file.absolute()

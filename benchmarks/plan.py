@@ -2,9 +2,10 @@
 
     python -m benchmarks.plan [--machine-cores 64] [--core-hour 0.04] …
 
-Nothing here is measured at that size. Every slope names the page that it was measured for and the words
-there; a test looks them up. Linear figures are slope times images; where something grows with n log n or
-log n, as an HNSW index does, the factor is g = ln(n) / ln(100,000).
+Nothing here is measured at that size. Every figure names the page that it was measured for and the words
+there; a test looks them up. Bytes and encoding are slope times images. Training and a reindex's memory lie on
+the line through what was measured at 100,000 images and at a million. A reindex starts from the million and
+grows as its layers did; where HNSW is walked or built, the factor is a ratio of logarithms.
 """
 
 from __future__ import annotations
@@ -15,50 +16,72 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 MEASURED_AT = 100_000
-SIZES = {"100 thousand": MEASURED_AT, "100 million": 10**8, "1 billion": 10**9}
+"""Where answers were counted; training and reindexing were measured here and at MILLION."""
+
+MILLION = 1_000_000
+SIZES = {"1 million": MILLION, "100 million": 10**8, "1 billion": 10**9}
 _HOUR = 3600
 _MONTH_HOURS = 730
 _GB = 1e9
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Slope:
-    """One measured figure: `value` of `unit`, from the words `words` in `docs/<page>`."""
+    """One measured figure: `value` of `unit`, which is `times` one of the words `words` in `docs/<page>`."""
 
     what: str
     value: float
     unit: str
     page: str
     words: str
+    times: float = 1.0
 
 
-FLOAT = Slope("encoding, float32", 186 / 2, "images/s and core", "performance.md", "| 186 (180) |")
-INT8 = Slope("encoding, eight bits", 392 / 2, "images/s and core", "performance.md", "| 392 (360) |")
-REINDEX = Slope(
-    "full reindex of 100,000 images, one core, beside traffic", 270, "core-seconds", "performance.md",
-    "The reindex took 270 s beside all that",
+def _of_two_cores(what: str, told: float, words: str) -> Slope:
+    """Seconds of the machine as core-seconds: at most so many, since not every step keeps both cores busy."""
+    return Slope(what, 2 * told, "core-seconds at most", "performance.md", words, times=2.0)
+
+
+FLOAT = Slope("encoding, float32", 186 / 2, "images/s and core", "performance.md", "| 186 (180) |", 0.5)
+INT8 = Slope("encoding, eight bits", 392 / 2, "images/s and core", "performance.md", "| 392 (360) |", 0.5)
+_TRAINING = "| training, preset `default`, s | 88 | 148 | 354 |"
+TRAINING = _of_two_cores("training, preset `default`, 100,000 images", 148, _TRAINING)
+TRAINING_MILLION = _of_two_cores("the same, a million", 354, _TRAINING)
+REINDEX = _of_two_cores(
+    "full reindex of a million, `auto`, which takes codes", 328,
+    "| **full reindex, s** | **11.2** | **118** | **328** |",
 )  # fmt: skip
+REINDEX_LINKS = _of_two_cores("the same with HNSW", 773, "With HNSW the same million took 773 s")
+LAYERS = Slope(
+    "how its layers grow with n", 1.09, "exponent", "performance.md",
+    "| layer-wise embedding, s | 2.1 | 8.3 | 101 | n^1.09 |",
+)  # fmt: skip
+_OWN = "| of that its own, GiB | 1.0 | 1.0 | 2.2 | |"
+OWN = Slope("memory of its own, 100,000 images", 1.0, "GiB", "performance.md", _OWN)
+OWN_MILLION = Slope("the same, a million", 2.2, "GiB", "performance.md", _OWN)
+_RESIDENT = "| its peak of resident memory, GiB (at most 6 is the aim) | 1.4 | 1.7 | 4.9 | |"
+RESIDENT = Slope("with mapped files, 100,000 images", 1.7, "GiB", "performance.md", _RESIDENT)
+RESIDENT_MILLION = Slope("the same, a million", 4.9, "GiB", "performance.md", _RESIDENT)
 ANSWERS = Slope(
-    "answers at 100,000 images, eight clients, clients included", 611 / 2, "answers/s and core",
-    "performance.md", "| eight clients, idle | 611 |",
+    "answers at 100,000 images, HNSW, eight clients, clients included", 611 / 2, "answers/s and core",
+    "performance.md", "| eight clients, idle | 611 |", 0.5,
 )  # fmt: skip
 SNAPSHOT = Slope("a snapshot", 14_800, "bytes an image", "operations.md", "all, with the model | 14,800 |")
 VECTORS = Slope("`embeddings.npy`", 3_140, "bytes an image", "operations.md", "| `embeddings.npy` | 3,140 |")
 INDEX = Slope("`index.faiss`", 272, "bytes an image", "operations.md", "| `index.faiss` | 272 |")
 RECORDS = Slope("`records/`", 180, "bytes an image", "operations.md", "| `records/` | 180 |")
-NEIGHBOURS = Slope(
-    "`neighbours.faiss`", 1_300, "bytes an image", "operations.md", "| `neighbours.faiss` | 1,300 |"
-)
+CODED_INDEX = Slope(
+    "`index.ivfpq.faiss`, in each worker", 240, "bytes an image", "operations.md",
+    "`index.ivfpq.faiss`, where that is the index, takes about 240",
+)  # fmt: skip
 FEATURES = Slope("features", 5_120, "bytes an image", "operations.md", "5,120 bytes of features")
 CATALOGUE = Slope("`catalog.sqlite`", 200, "bytes an image", "operations.md", "200 bytes in `catalog.sqlite`")
-CODES = Slope("codes of preset `hash`", 32, "bytes an image", "scale.md", "its codes are 32 bytes an image")
-BASE = Slope(
-    "peak memory of a reindex of 5,996 photos", 1.1, "GiB", "performance.md", "| reindex | 9 | 1.1 GiB |"
-)
+CODES = Slope("codes of preset `hash`", 48, "bytes an image", "scale.md", "its codes are 48 bytes an image")
 
 SLOPES = (
-    FLOAT, INT8, REINDEX, ANSWERS, SNAPSHOT, VECTORS, INDEX, RECORDS, NEIGHBOURS, FEATURES, CATALOGUE, CODES,
-    BASE,
+    FLOAT, INT8, TRAINING, TRAINING_MILLION, REINDEX, REINDEX_LINKS, LAYERS, OWN, OWN_MILLION, RESIDENT,
+    RESIDENT_MILLION, ANSWERS, SNAPSHOT, VECTORS, INDEX, CODED_INDEX, RECORDS, FEATURES, CATALOGUE, CODES,
 )  # fmt: skip
 
 
@@ -76,9 +99,14 @@ class Assumed:
     kept_snapshots: float = 3
 
 
-def growth(images: int) -> float:
-    """How much longer a path through an HNSW index is than at 100,000 images: ln(n) / ln(100,000)."""
-    return math.log(images) / math.log(MEASURED_AT)
+def growth(images: int, measured_at: int = MEASURED_AT) -> float:
+    """How much longer a path through an HNSW index is than where it was measured: ln(n) / ln(measured_at)."""
+    return math.log(images) / math.log(measured_at)
+
+
+def line(small: Slope, large: Slope, images: int) -> float:
+    """What lies on the line through a figure of 100,000 images and one of a million."""
+    return small.value + (large.value - small.value) * (images - MEASURED_AT) / (MILLION - MEASURED_AT)
 
 
 def encode_core_seconds(images: int, slope: Slope) -> float:
@@ -86,9 +114,19 @@ def encode_core_seconds(images: int, slope: Slope) -> float:
     return images / slope.value
 
 
+def training_core_seconds(images: int) -> float:
+    """What does not depend on the catalogue, and what does, in a straight line."""
+    return line(TRAINING, TRAINING_MILLION, images)
+
+
 def reindex_core_seconds(images: int) -> float:
-    """n log n, by the parts that search and build HNSW indexes; the layers alone are linear."""
-    return REINDEX.value * images / MEASURED_AT * growth(images)
+    """From the million on as the layers grew up to it: the one large step whose method is the same below."""
+    return float(REINDEX.value * (images / MILLION) ** LAYERS.value)
+
+
+def linking_core_seconds(images: int) -> float:
+    """Where `auto` takes HNSW: n log n, by the parts that search and build it."""
+    return REINDEX_LINKS.value * images / MILLION * growth(images, MILLION)
 
 
 def answers_a_core(images: int) -> float:
@@ -97,13 +135,13 @@ def answers_a_core(images: int) -> float:
 
 
 def searched_bytes(images: int) -> float:
-    """What every search reads, so what a replica should have memory for. Linear."""
+    """What searches read with HNSW, so what a replica should have memory for. Linear."""
     return images * (VECTORS.value + INDEX.value + RECORDS.value)
 
 
-def reindex_bytes(images: int) -> float:
-    """Memory that a reindex cannot do without: the two indexes that it builds, and what it starts with."""
-    return BASE.value * 2**30 + images * (VECTORS.value + INDEX.value + NEIGHBOURS.value)
+def reindex_bytes(images: int, small: Slope = OWN, large: Slope = OWN_MILLION) -> float:
+    """Memory that a reindex cannot do without; of RESIDENT and RESIDENT_MILLION, with the files it maps."""
+    return _GIB * line(small, large, images)
 
 
 def replica_cores(images: int, assumed: Assumed) -> float:
@@ -135,6 +173,10 @@ def figures(assumed: Assumed) -> list[Figure]:
     def money(core_seconds: Callable[[int], float]) -> Callable[[int], str]:
         return lambda n: _money(core_seconds(n) / _HOUR * assumed.core_hour)
 
+    def on_line(small: Slope, large: Slope, unit: str) -> str:
+        per = (large.value - small.value) / (MILLION - MEASURED_AT) * MILLION
+        return f"{small.value:g} {unit} + {per:.3g} {unit} · (n - {MEASURED_AT:,}) ÷ {MILLION:,}"
+
     def linear(slope: float) -> tuple[str, Callable[[int], str]]:
         return f"{slope:,g} n", lambda n: _bytes(slope * n)
 
@@ -142,22 +184,41 @@ def figures(assumed: Assumed) -> list[Figure]:
         (f"encoding once, float32: {spent}", f"n ÷ {FLOAT.value:g}", hours(encoding(FLOAT))),
         (f"encoding once, eight bits: {spent}", f"n ÷ {INT8.value:g}", hours(encoding(INT8))),
         (
-            f"full reindex: {spent}",
-            f"{REINDEX.value:g} s · n ÷ {MEASURED_AT:,} · g",
+            f"training, preset `default`: {spent}",
+            on_line(TRAINING, TRAINING_MILLION, "s"),
+            hours(training_core_seconds),
+        ),
+        (
+            f"full reindex, codes: {spent}",
+            f"{REINDEX.value:g} s · (n ÷ {MILLION:,})^{LAYERS.value:g}",
             hours(reindex_core_seconds),
         ),
         (
-            "memory of a reindex, at least",
-            f"{BASE.value:g} GiB + {VECTORS.value + INDEX.value + NEIGHBOURS.value:,g} n",
+            f"full reindex, HNSW: {spent}",
+            f"{REINDEX_LINKS.value:,g} s · n ÷ {MILLION:,} · ln(n) ÷ ln({MILLION:,})",
+            hours(linking_core_seconds),
+        ),
+        (
+            "memory of a reindex with codes, its own",
+            on_line(OWN, OWN_MILLION, "GiB"),
             lambda n: _bytes(reindex_bytes(n)),
+        ),
+        (
+            "the same with the pages of files",
+            on_line(RESIDENT, RESIDENT_MILLION, "GiB"),
+            lambda n: _bytes(reindex_bytes(n, RESIDENT, RESIDENT_MILLION)),
         ),
         ("a snapshot", *linear(SNAPSHOT.value)),
         ("beside it on the writer: features, catalogue, thumbnails", *linear(aside)),
         (f"{keep:g} snapshots in the store", *linear(keep * SNAPSHOT.value)),
         ("disk of a replica: one snapshot and the next", *linear(2 * SNAPSHOT.value)),
-        ("memory of a replica: what searches read", *linear(searched_bytes(1))),
+        ("memory of a replica, HNSW: what searches read", *linear(searched_bytes(1))),
+        (
+            "the same with codes and one worker, vectors left on the disk",
+            *linear(CODED_INDEX.value + RECORDS.value),
+        ),
         ("the same with preset `hash`", *linear(CODES.value + RECORDS.value)),
-        ("answers a second and core", a_core, lambda n: _number(answers_a_core(n))),
+        ("answers a second and core, HNSW", a_core, lambda n: _number(answers_a_core(n))),
         (
             f"cores for {asked:,g} answers a second",
             f"{asked:,g} ÷ ({a_core})",
@@ -169,7 +230,7 @@ def figures(assumed: Assumed) -> list[Figure]:
             lambda n: _number(SNAPSHOT.value * n / assumed.network_bytes_a_second / _HOUR),
         ),
         ("cost of encoding once, eight bits", price, money(encoding(INT8))),
-        ("cost of a full reindex", price, money(reindex_core_seconds)),
+        ("cost of a full reindex, codes", price, money(reindex_core_seconds)),
         (
             "cost of the store, a month",
             f"GB · ${assumed.store_gb_month:g}",

@@ -77,7 +77,10 @@ def export(
     ],
     data: Data = None,
 ) -> None:
-    """Write a data directory into one file that `imsage import` reads on any machine."""
+    """Write a data directory into one file that `imsage import` reads on any machine. Left out are the API
+    keys (keys.json), older snapshots and the history of jobs: a service restored from it answers everybody
+    until it has keys.
+    """
     from app.archive import export_archive
 
     count = export_archive(data_dir(data), file, terminal_progress())
@@ -91,8 +94,14 @@ def import_(
     ],
     data: Data = None,
 ) -> None:
-    """Read an archive into an empty data directory, every file checked before any is used."""
+    """Read an archive into an empty data directory, every file checked before any is used. No API keys are in
+    it.
+    """
     from app.archive import import_archive
+    from app.keys import keys_path
 
-    count = import_archive(file, data_dir(data), terminal_progress())
+    directory = data_dir(data)
+    count = import_archive(file, directory, terminal_progress())
     typer.echo(f"Imported: {count} files")
+    if not keys_path(directory).exists():
+        typer.echo("No API keys are in it: make some with `imsage keys create` before serving it to others")

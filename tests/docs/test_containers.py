@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from app.keys import read_keys
 from app.settings import ENV_PREFIX, Settings
+from gnn.encoders.onnx_cache import CACHE_VARIABLE
+from tests.docs.test_kubernetes import OTHERS_SETTINGS
 
 ROOT = Path(__file__).parents[2]
 
 
+def instructions() -> list[str]:
+    """The instructions of all stages, continued lines joined and comments left out."""
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    return [line for line in "\n".join(lines).replace("\\\n", "").splitlines() if line.strip()]
+
+
 @pytest.fixture(scope="module")
 def dockerfile() -> list[str]:
-    """The instructions of the last stage, continued lines joined and comments left out."""
-    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
-    instructions = [line for line in "\n".join(lines).replace("\\\n", "").splitlines() if line.strip()]
-    last_from = max(i for i, line in enumerate(instructions) if line.startswith("FROM "))
-    return instructions[last_from:]
+    """Those of the last stage."""
+    found = instructions()
+    last_from = max(i for i, line in enumerate(found) if line.startswith("FROM "))
+    return found[last_from:]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +67,35 @@ def test_the_image_asks_the_service_whether_it_is_ready(dockerfile: list[str]) -
 def test_the_image_serves_by_default(dockerfile: list[str]) -> None:
     assert json.loads(instruction(dockerfile, "ENTRYPOINT")) == ["imsage"]
     assert json.loads(instruction(dockerfile, "CMD")) == ["serve"]
+
+
+def test_the_image_holds_the_graphs_that_its_workers_would_export_at_every_start(tmp_path: Path) -> None:
+    runs = [shlex.split(line) for line in instructions() if line.startswith("RUN ")]
+    (code,) = [run[3] for run in runs if run[1].endswith("/python") and run[2] == "-c"]
+
+    environment = {**os.environ, CACHE_VARIABLE: str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+    made = {path.name.partition("-v1-")[0] for path in tmp_path.glob("*.onnx.checked")}
+    assert made == {"efficientnet_lite0", "minilm"}
+    # Where they are put is where the service looks for them.
+    places = re.findall(rf"{CACHE_VARIABLE}=(\S+)", "\n".join(instructions()))
+    assert len(places) == 2 and len(set(places)) == 1
+
+
+@pytest.mark.parametrize("extra", ["", "milvus", "s3", "s3,milvus"])
+def test_what_reaches_s3_is_not_held_to_a_package_that_it_does_not_take(extra: str, tmp_path: Path) -> None:
+    (install,) = [line for line in instructions() if "requirements.lock;; esac" in line]
+    locked = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text(locked, encoding="utf-8")
+
+    loosen = install.removeprefix("RUN ").partition(" && ")[0]
+    subprocess.run(["sh", "-c", loosen], cwd=tmp_path, env={**os.environ, "EXTRA": extra}, check=True)
+
+    pinned = re.compile(r"^\S+==\S+", re.MULTILINE)
+    left = pinned.findall((tmp_path / "requirements.lock").read_text(encoding="utf-8"))
+    gone = [each for each in pinned.findall(locked) if each not in left]
+    assert [each.partition("==")[0] for each in gone] == (["python-dateutil"] if "s3" in extra else [])
 
 
 def test_every_image_of_the_compose_file_has_a_version(compose: dict[str, Any]) -> None:
@@ -100,19 +141,33 @@ def test_replicas_serve_what_the_service_publishes_and_cannot_change_it(compose:
     service, replica = compose["services"]["imsage"], compose["services"]["replica"]
 
     assert replica["image"] == service["image"]
-    (shared,) = replica["volumes"]
-    volume, place, mode = shared.split(":")
+    volume, place, mode = replica["volumes"][0].split(":")
     assert mode == "ro" and f"{volume}:{place}" in service["volumes"]
     assert replica["environment"]["IMSAGE_SNAPSHOT_STORE"].endswith(f":-file://{place}}}")
     assert replica["environment"]["IMSAGE_REPLICA"] == "true"
     assert "/store" in (ROOT / "Dockerfile").read_text().partition("install --directory")[2].splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["imsage", "replica"])
-def test_every_variable_of_ours_is_a_setting(compose: dict[str, Any], name: str) -> None:
-    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
+def test_replicas_are_given_keys_and_start_without_any(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    given = re.fullmatch(
+        r"\$\{IMSAGE_KEYS_FILE:-(\S+)\}:/data/keys\.json:ro", services["replica"]["volumes"][1]
+    )
+    assert given is not None
+    assert read_keys(ROOT / given[1]) == ()
+    closed = {services[name]["environment"]["IMSAGE_REQUIRE_KEYS"] for name in ("imsage", "replica")}
+    assert closed == {"${IMSAGE_REQUIRE_KEYS:-false}"}
 
-    assert set(compose["services"][name]["environment"]) <= known
+
+@pytest.mark.parametrize("name", ["imsage", "replica"])
+def test_every_variable_is_a_setting_or_is_handed_on(compose: dict[str, Any], name: str) -> None:
+    known = {f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields}
+    handed_on = compose["x-store-login"]
+    environment = compose["services"][name]["environment"]
+
+    assert set(environment) - set(handed_on) <= known
+    assert OTHERS_SETTINGS <= set(handed_on) <= set(environment)
+    assert all(environment[variable] is None for variable in handed_on)
 
 
 def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
@@ -120,6 +175,7 @@ def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
         volume.partition(":")[0]
         for service in compose["services"].values()
         for volume in service.get("volumes", [])
+        if not volume.startswith("${IMSAGE_KEYS_FILE:-./")  # a file of this folder
     }
 
     assert used == set(compose["volumes"])

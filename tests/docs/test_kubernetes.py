@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,32 @@ def test_what_is_written_is_a_volume_and_every_volume_is_there(pod: dict[str, An
 def test_the_image_is_that_of_the_compose_file(pod: dict[str, Any]) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     assert {each["image"] for each in containers(pod)} == {compose["services"]["imsage"]["image"]}
+
+
+@pytest.mark.parametrize("there, asked", [(False, "build /pictures"), (True, "reindex")])
+def test_the_first_snapshot_is_published_also_when_that_failed_before(
+    there: bool, asked: str, tmp_path: Path
+) -> None:
+    (writer,) = [each for each in WORKLOADS if each["kind"] == "StatefulSet"]
+    (first,) = writer["spec"]["template"]["spec"]["initContainers"]
+    *shell, script = first["command"]
+    (tmp_path / "data").mkdir()
+    if there:
+        (tmp_path / "data" / "CURRENT").write_text("000001-0123abcd\n", encoding="utf-8")
+    told = tmp_path / "told"
+    imsage = tmp_path / "imsage"
+    imsage.write_text(f'#!/bin/sh\necho "$*" >> {told}\nexit 1\n', encoding="utf-8")
+    imsage.chmod(0o755)
+
+    ran = subprocess.run(
+        [*shell, script.replace("/data/", f"{tmp_path}/data/")],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+    )
+
+    assert told.read_text(encoding="utf-8") == f"{asked}\n"
+    # A build that failed is tried again; a snapshot is served though its store is away.
+    assert (ran.returncode == 0) == there
 
 
 def test_services_find_their_pods_and_every_name_leads_somewhere() -> None:

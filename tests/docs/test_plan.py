@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plan
+from gnn.hashing.codes import LENGTHS, LOOKS_BITS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -17,8 +18,7 @@ def test_every_slope_is_on_the_page_that_it_names(slope: plan.Slope) -> None:
     page = " ".join((DOCS / slope.page).read_text(encoding="utf-8").split())
     assert slope.words in page
     said = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", slope.words)]
-    # As measured, or a core's share of it: there were two.
-    assert slope.value in said or 2 * slope.value in said
+    assert slope.value in [slope.times * number for number in said]
 
 
 def test_the_page_shows_what_the_script_prints(
@@ -30,16 +30,44 @@ def test_the_page_shows_what_the_script_prints(
 
 
 def test_the_formulas_give_what_was_measured_at_the_size_that_was_measured() -> None:
-    assert plan.growth(plan.MEASURED_AT) == 1
-    assert plan.reindex_core_seconds(plan.MEASURED_AT) == plan.REINDEX.value
-    assert plan.answers_a_core(plan.MEASURED_AT) == plan.ANSWERS.value
+    small, million = plan.MEASURED_AT, plan.MILLION
+    assert plan.growth(small) == plan.growth(million, million) == 1
+    assert plan.answers_a_core(small) == plan.ANSWERS.value
     assert plan.encode_core_seconds(186, plan.FLOAT) == 2  # two cores, one second
+    assert plan.reindex_core_seconds(million) == plan.REINDEX.value
+    assert plan.linking_core_seconds(million) == plan.REINDEX_LINKS.value
+    for of_plan, seconds in ((plan.TRAINING, 148), (plan.TRAINING_MILLION, 354), (plan.REINDEX, 328)):
+        assert of_plan.value == 2 * seconds  # as the page tells it, of two cores
+    trained = plan.training_core_seconds(small), plan.training_core_seconds(million)
+    assert trained == pytest.approx((plan.TRAINING.value, plan.TRAINING_MILLION.value))
+    own = plan.reindex_bytes(small) / 2**30, plan.reindex_bytes(million) / 2**30
+    assert own == pytest.approx((plan.OWN.value, plan.OWN_MILLION.value))
+    resident = plan.reindex_bytes(million, plan.RESIDENT, plan.RESIDENT_MILLION)
+    assert resident / 2**30 == pytest.approx(plan.RESIDENT_MILLION.value)
 
 
-def test_what_is_n_log_n_grows_faster_than_what_is_linear() -> None:
+def test_the_page_gives_for_a_million_what_was_measured_of_a_million() -> None:
+    rows = {line.split("|")[1].strip(): line for line in plan.text().splitlines() if line.startswith("|")}
+    assert next(iter(plan.SIZES)) == "1 million"
+    first = {name.partition(":")[0]: line.split("|")[3] for name, line in rows.items()}
+    assert float(first["full reindex, codes"].split("/")[0]) == pytest.approx(2 * 328 / 3600, abs=5e-4)
+    assert float(first["training, preset `default`"].split("/")[0]) == pytest.approx(2 * 354 / 3600, abs=5e-4)
+    assert float(first["memory of a reindex with codes, its own"].split()[0]) == pytest.approx(
+        2.2 * 2**30 / 1e9, abs=5e-3
+    )
+
+
+def test_each_part_grows_as_it_is_said_to() -> None:
     assert plan.searched_bytes(10**9) == pytest.approx(10 * plan.searched_bytes(10**8))
-    assert plan.reindex_core_seconds(10**10) == pytest.approx(2e5 * plan.reindex_core_seconds(10**5))
+    assert plan.reindex_core_seconds(10**9) == pytest.approx(10**1.09 * plan.reindex_core_seconds(10**8))
+    assert plan.linking_core_seconds(10**12) == pytest.approx(2e6 * plan.linking_core_seconds(10**6))
     assert plan.answers_a_core(10**10) == pytest.approx(plan.answers_a_core(10**5) / 2)
+    one, two, three = (plan.training_core_seconds(n * 10**8) for n in (1, 2, 3))
+    assert three - two == pytest.approx(two - one) and two < 2 * one
+
+
+def test_codes_of_the_preset_hash_are_as_long_as_the_code_makes_them() -> None:
+    assert 8 * plan.CODES.value == LENGTHS[-1] + LOOKS_BITS
 
 
 def test_other_assumptions_change_what_rests_on_them_and_nothing_else() -> None:
