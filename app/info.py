@@ -89,7 +89,7 @@ def describe(data_dir: DataDir) -> Summary:
         encoder = catalog.meta("image_encoder")
         untagged = sum(not record.tags for record in catalog.records())
         images, held_out = catalog.count(), catalog.count("test")
-        tags, skipped = len(catalog.tag_counts()), len(catalog.skips(_last_run(catalog)))
+        tags, skipped = len(catalog.tag_counts()), _skipped_by(_last_run(catalog))
     manifest: dict[str, Any] | None = None
     problem = ""
     try:
@@ -113,14 +113,23 @@ def describe(data_dir: DataDir) -> Summary:
 
 
 def list_skips(data_dir: DataDir) -> Iterator[str]:
-    """One line for each thing that the last ingestion has seen and not stored: where, what and why."""
+    """One line for each thing that the last ingestion has seen and not stored, or stored without one of its
+    tags: where, what and why.
+    """
     with Catalog.open(data_dir.catalog_path) as catalog:
-        for skip in catalog.skips(_last_run(catalog)):
+        for skip in catalog.skips(str(_last_run(catalog)["run"])):
             place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
             yield f"{place}\t{skip.item}\t{skip.reason}"
 
 
-def _last_run(catalog: Catalog) -> str:
-    """The name under which the last ingestion has stored what it skipped."""
+def _last_run(catalog: Catalog) -> Mapping[str, Any]:
+    """What the last ingestion has recorded of itself; `run` is the name under which its skips are stored."""
     runs = catalog.meta("ingest_runs") or [{"run": ""}]
-    return str(runs[-1]["run"])
+    last: Mapping[str, Any] = runs[-1]
+    return last
+
+
+def _skipped_by(run: Mapping[str, Any]) -> int:
+    """How many items a run has skipped. What is stored under its name has notes on stored pictures too."""
+    seen, stored, unchanged = (int(run.get(name, 0)) for name in ("seen", "stored", "unchanged"))
+    return seen - stored - unchanged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,9 +98,17 @@ def _remove_unreferenced(data_dir: DataDir) -> None:
 
 
 def _blobs(data_dir: DataDir) -> Iterator[Path]:
+    """What is named as a blob is, where blobs lie: file managers and file servers leave files and folders of
+    their own beside them (.DS_Store, @eaDir), which are not ours to look into or to remove.
+    """
     for folder in (data_dir.blobs_dir / "thumbnails", data_dir.blobs_dir / "originals"):
-        for shelf in folder.glob("*"):
-            yield from (Path(entry.path) for entry in os.scandir(shelf) if not entry.name.startswith("."))
+        for shelf in folder.glob("[0-9a-f][0-9a-f]"):
+            if shelf.is_dir():
+                yield from (
+                    Path(entry.path)
+                    for entry in os.scandir(shelf)
+                    if re.fullmatch("[0-9a-f]{64}", _sha256_of(Path(entry.name))) and entry.is_file()
+                )
 
 
 def _sha256_of(path: Path) -> str:

@@ -281,6 +281,11 @@ class Catalog:
                 [(run, skip.source, skip.line, skip.reason, skip.item) for skip in skips],
             )
 
+    def drop_skips(self, run: str) -> None:
+        """Forget what a run has stored by `add_skips`: it was cut short, and is done again under its name."""
+        with self._connections.write() as connection:
+            connection.execute("DELETE FROM skip WHERE run = ?", (run,))
+
     def skips(self, run: str | None = None) -> list[Skip]:
         """What one run, or all runs, have skipped, in the order it was met."""
         with self._connections.read() as connection:

@@ -68,6 +68,27 @@ def test_a_service_that_starts_removes_everything_that_nobody_refers_to(built_co
     assert verify_data_dir(built_copy, SilentProgress()) == []
 
 
+def test_what_file_managers_leave_among_the_blobs_is_passed_over(built_copy: DataDir) -> None:
+    thumbnails = built_copy.blobs_dir / "thumbnails"
+    strange = [
+        thumbnails / ".DS_Store",
+        thumbnails / "@eaDir" / f"{NOBODY}.webp",
+        thumbnails / "ab" / "Thumbs.db",
+        thumbnails / "ab" / f"{NOBODY}.webp" / "inside",
+        built_copy.blobs_dir / "originals" / "cd",
+    ]
+    for path in strange:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"theirs")
+    original_path(built_copy, NOBODY).parent.mkdir(parents=True, exist_ok=True)
+    original_path(built_copy, NOBODY).write_bytes(b"left over")
+
+    assert tidy_up(built_copy, always=True)
+
+    assert not original_path(built_copy, NOBODY).exists()
+    assert all(path.exists() for path in strange)
+
+
 def test_after_an_orderly_end_nothing_is_looked_for(built_copy: DataDir) -> None:
     leave_behind(built_copy)
     with built_copy.lock("train"), built_copy.writing("train"):

@@ -32,17 +32,28 @@ def stdout_console() -> Console:
 
 
 def tell_ingested(report: IngestReport) -> None:
-    """Every number of the promise seen = stored + unchanged + skipped, and the first skips by name."""
-    typer.echo(
+    """Every number of the promise seen = stored + unchanged + skipped, and the first skips by name. Raises
+    BadInput after that when nothing could be used, so that the command fails.
+    """
+    counts = (
         f"Ingested: {report.seen:,} seen = {report.stored:,} stored + {report.unchanged:,} unchanged"
         f" + {len(report.skipped):,} skipped"
     )
+    first = report.first_replaced
+    if first is not None:
+        counts += (
+            f"; {report.replaced:,} replaced the picture of another file that is still there,"
+            f" as {first.id} did that of {first.before}"
+            " (to keep both, ingest a folder above both or give them ids of their own in a tags.jsonl)"
+        )
+    typer.echo(printable(counts))
     told = [("skipped", skip) for skip in report.skipped] + [("noted", note) for note in report.notes]
     for what, skip in told[:SKIPS_SHOWN]:
         place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
         typer.echo(printable(f"  {what} {skip.item} ({place}): {skip.reason}"))
     if len(told) > SKIPS_SHOWN:
         typer.echo(f"  and {len(told) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them")
+    report.refuse_if_useless()
 
 
 def tell_trained(report: TrainReport) -> None:

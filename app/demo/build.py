@@ -58,6 +58,7 @@ def build_demo(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:
         say(f"Catalogue: {catalog.count():,} drawings, {held_out:,} of them held out to measure")
     for skip in report.skipped:
         say(f"  skipped {skip.item}: {skip.reason}")
+    report.refuse_if_useless()
 
     source_hash = sha256_of_file(source)
     snapshot = _current(data_dir) if done.trained_on == source_hash else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -16,6 +18,8 @@ _UTF8_ESCAPE = b"\x1b%G"
 _SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
 _ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 _MOST_XMP_BYTES = 4 * 2**20
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_XMP = b"XML:com.adobe.xmp\0"
 
 
 def embedded_keywords(data: bytes) -> list[str]:
@@ -28,7 +32,7 @@ def embedded_keywords(data: bytes) -> list[str]:
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            found = [*_iptc(image), *_xmp(image)]
+            found = [*_iptc(image), *(_xmp(image) or _late_xmp(data))]
     except Exception:  # the decoder reports what is wrong with the file; hostile bytes may raise anything
         return []
     return list(dict.fromkeys(keyword.strip() for keyword in found if keyword.strip()))
@@ -62,6 +66,35 @@ def _xmp(image: Any) -> list[str]:
     raw = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     data = raw.encode() if isinstance(raw, str) else bytes(raw)
     return xmp_keywords(data)
+
+
+def _late_xmp(data: bytes) -> list[str]:
+    """XMP that stands after the pixels of a PNG, where exiftool puts it. Pillow would have to decode them
+    for it, which is done elsewhere already.
+    """
+    for kind, body in _png_chunks(data):
+        if kind == b"iTXt" and body[: len(_PNG_XMP)] == _PNG_XMP:
+            # Then whether and how it is compressed, a byte each, and its language and name up to a zero each.
+            rest = bytes(body[len(_PNG_XMP) :])
+            text = rest[2:].split(b"\0", 2)[-1]
+            return xmp_keywords(_unpacked(text) if rest.startswith(b"\1") else text)
+    return []
+
+
+def _unpacked(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, _MOST_XMP_BYTES + 1)
+    except zlib.error:
+        return b""
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and contents of each chunk of a PNG; nothing of another file."""
+    start, view = len(_PNG), memoryview(data)
+    while data.startswith(_PNG) and start + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        yield kind, view[start + 8 : start + 8 + length]
+        start += length + 12
 
 
 def xmp_keywords(data: bytes) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from app.ingest.engines.engine import Featured, IngestEngine, LocalIngest, Picture, Recipe, Work
 from app.ingest.features import FeatureMaker
 from app.ingest.items import ImageSource, SourceItem
-from app.ingest.prepare import fingerprint, same_file, skip_of
+from app.ingest.prepare import fingerprint, is_unchanged, same_file, skip_of
 from app.ingest.report import IngestReport
 from app.ingest.source import open_source
 from app.ingest.store import ImageStore
@@ -54,11 +54,13 @@ def ingest(
     `engine` reads and encodes the pictures (None: this process). With `strict` the first thing that cannot be
     stored as given ends the run with BadInput; without, it is named in the report and in the catalogue.
 
-    Raises BadInput for a source that is unusable or holds nothing usable, UnknownName for a format or an
-    encoder, EncoderMismatch when the catalogue's images come from another encoder, DataDirBusy, Unwritable,
-    and EngineFailed.
+    Where nothing of the source can be used, the report says why; see `IngestReport.refuse_if_useless`.
+
+    Raises BadInput for a source that is unusable or empty, UnknownName for a format or an encoder,
+    EncoderMismatch when the catalogue's images come from another encoder, DataDirBusy, Unwritable, and
+    EngineFailed.
     """
-    items = open_source(source, format=format, images_dir=images_dir)
+    items = open_source(source, format=format, images_dir=images_dir, data_dir=data_dir.root)
     engine = engine or LocalIngest()
     recipe = Recipe(data_dir, encoder, features, device, keep_originals, max(1, batch_size))
     maker = engine.maker(recipe)
@@ -81,11 +83,6 @@ def ingest(
         catalog.set_meta(_RUNS_KEY, [*runs, {"run": run, "source": str(source), **counts}])
     if report.seen == 0:
         raise BadInput(f"The source {source} holds no images")
-    if report.stored + report.unchanged == 0:
-        first = report.skipped[0]
-        raise BadInput(
-            f"None of the {report.seen} images could be used; the first, {first.item!r}: {first.reason}"
-        )
     return report
 
 
@@ -124,7 +121,15 @@ class _Run:
                     if len(self._images) + len(self._named) >= _BATCHES_A_COMMIT * self.recipe.batch_size:
                         self._commit()
             self._commit()
-        return IngestReport(self.seen, self.stored, self.unchanged, tuple(self.skipped), tuple(self.notes))
+        return IngestReport(
+            seen=self.seen,
+            stored=self.stored,
+            unchanged=self.unchanged,
+            skipped=tuple(self.skipped),
+            notes=tuple(self.notes),
+            replaced=self.store.replaced,
+            first_replaced=self.store.first_replaced,
+        )
 
     # -- before the engine --------------------------------------------------------------------------------
 
@@ -159,7 +164,7 @@ class _Run:
             mark = fingerprint(item, given, keep_original=self.recipe.keep_originals)
         except BadInput as error:
             return skip_of(item, error.message)
-        if mark == before:
+        if is_unchanged(before, mark):
             return None
         reread = item.embedded_keywords or self.recipe.keep_originals or given is not None
         if not reread and same_file(before, mark):

@@ -22,6 +22,8 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.records import ImageRecord, Skip
 
+_WITH_KEYWORDS, _WITHOUT_KEYWORDS = "+", "-"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -35,7 +37,8 @@ class Prepared:
 
 
 def fingerprint(item: SourceItem, feature: AnyArray | None, *, keep_original: bool = False) -> str:
-    """`size:mtime_ns:hash`: equal as long as neither the file nor what the source says of it has changed.
+    """`size:mtime_ns:hash` and a mark for keywords that become tags: equal as long as neither the file nor
+    what the source says of it has changed; see `is_unchanged`.
 
     Raises BadInput when the file is missing or is no file, or when the attributes cannot be stored.
     """
@@ -55,7 +58,15 @@ def fingerprint(item: SourceItem, feature: AnyArray | None, *, keep_original: bo
     digest = hashlib.sha256(text)
     if feature is not None:
         digest.update(feature.tobytes())
-    return f"{size}:{modified}:{digest.hexdigest()[:32]}"
+    keywords = _WITH_KEYWORDS if item.embedded_keywords else _WITHOUT_KEYWORDS
+    return f"{size}:{modified}:{digest.hexdigest()[:32]}{keywords}"
+
+
+def is_unchanged(before: str | None, now: str) -> bool:
+    """Whether the fingerprint of a stored image is that of now. Older ones do not say whether keywords in the
+    file became tags, and are taken as they are: to make sure would be to encode whole catalogues anew.
+    """
+    return before in (now, now.rstrip(_WITH_KEYWORDS + _WITHOUT_KEYWORDS))
 
 
 def same_file(one: str | None, other: str) -> bool:

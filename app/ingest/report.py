@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graph_store.errors import BadInput
 from graph_store.records import Skip
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The first stored picture that took the place of another under the same id; `before` is the file of that
+    one, which is still there.
+    """
+
+    id: str
+    before: str
 
 
 @dataclass(frozen=True)
 class IngestReport:
     """Every item that was seen is in exactly one of the three counts; __post_init__ holds it to that.
 
-    `notes` are about images that were stored all the same, without a tag that could not be.
+    `notes` are about images that were stored all the same, without a tag that could not be. `replaced` of the
+    stored ones took the place of another file's picture; `first_replaced` is the first of them.
     """
 
     seen: int
@@ -19,10 +31,20 @@ class IngestReport:
     unchanged: int
     skipped: tuple[Skip, ...] = ()
     notes: tuple[Skip, ...] = ()
+    replaced: int = 0
+    first_replaced: Replaced | None = None
 
     def __post_init__(self) -> None:
         if self.seen != self.stored + self.unchanged + len(self.skipped):
             raise AssertionError(
                 f"{self.seen} seen, but {self.stored} stored, {self.unchanged} unchanged and "
                 f"{len(self.skipped)} skipped: an item was lost"
+            )
+
+    def refuse_if_useless(self) -> None:
+        """Raises BadInput when there was nothing that could be used."""
+        if self.stored + self.unchanged == 0 and self.skipped:
+            first = self.skipped[0]
+            raise BadInput(
+                f"None of the {self.seen} images could be used; the first, {first.item!r}: {first.reason}"
             )

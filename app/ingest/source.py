@@ -15,12 +15,15 @@ FORMATS = ("auto", "jsonl", "csv", "coco", "folder")
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".json": "coco"}
 
 
-def open_source(source: Path, *, format: str = "auto", images_dir: Path | None = None) -> ImageSource:
-    """The source at `source`. `images_dir` is where the pictures of a COCO file lie.
+def open_source(
+    source: Path, *, format: str = "auto", images_dir: Path | None = None, data_dir: Path | None = None
+) -> ImageSource:
+    """The source at `source`. `images_dir` is where the pictures of a COCO file lie. What lies in `data_dir`
+    is no part of a folder.
 
     `auto` goes by the name: a folder, or .jsonl, .csv and .json (COCO). A folder that holds a `tags.jsonl` is
     described by that file. Raises UnknownName for another format, BadInput when the source is missing, cannot
-    be read or is of no known form.
+    be read, is of no known form or is the data directory.
     """
     if format not in FORMATS:
         raise UnknownName(f"There is no source format {format!r}", hint=f"Known: {', '.join(FORMATS)}.")
@@ -39,7 +42,12 @@ def open_source(source: Path, *, format: str = "auto", images_dir: Path | None =
         )
     _check_readable(source)
     if format == "folder":
-        return FolderSource(source)
+        if data_dir is not None and data_dir.is_dir() and data_dir.samefile(source):
+            raise BadInput(
+                f"The source {source} is the data directory itself, whose thumbnails are pictures too",
+                hint="Give --data another folder; it may lie inside the source.",
+            )
+        return FolderSource(source, data_dir)
     if format == "jsonl":
         return JsonlSource(source)
     if format == "csv":

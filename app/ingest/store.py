@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
 from app.ingest.engines.engine import Featured
+from app.ingest.report import Replaced
 from gnn.encoders.base import EncoderSpec, check_same_encoder
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
@@ -22,7 +24,8 @@ ENCODER_KEY = "image_encoder"
 class ImageStore:
     """The catalogue and the feature file of one encoder. Each `add` is durable when it returns.
 
-    A kill in between leaves features that no image refers to; the next run writes over them.
+    A kill in between leaves features that no image refers to; the next run writes over them. `replaced`
+    pictures took the place of another file's; `first_replaced` is the first of them.
     """
 
     def __init__(self, data_dir: DataDir, catalog: Catalog, features: FeatureFile, run: str) -> None:
@@ -30,7 +33,9 @@ class ImageStore:
         self._catalog = catalog
         self._features = features
         self._run = run
-        self._replaced: set[str] = set()
+        self._gone: set[str] = set()
+        self.replaced = 0
+        self.first_replaced: Replaced | None = None
 
     @classmethod
     def open(cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str) -> ImageStore:
@@ -42,6 +47,7 @@ class ImageStore:
             # The same weights under another name belong into the same file; a moved checkpoint is noted.
             spec = spec if spec.slug == recorded.slug else recorded
         catalog.begin_anew()
+        catalog.drop_skips(run)
         features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim, create=True)
         features.extend(catalog.next_row())
         if known != spec.to_dict():
@@ -65,6 +71,7 @@ class ImageStore:
     def add(self, images: Sequence[Featured], skips: Sequence[Skip]) -> None:
         """Store images and skips. Images without a feature keep their rows."""
         vectors = [image.feature for image in images if image.feature is not None]
+        known: dict[str, ImageRecord] = {}
         # A server may store pictures while a long ingestion runs; they take turns by the batch.
         with self._data_dir.writing("ingest"):
             first = self._catalog.next_row()
@@ -76,22 +83,36 @@ class ImageStore:
                 for image in images
             ]
             if records:
-                self._replaced.update(
-                    before.sha256
-                    for before in self._catalog.find(record.id for record in records).values()
-                    if before.sha256 is not None
-                )
+                known = self._catalog.find(record.id for record in records)
+                self._gone.update(before.sha256 for before in known.values() if before.sha256 is not None)
                 self._catalog.upsert(records)
+        for record in records:
+            self._note_replaced(known.get(record.id), record)
         if skips:
             self._catalog.add_skips(self._run, skips)
+
+    def _note_replaced(self, before: ImageRecord | None, now: ImageRecord) -> None:
+        if before is None or before.path is None or now.path is None or before.sha256 == now.sha256:
+            return
+        if _are_two_files(before.path, now.path):
+            self.replaced += 1
+            self.first_replaced = self.first_replaced or Replaced(now.id, before.path)
 
     def drop_replaced(self) -> None:
         """Remove the files of pictures that no image has any more. At the end of a run: until then a picture
         that is prepared may be one of them.
         """
         with self._data_dir.writing("ingest"), refusing_unwritable(self._data_dir.blobs_dir):
-            for sha256 in self._replaced:
+            for sha256 in self._gone:
                 if not self._catalog.keeps_blob(sha256):
                     thumbnail_path(self._data_dir, sha256).unlink(missing_ok=True)
                     original_path(self._data_dir, sha256).unlink(missing_ok=True)
-        self._replaced.clear()
+        self._gone.clear()
+
+
+def _are_two_files(before: str, now: str) -> bool:
+    """Whether both are there, and are not one file under two names. A picture that was moved is one file."""
+    try:
+        return before != now and not Path(before).samefile(now)
+    except (OSError, ValueError):
+        return False

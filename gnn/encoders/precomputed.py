@@ -89,7 +89,7 @@ def _read_ids(path: Path) -> list[str]:
             ids = orjson.loads(data)
         else:
             text = data.decode("utf-8-sig")
-            ids = text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
+            ids = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
     except (OSError, ValueError) as error:
         raise BadInput(f"The ids {path} cannot be read: {error}") from error
     if not isinstance(ids, list) or not all(isinstance(image_id, str | int) for image_id in ids):

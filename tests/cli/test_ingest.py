@@ -44,6 +44,52 @@ def test_it_counts_what_it_saw_and_names_what_it_skipped(
     assert "gone" in capsys.readouterr().out
 
 
+def test_where_nothing_can_be_used_the_counts_and_every_reason_come_before_the_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "tags.jsonl"
+    source.write_text('{"image": "gone.png"}\n{"image": "lost.png"}\n')
+
+    for command in ("ingest", "build"):
+        assert run([command, str(source), "--data", str(tmp_path / "D")]) == FAILURE
+
+        told = capsys.readouterr()
+        assert "2 seen = 0 stored + 0 unchanged + 2 skipped" in told.out
+        assert "skipped gone.png" in told.out and "skipped lost.png" in told.out
+        assert told.err.count("\n") == 1 and "None of the 2 images" in told.err
+
+
+def test_pictures_that_replace_those_of_another_source_are_told_with_one_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, shape in zip(("shoot1", "shoot2"), all_shapes(), strict=False):
+        (tmp_path / folder).mkdir()
+        draw(shape).save(tmp_path / folder / "IMG_0001.png")
+        assert run(["ingest", str(tmp_path / folder), "--data", str(tmp_path / "D")]) == 0
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Ingested: 1 seen = 1 stored + 0 unchanged + 0 skipped"
+    assert second.startswith(f"{first}; 1 replaced the picture of another file")
+    assert str(tmp_path / "shoot1" / "IMG_0001.png") in second and "a folder above both" in second
+
+
+def test_a_picture_that_lost_a_tag_is_listed_and_not_counted_as_skipped(
+    shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = json.loads(shapes_source.read_text().splitlines()[0])
+    source = tmp_path / "tags.jsonl"
+    image = str(shapes_source.parent / good["image"])
+    source.write_text(json.dumps({"image": image, "id": "good", "tags": ["red", "x" * 301]}) + "\n")
+    data = ["--data", str(tmp_path / "D")]
+    assert run(["ingest", str(source), *data]) == 0
+    assert "0 skipped" in capsys.readouterr().out
+
+    assert run(["info", "--json", *data]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == 0
+    assert run(["info", "--skips", *data]) == 0
+    assert "a tag was left out" in capsys.readouterr().out
+
+
 def test_an_engine_that_is_not_there_is_said_in_one_line(
     shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,13 @@ def test_vectors_come_by_id_as_float32_of_length_1(tmp_path: Path, ids_name: str
     assert features.spec.dim == 2
 
 
+def test_ids_with_windows_line_ends_are_the_same_ids(tmp_path: Path) -> None:
+    path = _save(tmp_path, np.eye(2), [])
+    (tmp_path / "ids.txt").write_bytes(b"a\r\nb\r\n")
+
+    assert list(Precomputed.load(path).rows) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [([np.nan, 1], "NaN"), ([np.inf, 1], "infinite"), ([0, 0], "all zeros")],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,29 @@ def test_xmp_in_a_png_is_read() -> None:
     drawn(0).save(buffer, "PNG", pnginfo=info)
 
     assert embedded_keywords(buffer.getvalue()) == ["lighthouse", "Île de Ré"]
+
+
+def png_with_late_xmp(xmp: bytes, compressed: bool = False) -> bytes:
+    """As exiftool writes it: behind the pixels, before the end."""
+    body = b"XML:com.adobe.xmp\0" + (b"\1\0" if compressed else b"\0\0") + b"en\0\0"
+    body += zlib.compress(xmp) if compressed else xmp
+    buffer = io.BytesIO()
+    drawn(0).save(buffer, "PNG")
+    png = buffer.getvalue()
+    crc = struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    return png[:-12] + struct.pack(">I", len(body)) + b"iTXt" + body + crc + png[-12:]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_xmp_after_the_pixels_of_a_png_is_read(compressed: bool) -> None:
+    assert embedded_keywords(png_with_late_xmp(XMP, compressed)) == ["lighthouse", "Île de Ré"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_png_that_is_cut_inside_its_late_xmp_gives_no_keywords(compressed: bool) -> None:
+    whole = png_with_late_xmp(XMP, compressed)
+    for length in range(whole.index(b"iTXt"), len(whole) - 40):
+        assert embedded_keywords(whole[:length]) == []
 
 
 def test_entities_are_not_expanded() -> None:

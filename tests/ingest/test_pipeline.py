@@ -4,8 +4,10 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import pytest
 from PIL import Image
 
 from app.ingest.blobs import original_path, thumbnail_path
+from app.ingest.engines.engine import LocalIngest, Recipe, Work
+from app.ingest.features import PictureEncoding
 from app.ingest.pipeline import ingest
-from app.ingest.report import IngestReport
+from app.ingest.report import IngestReport, Replaced
 from app.ingest.store import ENCODER_KEY
 from app.verify import verify_data_dir
 from gnn.encoders.base import EncoderSpec
@@ -28,6 +32,11 @@ from graph_store.features import FeatureFile
 from graph_store.progress import SilentProgress
 from tests.chaos.exhausting import as_nobody
 from tests.ingest.conftest import Draw, drawn, records, tags_of, with_features, write_rows
+
+SUBJECT = (
+    b'<r xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+    b"<dc:subject><rdf:Bag><rdf:li>lighthouse</rdf:li></rdf:Bag></dc:subject></r>"
+)
 
 
 def stored_features(data_dir: DataDir) -> dict[str, np.ndarray]:
@@ -132,11 +141,7 @@ def test_pictures_that_were_moved_are_found_where_they_are(
 def test_keywords_folders_and_sidecars_of_a_folder_all_become_tags(
     tmp_path: Path, draw: Draw, data_dir: DataDir
 ) -> None:
-    subject = (
-        b'<r xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">'
-        b"<dc:subject><rdf:Bag><rdf:li>lighthouse</rdf:li></rdf:Bag></dc:subject></r>"
-    )
-    draw("source/coast/1.jpg", xmp=subject)
+    draw("source/coast/1.jpg", xmp=SUBJECT)
     (tmp_path / "source" / "coast" / "1.txt").write_text("sea")
     (tmp_path / "source" / "readme.md").write_text("# Pictures")
 
@@ -246,13 +251,16 @@ def test_an_empty_folder_is_refused(tmp_path: Path, data_dir: DataDir) -> None:
         ingest(tmp_path / "empty", data_dir)
 
 
-def test_a_source_of_which_nothing_can_be_used_is_refused_with_the_first_reason(
+def test_of_a_source_of_which_nothing_can_be_used_everything_is_told_and_then_it_is_refused(
     tmp_path: Path, data_dir: DataDir
 ) -> None:
     source = write_rows(tmp_path / "tags.jsonl", [{"image": "gone.jpg"}, {"image": "gone-too.jpg"}])
 
+    report = ingest(source, data_dir)
+
+    assert [skip.item for skip in report.skipped] == ["gone.jpg", "gone-too.jpg"]
     with pytest.raises(BadInput, match=r"None of the 2 images.*gone\.jpg"):
-        ingest(source, data_dir)
+        report.refuse_if_useless()
 
     with Catalog.open(data_dir.catalog_path) as catalog:
         assert len(catalog.skips()) == 2
@@ -323,6 +331,89 @@ def test_progress_reaches_its_total(tmp_path: Path, draw: Draw, data_dir: DataDi
         progress = Counting()
         ingest(source, data_dir, progress=progress)
         assert progress.done == progress.total == 3
+
+
+def test_a_data_directory_among_the_pictures_is_not_ingested(tmp_path: Path, draw: Draw) -> None:
+    for seed in range(3):
+        draw(f"photos/{seed}.png", seed=seed)
+    data_dir = DataDir(tmp_path / "photos" / "imsage-data")
+    ingest(tmp_path / "photos", data_dir)
+
+    report = ingest(tmp_path / "photos", data_dir)
+
+    assert (report.seen, report.unchanged) == (3, 3)
+    with pytest.raises(BadInput, match="data directory itself"):
+        ingest(data_dir.root, data_dir)
+
+
+def test_a_picture_that_takes_the_place_of_another_files_is_counted_and_one_is_named(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    for name, seed in (("one/a.png", 1), ("one/b.png", 2), ("one/same.png", 3)):
+        draw(name, seed=seed)
+    for name, seed in (("two/a.png", 4), ("two/b.png", 5), ("two/same.png", 3), ("two/new.png", 6)):
+        draw(name, seed=seed)
+    assert ingest(tmp_path / "one", data_dir).replaced == 0
+
+    report = ingest(tmp_path / "two", data_dir)
+
+    assert (report.seen, report.stored, report.replaced) == (4, 4, 2)
+    assert report.first_replaced == Replaced("a.png", str(tmp_path / "one" / "a.png"))
+    # A file that was changed, moved or is reached by another name is no other file.
+    draw("two/a.png", seed=7)
+    (tmp_path / "two").rename(tmp_path / "three")
+    (tmp_path / "four").symlink_to(tmp_path / "three")
+    assert ingest(tmp_path / "three", data_dir).replaced == 0
+    draw("three/a.png", seed=8)
+    assert ingest(tmp_path / "four", data_dir).replaced == 0
+
+
+def test_the_skips_of_a_run_that_was_cut_short_are_not_kept_beside_those_of_its_repetition(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("1.png")
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "gone.png"}, {"image": "1.png"}, "nonsense"])
+    with pytest.raises(KeyboardInterrupt):
+        ingest(source, data_dir, engine=CutShort(), batch_size=1)
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        assert [skip.item for skip in catalog.skips()] == ["gone.png"] * 8
+
+    report = ingest(source, data_dir)
+
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        assert catalog.skips() == list(report.skipped) and len(report.skipped) == 2
+
+
+class CutShort(LocalIngest):
+    """As a kill ends it, after eight skips were committed: `ingest` commits by eight batches."""
+
+    def outcomes(self, work: Iterable[Work], recipe: Recipe, maker: PictureEncoding) -> Any:
+        (skip,) = islice(work, 1)
+        yield from [skip] * 8
+        raise KeyboardInterrupt
+
+
+def test_keywords_come_and_go_with_the_source_that_asks_for_them(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("source/1.jpg", xmp=SUBJECT)
+    write_rows(tmp_path / "source" / "tags.jsonl", [{"image": "1.jpg"}])
+    for format, tags in (("folder", ["lighthouse"]), ("auto", []), ("folder", ["lighthouse"])):
+        ingest(tmp_path / "source", data_dir, format=format)
+        assert tags_of(records(data_dir)["1.jpg"]) == tags
+        assert ingest(tmp_path / "source", data_dir, format=format).stored == 0
+
+
+def test_a_catalogue_of_before_keywords_were_told_apart_is_not_read_again(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("source/1.jpg", xmp=SUBJECT)
+    ingest(tmp_path / "source", data_dir)
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        record = catalog.get("1.jpg")
+        catalog.upsert([replace(record, fingerprint=str(record.fingerprint)[:-1])])
+
+    assert ingest(tmp_path / "source", data_dir).unchanged == 1
 
 
 # -- features brought along

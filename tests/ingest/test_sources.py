@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from app.ingest.items import SourceItem
 from app.ingest.source import open_source
+from app.ingest.sources import lines
 from app.ingest.sources.coco import CocoSource
 from app.ingest.sources.csv import CsvSource, parse_row
 from app.ingest.sources.folder import FolderSource
 from app.ingest.sources.jsonl import JsonlSource, parse_line
-from graph_store.errors import BadInput, UnknownName
+from graph_store.errors import BadInput, Exhausted, UnknownName
 from graph_store.records import Skip, Tag
 from tests.ingest.conftest import Draw, write_rows
 
@@ -172,7 +175,9 @@ def test_other_csv_columns_are_attributes_and_plain_numbers_are_numbers(tmp_path
 
 
 def test_bad_csv_rows_are_skipped_by_line_and_the_rest_is_read(tmp_path: Path) -> None:
-    found = csv(tmp_path, b'image,tags\na.jpg,x\nb.jpg,x,y,z\n"c"d,x\n\xff.jpg,x\n,x\n\ne.jpg,"two\nlines"\n')
+    found = csv(
+        tmp_path, b'image,caption\na.jpg,x\nb.jpg,x,y,z\n"c"d,x\n\xff.jpg,x\n,x\n\ne.jpg,"two\nlines"\n'
+    )
 
     assert [(one.line, isinstance(one, Skip)) for one in found] == [
         (2, False),
@@ -182,6 +187,75 @@ def test_bad_csv_rows_are_skipped_by_line_and_the_rest_is_read(tmp_path: Path) -
         (6, True),
         (8, False),
     ]
+    assert item(found[-1]).caption == "two\nlines"
+
+
+def told(found: list[SourceItem | Skip]) -> list[tuple[int | None, str]]:
+    """The line of each, and the id of an item or what a skip says first of the reason."""
+    return [(one.line, one.id if isinstance(one, SourceItem) else one.reason[:24]) for one in found]
+
+
+UNCLOSED, NOT_CSV = "a quote is not closed on", "the row is not valid CSV"
+
+
+def test_a_quote_that_is_not_closed_costs_a_csv_its_own_line_alone(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.jpg,cat\n" for number in range(20_000))  # longer than a cell may be
+
+    found = csv(tmp_path, f'image,tags\na.jpg,"dog\n{rows}z.jpg,"cow\n')
+
+    assert told(found) == [
+        (2, UNCLOSED),
+        *((number + 3, f"{number}.jpg") for number in range(20_000)),
+        (20_003, NOT_CSV),
+    ]
+    assert skip(found[0]).item == 'a.jpg,"dog' and "line 2 " in skip(found[0]).reason
+    assert names(item(found[1]).tags) == ["cat"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_that_two_stray_quotes_would_make_tags_of_are_read_as_rows(tmp_path: Path, end: str) -> None:
+    text = end.join(["image,tags", 'a.jpg,"dog', "b.jpg,cat", 'c.jpg,tree"', "d.jpg,sun", ""])
+
+    found = csv(tmp_path, text)
+
+    assert told(found) == [(2, UNCLOSED), (3, "b.jpg"), (4, "c.jpg"), (5, "d.jpg")]
+
+
+@pytest.mark.parametrize("column", ["caption", "place"])
+def test_a_line_break_in_a_caption_or_an_attribute_stays_unless_it_hides_a_picture(
+    tmp_path: Path, draw: Draw, column: str
+) -> None:
+    draw("b.jpg")
+    text = f'image,{column}\na.jpg,"two\nlines, b.jpg\nb.jpg"\nc.jpg,"one\nb.jpg,two\nd.jpg,three"\n'
+
+    found = csv(tmp_path, text)
+
+    assert told(found) == [(2, "a.jpg"), (5, UNCLOSED), (6, "b.jpg"), (7, "d.jpg")]
+    kept = item(found[0])
+    assert (kept.caption or kept.attributes[column]) == "two\nlines, b.jpg\nb.jpg"
+
+
+def test_a_line_that_is_too_long_inside_a_quote_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 40)
+
+    found = csv(tmp_path, f'image,tags\na.jpg,"dog\n{"x" * 60}\nb.jpg,cat\n')
+
+    assert told(found) == [(2, UNCLOSED), (3, NOT_CSV), (4, "b.jpg")]
+    assert "longer than" in skip(found[1]).reason
+
+
+def test_a_header_that_takes_the_first_picture_into_it_is_refused(tmp_path: Path, draw: Draw) -> None:
+    draw("a.jpg")
+    with pytest.raises(BadInput, match="quote is not closed on the first line"):
+        csv(tmp_path, 'image,"tags\na.jpg,dog\nb.jpg,"\n')
+
+
+def test_empty_columns_at_the_right_edge_of_a_csv_have_no_name_to_be_twice(tmp_path: Path) -> None:
+    (found,) = csv(tmp_path, "image,tags,,\na.jpg,dog,,\n")
+
+    assert names(item(found).tags) == ["dog"] and item(found).attributes == {}
 
 
 def test_a_csv_without_its_header_is_refused_with_the_line_to_write(tmp_path: Path) -> None:
@@ -261,6 +335,22 @@ def test_a_coco_captions_file_gives_captions_alone_and_beside_instances(tmp_path
         assert two.attributes["captions"] == ["A car.", "B"]
 
 
+def test_a_coco_object_with_a_caption_is_a_tag_and_a_caption(tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    objects = [
+        {"id": 1, "image_id": 1, "category_id": 18, "caption": ""},
+        {"id": 2, "image_id": 1, "category_id": 3, "caption": "A red car."},
+        {"id": 3, "image_id": 2, "category_id": 99, "caption": "Nothing."},
+    ]
+    path.write_text(json.dumps({**COCO, "annotations": objects}))
+
+    one, two, unknown = CocoSource(path)
+
+    assert names(item(one).tags) == ["dog", "car"] and item(one).caption == "A red car."
+    assert item(two).tags == () and item(two).caption == "Nothing."
+    assert "'99'" in skip(unknown).reason
+
+
 def test_coco_annotations_that_fit_nothing_are_skipped_by_number(tmp_path: Path) -> None:
     strange = [
         {"id": 20, "image_id": 9, "category_id": 3},
@@ -314,6 +404,67 @@ def test_folder_names_and_texts_beside_the_pictures_are_tags(tmp_path: Path, dra
         "animals/red fox/1.jpg": ["animals", "red fox"],
     }
     assert FolderSource(tmp_path).count() == 3
+
+
+def test_a_text_whose_ending_is_in_capitals_holds_tags_too(tmp_path: Path, draw: Draw) -> None:
+    draw("IMG_1.JPG"), draw("IMG_2.JPG")
+    (tmp_path / "IMG_1.TXT").write_text("harbour")
+    (tmp_path / "IMG_2.JPG.Txt").write_text("mole")
+
+    found = {one.id: names(one.tags) for one in map(item, FolderSource(tmp_path))}
+
+    assert found == {"IMG_1.JPG": ["harbour"], "IMG_2.JPG": ["mole"]}
+
+
+def test_a_folder_that_cannot_be_read_is_skipped_by_name(
+    tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("a/1.jpg"), draw("lost+found/2.jpg")
+    closed, list_folder = {str(tmp_path / "lost+found")}, os.scandir
+
+    def refusing(folder: str) -> Any:  # root, as whom tests may run, can read every folder
+        if folder in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    source = FolderSource(tmp_path)
+
+    first, second = source
+
+    assert skip(first).item == "lost+found" and "Permission denied" in skip(first).reason
+    assert skip(first).source == str(tmp_path / "lost+found")
+    assert item(second).id == "a/1.jpg" and source.count() == 2
+    closed.add(str(tmp_path))
+    with pytest.raises(BadInput, match="cannot be read"):
+        list(FolderSource(tmp_path))
+
+
+def test_no_folder_is_skipped_for_want_of_file_handles(
+    tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("a/1.jpg")
+    list_folder = os.scandir
+
+    def refusing(folder: str) -> Any:
+        if folder != str(tmp_path):
+            raise OSError(errno.EMFILE, "Too many open files", folder)
+        return list_folder(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(Exhausted):
+        list(FolderSource(tmp_path))
+
+
+def test_the_data_directory_is_no_part_of_a_folder_by_whatever_name(tmp_path: Path, draw: Draw) -> None:
+    draw("source/1.jpg"), draw("source/data/blobs/2.jpg")
+    (tmp_path / "source" / "linked").symlink_to(tmp_path / "source" / "data")
+
+    source = open_source(tmp_path / "source", data_dir=tmp_path / "source" / "linked")
+
+    assert [item(one).id for one in source] == ["1.jpg"]
+    with pytest.raises(BadInput, match="data directory itself"):
+        open_source(tmp_path / "source" / "data", data_dir=tmp_path / "source" / "linked")
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path, draw: Draw) -> None:

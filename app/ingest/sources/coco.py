@@ -104,7 +104,9 @@ def _place(
     counts: dict[Any, Counter[str]],
     captions: dict[Any, list[str]],
 ) -> str:
-    """Count the annotation for its image; returns why it cannot be, or nothing."""
+    """Count the annotation for its image; returns why it cannot be, or nothing. An object may have a caption
+    too.
+    """
     if not isinstance(annotation, dict):
         return "the annotation is not an object"
     image, category, caption = (annotation.get(key) for key in ("image_id", "category_id", "caption"))
@@ -113,7 +115,8 @@ def _place(
     if isinstance(caption, str) and is_text(caption):
         if caption.strip():
             captions.setdefault(image, []).append(caption.strip())
-        return ""
+        if category is None:
+            return ""
     if not isinstance(category, int | str) or category not in names:
         return f"the annotation is of category {str(category)[:40]!r}, which is not listed"
     counts.setdefault(image, Counter())[names[category]] += 1

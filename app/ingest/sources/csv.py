@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from app.ingest.items import SourceItem, checked_item, is_text
 from app.ingest.sources.lines import Lines, LineTooLong, count_lines
@@ -13,6 +15,7 @@ from graph_store.errors import BadInput
 from graph_store.records import Skip
 
 _KNOWN = {"image", "id", "tags", "split", "caption"}
+_ONE_LINE = ("image", "id", "tags", "split")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 
 
@@ -21,6 +24,10 @@ class CsvSource:
 
     Tags are split on `|` and on `,`. `image` is relative to the file, or absolute, and without an `id` it is
     the id. An attribute that is written as a plain number is one, so that it can be filtered by range.
+
+    A quote that is not closed takes the lines below it into its cell, up to the next quote. Where that shows,
+    its own line is skipped by name and those below are read as rows. Captions and attributes may have line
+    breaks, unless one of their lines reads as the row of a picture that is there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,27 +36,50 @@ class CsvSource:
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         # Bytes that are no UTF-8 become lone surrogates here, and their row is then skipped by name.
         with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            lines = Lines(file)
+            lines = _RowLines(Lines(file))
             reader = csv.reader(lines, strict=True)
-            header = self._header(reader)
+            header = self._header(reader, lines)
             while True:
-                line = lines.number + 1
+                lines.begin_row()
                 try:
                     row = next(reader)
                 except StopIteration:
                     return
                 except (csv.Error, LineTooLong) as error:
-                    yield Skip(str(self._path), line, f"the row is not valid CSV: {error}", "")
+                    wrong = _unclosed(lines.first) if lines.several else f"the row is not valid CSV: {error}"
+                    yield self._first_line_skipped(lines, wrong)
                     continue
-                if any(cell.strip() for cell in row):
-                    yield parse_row(header, row, self._path, line)
+                if lines.below and self._has_swallowed(header, row, lines.below):
+                    yield self._first_line_skipped(lines, _unclosed(lines.first))
+                elif any(cell.strip() for cell in row):
+                    yield parse_row(header, row, self._path, lines.first)
 
     def count(self) -> int:
         """How many lines there are below the header; a cell with line breaks counts more than once."""
         with self._path.open("rb") as file:
             return max(0, count_lines(file) - 1)
 
-    def _header(self, reader: Iterator[list[str]]) -> list[str]:
+    def _first_line_skipped(self, lines: _RowLines, reason: str) -> Skip:
+        """What is said of the first line of a row; the lines below it are read again."""
+        lines.give_back()
+        return Skip(str(self._path), lines.first, reason, _shown(lines.text))
+
+    def _has_swallowed(self, header: Sequence[str], row: Sequence[str], below: Sequence[str]) -> bool:
+        """Whether the lines below the first one of a row are not just more text of its cells."""
+        cells = dict(zip(header, row, strict=False))
+        if any(re.search(r"[\r\n]", cells.get(name, "").strip()) for name in _ONE_LINE):
+            return True
+        return "image" in header and any(self._is_row_of_a_picture(header, line) for line in below)
+
+    def _is_row_of_a_picture(self, header: Sequence[str], line: str) -> bool:
+        try:
+            row = next(csv.reader([line]), [])
+            image = row[header.index("image")].strip() if len(row) == len(header) > 1 else ""
+            return bool(image) and (self._path.parent / image).is_file()
+        except (csv.Error, OSError, ValueError):
+            return False
+
+    def _header(self, reader: Iterator[list[str]], lines: _RowLines) -> list[str]:
         try:
             header = [name.strip() for name in next(reader, [])]
         except (csv.Error, LineTooLong) as error:
@@ -60,15 +90,71 @@ class CsvSource:
                 f"The first line of {self._path} does not name a column 'image'",
                 hint="Begin with the line: image,tags",
             )
-        if len(set(lowered)) != len(lowered):
+        if lines.below and any(self._is_row_of_a_picture(lowered, line) for line in lines.below):
+            raise BadInput(
+                f"A quote is not closed on the first line of {self._path}", hint="Close it, or take it out."
+            )
+        named = [name for name in lowered if name]  # spreadsheets write empty columns at the right edge
+        if len(set(named)) != len(named):
             raise BadInput(f"The first line of {self._path} names a column twice")
         return lowered
+
+
+class _RowLines:
+    """Lines for a csv.reader. `first` is the number of the line on which the row in hand begins."""
+
+    def __init__(self, lines: Lines[str]) -> None:
+        self._lines = lines
+        self._row: list[str | LineTooLong] = []
+        self._again: deque[str | LineTooLong] = deque()
+        self.first = 1
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else self._read()
+        self._row.append(line)
+        if isinstance(line, LineTooLong):
+            raise line
+        return line
+
+    def _read(self) -> str | LineTooLong:
+        try:
+            return next(self._lines)
+        except LineTooLong as error:
+            return error
+
+    def begin_row(self) -> None:
+        """What is read from here on is another row."""
+        self.first += len(self._row)
+        self._row.clear()
+
+    @property
+    def text(self) -> str:
+        """The first line of the row."""
+        return "" if not self._row or isinstance(self._row[0], LineTooLong) else self._row[0]
+
+    @property
+    def several(self) -> bool:
+        """Whether the row has more than one line."""
+        return len(self._row) > 1
+
+    @property
+    def below(self) -> list[str]:
+        """The lines of the row below the first one."""
+        return [line for line in self._row[1:] if isinstance(line, str)]
+
+    def give_back(self) -> None:
+        """Read the lines below the first one again, as rows of their own."""
+        self._again.extendleft(reversed(self._row[1:]))
+        del self._row[1:]
 
 
 def parse_row(header: Sequence[str], row: Sequence[str], path: Path, line: int) -> SourceItem | Skip:
     """One row under `header` as an item, or as a reason why it is none. Never raises."""
     source = str(path)
-    shown = ",".join(row)[:80].encode("utf-8", errors="replace").decode()
+    shown = _shown(",".join(row))
     if len(row) > len(header):
         reason = f"the row has {len(row)} cells under {len(header)} columns; a cell with commas needs quotes"
         return Skip(source, line, reason, shown)
@@ -99,3 +185,14 @@ def _number_or_text(cell: str) -> str | int | float:
     if not _NUMBER.fullmatch(text):
         return cell
     return float(text) if "." in text else int(text)
+
+
+def _unclosed(line: int) -> str:
+    return (
+        f"a quote is not closed on line {line} (or an image, id, tags or split has a line break);"
+        " the lines below are read as rows of their own"
+    )
+
+
+def _shown(text: str) -> str:
+    return text[:80].encode("utf-8", errors="replace").decode().strip()

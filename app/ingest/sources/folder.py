@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.ingest.items import SourceItem, checked_item
 from graph_store.errors import BadInput
+from graph_store.exhaustion import exhausted
 from graph_store.records import Skip
 
 _SIDECAR = ".txt"
@@ -21,13 +22,15 @@ class FolderSource:
     """Every file below `root` that is not hidden, in the order of its relative path, which is its id.
 
     `photo.txt` or `photo.jpg.txt` beside `photo.jpg` holds tags, one a line or between commas. A file that is
-    no picture is found out when it is opened, and is then skipped by name.
+    no picture is found out when it is opened, and is then skipped by name; so is a folder that cannot be
+    read. `leave_out`, the data directory, may lie among the pictures, and is passed over.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, leave_out: Path | None = None) -> None:
+        self._root, self._leave_out = root, leave_out
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
+        yield from self._closed
         for relative in self._files:
             sidecar = self._sidecars.get(relative)
             if relative in self._sidecar_files:
@@ -35,8 +38,8 @@ class FolderSource:
             yield self._item(relative, sidecar)
 
     def count(self) -> int:
-        """How many files there are, sidecars not counted."""
-        return len(self._files) - len(self._sidecar_files)
+        """How many files and folders that cannot be read there are, sidecars not counted."""
+        return len(self._closed) + len(self._files) - len(self._sidecar_files)
 
     def _item(self, relative: str, sidecar: str | None) -> SourceItem | Skip:
         path = self._root / relative
@@ -49,34 +52,74 @@ class FolderSource:
         item = checked_item(source=str(path), line=None, image_id=relative, image=path, tags=list(tags))
         return item if isinstance(item, Skip) else replace(item, embedded_keywords=True)
 
-    @cached_property
+    @property
     def _files(self) -> list[str]:
+        return self._walked[0]
+
+    @property
+    def _closed(self) -> list[Skip]:
+        """The folders that cannot be read."""
+        return self._walked[1]
+
+    @cached_property
+    def _walked(self) -> tuple[list[str], list[Skip]]:
         found: list[str] = []
-        visited: set[tuple[int, int]] = set()
-        for folder, folders, files in os.walk(self._root, onerror=_cannot_list, followlinks=True):
+        closed: list[Skip] = []
+
+        def cannot_list(error: OSError) -> None:
+            closed.append(self._closed_by(error))
+
+        # A link may lead back up: each folder is read once, under the first of its names.
+        done: set[tuple[int, int]] = set()
+        if self._leave_out is not None and self._leave_out.is_dir():
+            done.add(_identity(self._leave_out))
+        for folder, folders, files in os.walk(self._root, onerror=cannot_list, followlinks=True):
             place = Path(folder).relative_to(self._root)
-            status = Path(folder).stat()
-            # A link may lead back up: each folder is read once, under the first of its names.
-            if (status.st_dev, status.st_ino) in visited:
+            try:
+                identity = _identity(Path(folder))
+            except OSError as error:
+                cannot_list(error)
                 folders.clear()
                 continue
-            visited.add((status.st_dev, status.st_ino))
+            if identity in done:
+                folders.clear()
+                continue
+            done.add(identity)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             found += [(place / name).as_posix() for name in files if not name.startswith(".")]
-        return sorted(found)
+        return sorted(found), sorted(closed, key=lambda skip: skip.item)
+
+    def _closed_by(self, error: OSError) -> Skip:
+        """Raises BadInput when it is the source itself that cannot be read, and Exhausted when that says
+        nothing about the folder.
+        """
+        lacking = exhausted(error)
+        if lacking is not None:
+            raise lacking from error
+        folder = Path(error.filename)
+        if folder == self._root:
+            raise BadInput(f"The folder {folder} cannot be read: {error.strerror}") from error
+        reason = f"the folder cannot be read: {error.strerror}"
+        return Skip(str(folder), None, reason, folder.relative_to(self._root).as_posix())
 
     @cached_property
     def _sidecars(self) -> dict[str, str]:
         """Picture → the text beside it."""
-        texts = {name for name in self._files if name.lower().endswith(_SIDECAR)}
+        # As cameras and old programs write it, IMG_1.TXT too is the text beside IMG_1.JPG; of two that differ
+        # in that alone the one in small letters is, which sorts last.
+        texts = {
+            f"{name[: -len(_SIDECAR)]}{_SIDECAR}": name
+            for name in self._files
+            if name.lower().endswith(_SIDECAR)
+        }
         pairs: dict[str, str] = {}
         for name in self._files:
-            if name in texts:
+            if name.lower().endswith(_SIDECAR):
                 continue
             stem = str(Path(name).with_suffix("")) if Path(name).suffix else name
             for text in (f"{name}{_SIDECAR}", f"{stem}{_SIDECAR}"):
                 if text in texts:
-                    pairs[name] = text
+                    pairs[name] = texts[text]
                     break
         return pairs
 
@@ -85,8 +128,10 @@ class FolderSource:
         return set(self._sidecars.values())
 
 
-def _cannot_list(error: OSError) -> None:
-    raise BadInput(f"The folder {error.filename} cannot be read: {error.strerror}") from error
+def _identity(folder: Path) -> tuple[int, int]:
+    """What tells a folder from all others, by whatever name it is reached."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _tags_of(path: Path) -> list[str]:
