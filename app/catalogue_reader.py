@@ -32,6 +32,9 @@ _SIGNATURES = (
 )
 
 
+_OTHER = "application/octet-stream"
+"""Of originals that were taken in, such as JPEG 2000 and PPM, but that a browser is not to show."""
+
 _KEPT_DIGESTS = 1024
 
 
@@ -46,7 +49,7 @@ class PictureFile:
 
 
 def media_type_of(head: bytes) -> str | None:
-    """The media type of a picture by its first 16 bytes; None for what a browser had better not be given."""
+    """The media type of a picture by its first 16 bytes; None for what a browser had better not show."""
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
@@ -129,12 +132,12 @@ class CatalogueReader:
         for path in self._places(record):
             try:
                 with path.open("rb") as file:
-                    media_type = media_type_of(file.read(16))
+                    media_type = media_type_of(file.read(16)) or _OTHER
                 stat = path.stat()
-                sound = media_type is not None and self._digest(path, stat) == record.sha256
+                sound = self._digest(path, stat) == record.sha256
             except OSError:
                 continue
-            if media_type is not None and sound:
+            if sound:
                 etag = f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"'
                 return PictureFile(path, media_type, etag, stat)
         raise NotFound(

@@ -22,7 +22,7 @@ import orjson
 
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable, write_bytes
-from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName
+from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName, WrongUsage
 from graph_store.versions import way_out
 
 Scope = Literal["read", "write"]
@@ -106,7 +106,7 @@ def create_key(data_dir: DataDir, name: str, scope: str) -> str:
     taken, UnknownName for a scope that is none.
     """
     if not _NAME.fullmatch(name):
-        raise BadInput(
+        raise WrongUsage(
             f"{name!r} is no name for a key",
             hint="Use up to 64 letters, digits, dots, dashes and underscores.",
         )

@@ -25,10 +25,10 @@ from gnn.encoders.registry import image_encoder
 from gnn.query import Query, QueryEngine, QueryTag, QueryVectors
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
-from graph_store.errors import NotFound
+from graph_store.errors import CorruptFile, NotFound, NothingToServe
 from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
-from graph_store.snapshot import Snapshot
+from graph_store.snapshot import Snapshot, last_good
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,19 @@ class Lookup:
         device: str = "auto",
         milvus: MilvusServer | None = None,
     ) -> None:
-        """Opens and checks the snapshot. Raises NothingToServe, CorruptFile, and what opening an index in
-        Milvus raises.
+        """Opens and checks the snapshot, or where that is damaged or not named any more the last good one;
+        `problem` says so then. Raises NothingToServe, CorruptFile, and what opening an index in Milvus
+        raises.
         """
-        snapshot = Snapshot.open(data_dir)
+        self.problem = ""
+        try:
+            snapshot = Snapshot.open(data_dir)
+        except (CorruptFile, NothingToServe) as error:
+            try:
+                snapshot = last_good(data_dir)
+            except NothingToServe:
+                raise error from None
+            self.problem = f"{error} (this is answered from the last good snapshot, {snapshot.version})"
         self._reader = CatalogueReader(data_dir)
         self._max_bytes = max_bytes
         self._max_pixels = max_pixels

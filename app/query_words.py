@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ from app.serving_state import ServingState
 from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
 from gnn.encoders.registry import text_encoder
 from gnn.query import Query, QueryVectors
+from graph_store.arrays import Float32Array
 from graph_store.exhaustion import exhausted
 from graph_store.snapshot import Snapshot
 
@@ -22,10 +24,10 @@ class QueryWords:
     """
 
     def __init__(self, *, size: int, wait: float) -> None:
-        self._encoders: dict[EncoderSpec, TextEncoder] = {}
+        self._encoders: dict[EncoderSpec, _Clocked] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
-        self._batches: Batcher[tuple[ServingState, Query], QueryVectors] = Batcher(
-            _embed_batch, self._thread, size=size, wait=wait
+        self._batches: Batcher[tuple[ServingState, Query], tuple[QueryVectors, float]] = Batcher(
+            self._embed_batch, self._thread, size=size, wait=wait
         )
 
     def encoder(self, snapshot: Snapshot) -> TextEncoder | None:
@@ -37,7 +39,7 @@ class QueryWords:
         encoder = self._encoders.get(spec)
         if encoder is None:
             try:
-                encoder = text_encoder(spec.name)
+                encoder = _Clocked(text_encoder(spec.name))
                 check_same_encoder(spec, encoder.spec)
                 encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
             except Exception as error:
@@ -50,8 +52,10 @@ class QueryWords:
             self._encoders[spec] = encoder
         return encoder
 
-    async def embed(self, state: ServingState, query: Query) -> QueryVectors:
-        """The vectors of a question. Raises whatever the engine raises for it alone."""
+    async def embed(self, state: ServingState, query: Query) -> tuple[QueryVectors, float]:
+        """The vectors of a question, and the seconds that its words took to be encoded, with those that were
+        encoded together with them. Raises whatever the engine raises for it alone.
+        """
         return await self._batches.submit((state, query))
 
     def close(self) -> None:
@@ -59,12 +63,33 @@ class QueryWords:
         self._thread.shutdown(cancel_futures=True)
         self._encoders.clear()
 
+    def _embed_batch(self, batch: Sequence[tuple[ServingState, Query]]) -> list[tuple[QueryVectors, float]]:
+        # A batch may span the moment when a new snapshot came; each query keeps its own.
+        vectors: dict[int, QueryVectors] = {}
+        before = self._seconds()
+        for state in {state for state, _ in batch}:
+            mine = [number for number, (other, _) in enumerate(batch) if other is state]
+            answers = state.engine.embed_many([batch[number][1] for number in mine])
+            vectors.update(zip(mine, answers, strict=True))
+        spent = self._seconds() - before
+        return [(vectors[number], spent) for number in range(len(batch))]
 
-def _embed_batch(batch: Sequence[tuple[ServingState, Query]]) -> list[QueryVectors]:
-    # A batch may span the moment when a new snapshot came; each query keeps its own.
-    vectors: dict[int, QueryVectors] = {}
-    for state in {state for state, _ in batch}:
-        mine = [number for number, (other, _) in enumerate(batch) if other is state]
-        answers = state.engine.embed_many([batch[number][1] for number in mine])
-        vectors.update(zip(mine, answers, strict=True))
-    return [vectors[number] for number in range(len(batch))]
+    def _seconds(self) -> float:
+        return sum(encoder.seconds for encoder in self._encoders.values())
+
+
+class _Clocked:
+    """A text encoder that adds up the seconds it takes."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.spec = encoder.spec
+        self.seconds = 0.0
+        self._encoder = encoder
+
+    def encode_text(self, texts: Sequence[str]) -> Float32Array:
+        """n texts → [n, dim] float32, unit norm."""
+        begin = time.perf_counter()
+        try:
+            return self._encoder.encode_text(texts)
+        finally:
+            self.seconds += time.perf_counter() - begin

@@ -237,6 +237,7 @@ class SearchService:
             if not in_batch:
                 state = await self._pinned(cursor.version)
             elif cursor.version != state.version:
+                await self._pinned(cursor.version)  # one whose snapshot is gone is told that
                 raise InvalidRequest.at(
                     "/cursor",
                     f"it is pinned to the snapshot {cursor.version}, and this batch is answered from "
@@ -258,8 +259,9 @@ class SearchService:
         )
         if needs_words(state, query):
             begin = time.perf_counter()
-            vectors = await self._words.embed(state, query)
-            stages["attach"] = time.perf_counter() - begin
+            vectors, encoding = await self._words.embed(state, query)
+            stages["encode"] = stages.get("encode", 0.0) + encoding
+            stages["attach"] = max(time.perf_counter() - begin - encoding, 0.0)
             page = await self._ranked(state, vectors, ranking, after, stages)
         else:
             vectors, page = await self._attached_and_ranked(state, query, ranking, after, stages)

@@ -14,6 +14,7 @@ import uvicorn
 
 from app.settings import Settings
 from graph_store.errors import BadInput, NothingToServe
+from graph_store.snapshot_files import versions
 
 _FACTORY = "app.api.application:app_from_environment"
 _GRACE_SECONDS = 10
@@ -28,7 +29,7 @@ def serve(settings: Settings) -> None:
     """
     if settings.replica and settings.store is not None:
         _ = settings.store.files  # a missing package is told here, in one line; connecting comes later
-    elif not settings.data_dir.current_path.exists():
+    elif not settings.data_dir.current_path.exists() and not versions(settings.data_dir):
         raise NothingToServe(
             f"There is nothing to serve in {settings.data}", hint="Build an index with `imsage build SOURCE`."
         )

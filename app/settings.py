@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from graph_store.data_dir import DataDir
-from graph_store.errors import BadInput
+from graph_store.errors import WrongUsage
 from graph_store.index_choice import INDEX_MEMORY, AskedKind, IndexPolicy
 from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
 from graph_store.snapshot_store import SnapshotStore
@@ -348,15 +348,18 @@ def _is_url(value: str) -> bool:
 def load_settings(**flags: Any) -> Settings:
     """The settings in force, `flags` over all; a flag that is None was not given.
 
-    Raises BadInput, naming each wrong setting and why, and when the settings file is missing or is not TOML.
+    Raises WrongUsage, naming each wrong setting and why, and when the settings file is missing or is not
+    TOML.
     """
     file = os.environ.get(SETTINGS_FILE_VARIABLE)
     if file and not Path(file).is_file():
-        raise BadInput(f"The settings file {file} does not exist", hint=f"{SETTINGS_FILE_VARIABLE} names it.")
+        raise WrongUsage(
+            f"The settings file {file} does not exist", hint=f"{SETTINGS_FILE_VARIABLE} names it."
+        )
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise BadInput(f"A setting is wrong: {wrong}") from error
+        raise WrongUsage(f"A setting is wrong: {wrong}") from error
     except (ValueError, OSError, RecursionError) as error:
-        raise BadInput(f"The settings cannot be read: {error}") from error
+        raise WrongUsage(f"The settings cannot be read: {error}") from error

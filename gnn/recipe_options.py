@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from gnn.presets import Preset
-from graph_store.errors import BadInput, UnknownName
+from graph_store.errors import UnknownName, WrongUsage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ OPTIONS = {
 
 
 def with_options(preset: Preset, changes: Mapping[str, str]) -> Preset:
-    """The preset with some options set. Raises UnknownName for one that there is not, BadInput for one that
+    """The preset with some options set. Raises UnknownName for one that there is not, WrongUsage for one that
     this preset does not have and for a value that it cannot take.
     """
     for name, text in changes.items():
@@ -45,7 +45,7 @@ def with_options(preset: Preset, changes: Mapping[str, str]) -> Preset:
         part, field = option.place
         owner: Any = getattr(preset, part) if part else preset
         if owner is None:
-            raise BadInput(
+            raise WrongUsage(
                 f"Preset {preset.name!r} has no option {name!r}",
                 hint=f"It has: {', '.join(options_of(preset))}.",
             )
@@ -81,7 +81,7 @@ def with_recipe(preset: Preset, recorded: Mapping[str, Any]) -> Preset:
 def _value(name: str, option: RecipeOption, text: str, now: Any) -> Any:
     if option.choices:
         if text not in option.choices:
-            raise BadInput(f"{name} cannot be {text!r}", hint=f"It is one of: {', '.join(option.choices)}.")
+            raise WrongUsage(f"{name} cannot be {text!r}", hint=f"It is one of: {', '.join(option.choices)}.")
         return text
     try:
         value = type(now)(text)
@@ -89,5 +89,5 @@ def _value(name: str, option: RecipeOption, text: str, now: Any) -> Any:
         value = float("nan")
     if not option.least <= value < float("inf"):
         kind = "whole number" if isinstance(now, int) else "number"
-        raise BadInput(f"{name} cannot be {text!r}", hint=f"It is a {kind} of at least {option.least:g}.")
+        raise WrongUsage(f"{name} cannot be {text!r}", hint=f"It is a {kind} of at least {option.least:g}.")
     return value

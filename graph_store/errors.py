@@ -34,6 +34,10 @@ class BadInput(ImsageError):
     status = 422
 
 
+class WrongUsage(BadInput):
+    """An option or a setting has a value that it cannot have, whatever the files hold."""
+
+
 class NotFound(ImsageError):
     """An image, job or snapshot of that name does not exist."""
 

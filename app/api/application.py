@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import problems
 from app.api.access import Access
+from app.api.cors import Cors
 from app.api.heads import Heads
 from app.api.image_routes import image_routes
 from app.api.job_routes import job_routes
@@ -126,7 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
     ring = KeyRing(keys_path(settings.data_dir), required=settings.require_keys)
     app.add_middleware(Access, ring=ring, origins=settings.cors_origins)
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+        app.add_middleware(Cors, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     for router in (

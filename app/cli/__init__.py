@@ -48,7 +48,8 @@ def application() -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns the process's exit code."""
-    return exit_code_of(lambda: application()(args=list(arguments), prog_name="imsage"))
+    name = next(iter(arguments), "")
+    return exit_code_of(lambda: application()(args=list(arguments), prog_name="imsage"), name)
 
 
 def main() -> None:

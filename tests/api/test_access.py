@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -230,6 +231,21 @@ def test_a_page_of_another_site_may_not_write_to_a_service_without_keys(
         assert own.status_code == 404
     with serving(built_copy.root, cors_origins=["https://elsewhere.test"]) as client:
         assert client.request("DELETE", "/v1/images/a", headers=headers).status_code == 404
+
+
+def test_a_refused_preflight_is_a_problem(built_copy: DataDir) -> None:
+    with serving(built_copy.root, cors_origins=["https://shop.test"]) as client:
+
+        def preflight(origin: str, method: str) -> Any:
+            headers = {"origin": origin, "access-control-request-method": method}
+            return client.options("/v1/search", headers=headers)
+
+        assert preflight("https://shop.test", "POST").status_code == 200
+        told = problem(preflight("https://other.test", "POST"), 400, "bad-request")
+        assert "origin" in told["detail"] and told["instance"] == "/v1/search"
+        refused = preflight("https://shop.test", "PUT")
+        assert "method" in problem(refused, 400)["detail"]
+        assert refused.headers["access-control-allow-origin"] == "https://shop.test"
 
 
 def test_a_body_without_a_type_writes_nothing(built_copy: DataDir) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from urllib.parse import quote
@@ -121,6 +122,20 @@ def test_a_file_that_is_no_picture_is_never_sent(
         catalog.upsert([replace(catalog.get(indexed[0].id), path=str(page))])
     with serving(built_copy.root) as client:
         problem(client.get(f"/v1/images/{indexed[0].id}/file"), 404, "not-found")
+
+
+@pytest.mark.parametrize("form", ["JPEG2000", "PPM", "ICO"])
+def test_an_original_that_browsers_do_not_show_is_sent_as_bytes(built_copy: DataDir, form: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(buffer, form)
+    with serving(built_copy.root) as client:
+        data = base64.b64encode(buffer.getvalue()).decode()
+        stored = client.post("/v1/images", json={"images": [{"id": "x", "image": {"data": data}}]}).json()
+        assert stored["created"] == 1, stored
+        answer = client.get("/v1/images/x/file")
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.content == buffer.getvalue()
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"])

@@ -345,6 +345,12 @@ def test_the_neighbours_of_a_refused_picture_speak_against(client: TestClient, i
     assert last[0]["id"] in refused and last[0]["contribution"] < 0
 
 
+def test_words_that_are_no_tags_are_counted_as_encoding(client: TestClient) -> None:
+    took = search(client, text="something scarlet and round")["took_ms"]
+    assert took["encode"] > 0 and took["attach"] >= 0
+    assert took["encode"] + took["attach"] + took["search"] <= took["total"] + 0.01
+
+
 def test_a_batch_answers_in_order_from_one_snapshot(client: TestClient, indexed: list[Shape]) -> None:
     queries = [{"image": {"id": shape.id}, "limit": 3} for shape in indexed[:4]] + [
         {"tags": ["blue"], "limit": 2}

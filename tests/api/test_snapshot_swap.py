@@ -158,6 +158,11 @@ def test_a_batch_refuses_a_cursor_of_another_snapshot_and_takes_one_of_its_own(
         wait_until(lambda: version(client) == newer)
         refused = problem(batch(first["next_cursor"]), 422, "invalid-request")
         alone = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+        reindex(built_copy, keep=1)
+        shutil.rmtree(built_copy.snapshots_dir / first["index_version"], ignore_errors=True)
+        client.app.state.service.states._old.clear()
+        gone = problem(batch(first["next_cursor"]), 410, "cursor-gone")
+        assert gone["errors"][0]["pointer"] == "/queries/1/cursor"
 
     assert {result["index_version"] for result in own.json()["results"]} == {first["index_version"]}
     (wrong,) = refused["errors"]

@@ -48,9 +48,27 @@ def test_debug_shows_the_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interruption_says_that_the_command_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert raising(KeyboardInterrupt()) == INTERRUPTED
-    assert "goes on" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("build", "goes on from there"),
+        ("train", "--resume"),
+        ("evaluate", "begins anew"),
+        ("search", "interrupted\n"),
+    ],
+)
+def test_an_interruption_says_what_it_leaves_behind(
+    name: str, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_code_of(command, name) == INTERRUPTED
+    assert left in capsys.readouterr().err
+
+
+def test_a_server_that_cannot_start_is_a_failure() -> None:
+    assert raising(SystemExit(3)) == FAILURE
 
 
 def test_help_names_every_command_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +98,9 @@ def test_help_names_every_command_and_succeeds(capsys: pytest.CaptureFixture[str
         ["search", "--text", "   "],
         ["search", "--tag", "dog", "-k", "0"],
         ["serve", "--port", "99999"],
+        ["serve", "--set", "nosuch=1"],
+        ["serve", "--set", "port=abc"],
+        ["keys", "create", "no name"],
         ["import", "/does/not/exist"],
     ],
     ids=" ".join,

@@ -1,0 +1,49 @@
+"""A command that asks a data directory whose newest snapshot is damaged or not named any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cli import run
+from graph_store.data_dir import DataDir
+from graph_store.snapshot import Snapshot
+from tests.api.test_snapshot_swap import commit_copy
+
+
+@pytest.fixture
+def two_snapshots(built_copy: DataDir) -> tuple[DataDir, str, str]:
+    """With the versions of the older and of the newer one, which holds the same."""
+    older = Snapshot.open(built_copy).version
+    return built_copy, older, commit_copy(built_copy).version
+
+
+def asked(data_dir: DataDir, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = run(["search", "--tag", "red", "--data", str(data_dir.root)])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_a_search_is_answered_from_the_last_good_snapshot_and_says_so(
+    two_snapshots: tuple[DataDir, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir, older, newer = two_snapshots
+    path: Path = data_dir.snapshots_dir / newer / "embeddings.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()  # it may be shared with the older one
+    path.write_bytes(data)
+    code, out, err = asked(data_dir, capsys)
+    assert code == 0 and "red" in out
+    assert older in err and "embeddings.npy" in err
+
+
+def test_a_search_goes_on_without_the_file_that_names_the_newest(
+    two_snapshots: tuple[DataDir, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir, _, newer = two_snapshots
+    data_dir.current_path.unlink()
+    code, out, err = asked(data_dir, capsys)
+    assert code == 0 and "red" in out
+    assert newer in err
