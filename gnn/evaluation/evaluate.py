@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gnn.encoders.base import check_same_encoder
@@ -54,7 +55,8 @@ def evaluate(
     if snapshot.manifest["parameters"]["made_from"]["data"] != data.fingerprint():
         raise BadInput(
             "The catalogue has changed since the last reindex, so the index cannot be held against it",
-            hint="Run imsage reindex first.",
+            hint="Run imsage reindex first, and imsage train before it where pictures are held out now that"
+            " were not when the model was trained.",
         )
     words = word_encoder(data.encoder)
     served = str(snapshot.manifest["model"]["preset"])
@@ -112,6 +114,20 @@ def evaluate(
         choices=run.baselines.choices,
         seconds=time.monotonic() - started,
         map=drawn,
+        notes=_of_another_catalogue(trained, data),
+    )
+
+
+def _of_another_catalogue(trained: Mapping[str, TrainedModel], data: GraphData) -> tuple[str, ...]:
+    """What is to be said of presets that were trained on the catalogue as it was: pictures may be held out
+    now that they have learnt from, and that flatters them.
+    """
+    others = sorted(name for name, model in trained.items() if model.data != data.fingerprint())
+    return tuple(
+        f"Preset {name} was trained on another state of this catalogue. If it has learnt from pictures that"
+        f" are held out now, its figures are better than they should be: imsage train --preset {name}, then"
+        " imsage reindex."
+        for name in others
     )
 
 

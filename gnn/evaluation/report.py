@@ -20,7 +20,8 @@ class EvaluationReport:
     """All parts of the protocol with what they were measured on.
 
     about: snapshot version, encoder, counts and the like, as JSON values; choices: the settings of the
-    baselines, chosen on a validation part of the index; seconds: how long the evaluation took.
+    baselines, chosen on a validation part of the index; seconds: how long the evaluation took; notes: what
+    casts doubt on some of the figures.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class EvaluationReport:
     choices: tuple[Choice, ...] = ()
     seconds: float = 0.0
     map: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> Part:
         """The part of that name; KeyError when there is none."""
@@ -45,6 +47,7 @@ class EvaluationReport:
             "quick": self.quick,
             "seconds": round(self.seconds, 1),
             "about": dict(self.about),
+            "notes": list(self.notes),
             "parts": [part.to_dict() for part in self.parts],
             "baseline_settings": [
                 {
@@ -61,6 +64,8 @@ class EvaluationReport:
         page = Table.grid(padding=(0, 0, 1, 0))
         for part in self.parts:
             page.add_row(part_table(part))
+        for note in self.notes:
+            page.add_row(Text(note, style="bold yellow"))
         return page
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gnn.evaluation import EvaluationReport, evaluate
+from gnn.reindex import reindex
 from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
@@ -85,6 +88,23 @@ def test_a_catalogue_that_changed_since_the_last_reindex_is_refused(built_copy: 
         catalog.delete([catalog.ids("train")[0]])
     with pytest.raises(BadInput, match="changed since the last reindex"):
         evaluate(built_copy)
+
+
+def test_a_model_that_was_trained_before_pictures_were_held_out_is_named(
+    built_copy: DataDir, report: EvaluationReport
+) -> None:
+    assert not report.notes
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        some = next(iter(catalog.records("train")))
+        catalog.upsert([replace(some, split="test")])
+    reindex(built_copy)
+    told = evaluate(built_copy, quick=True)
+    (note,) = told.notes
+    assert "Preset default" in note and "imsage train --preset default" in note
+    assert told.to_json()["notes"] == [note]
+    shown = Console(width=200, file=io.StringIO())
+    shown.print(told.table())
+    assert "another state of this catalogue" in shown.file.getvalue()  # type: ignore[attr-defined]  # StringIO
 
 
 def test_a_catalogue_without_held_out_images_is_told_how_to_get_some(built_copy: DataDir) -> None:
