@@ -120,7 +120,8 @@ def _next(
     for start, stop in blocks(len(stale)):
         part = stale[start:stop]
         found = some_image_rows(model, messages, layer, images[-1], tags, part).numpy()
-        apart = (before.image_of[part] < 0)[:, None] | (np.abs(found - state[part]) > _SAME)
+        # Asked in this way, since what is no number is not alike: the old state must not stay there.
+        apart = (before.image_of[part] < 0)[:, None] | ~(np.abs(found - state[part]) <= _SAME)
         differs[part] = apart.any(axis=1)
         heard[part] = apart[:, model.heard(layer + 1)].any(axis=1)
         new = differs[part]

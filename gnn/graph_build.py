@@ -17,6 +17,9 @@ from graph_store.similar import similar_edges
 
 _WHITENED_WIDTH = 256
 
+_AT_ONCE = 256
+"""Tags that are compared with all others in one product."""
+
 
 def similar_space(features: Float32Array, how: GraphParameters) -> Projection:
     """Where `similar` neighbours are searched, fitted to [n, dim] features."""
@@ -57,15 +60,18 @@ def nearest_seen(tag_text: Float32Array, seen: BoolArray, related: Csr) -> Csr:
     the seen tags that would speak for such a word in a query, weighing as they would there. seen: [t].
     """
     known = np.flatnonzero(seen)
-    lonely = [tag for tag in np.flatnonzero(~seen) if not seen[related.row(int(tag))[0]].any()]
+    lonely = [tag for tag in np.flatnonzero(~seen).tolist() if not seen[related.row(tag)[0]].any()]
     if not lonely or not known.size:
         return related
     rows, cols, weights = [related.edge_rows()], [related.indices], [related.weights]
-    for tag in lonely:
-        nearest, shares = nearest_in_meaning(tag_text[known] @ tag_text[tag])
-        rows.append(np.full(len(nearest), tag, dtype=np.int64))
-        cols.append(known[nearest])
-        weights.append(shares)
+    meant = np.ascontiguousarray(tag_text[known])
+    for start in range(0, len(lonely), _AT_ONCE):
+        part = lonely[start : start + _AT_ONCE]
+        for tag, cosines in zip(part, tag_text[part] @ meant.T, strict=True):
+            nearest, shares = nearest_in_meaning(cosines)
+            rows.append(np.full(len(nearest), tag, dtype=np.int64))
+            cols.append(known[nearest])
+            weights.append(shares)
     return Csr.from_edges(
         np.concatenate(rows), np.concatenate(cols), np.concatenate(weights), related.num_rows
     )

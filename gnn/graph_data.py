@@ -52,10 +52,12 @@ class GraphData:
         return len(self.tag_names)
 
     def fingerprint(self) -> str:
-        """Changes when an indexed image, its features' place, its tags or an encoder does."""
+        """Changes when an indexed image, its features or their place, its tags or an encoder does."""
         digest = hashlib.sha256(repr((self.encoder, self.text_encoder)).encode())
         for part in self.images.facts():
             digest.update(part)
+        # Features that were brought along may be others, though all that is told of the images is the same.
+        digest.update(np.ascontiguousarray(self.feature_sums).tobytes())
         return digest.hexdigest()
 
 

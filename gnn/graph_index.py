@@ -154,6 +154,17 @@ def chosen_index(
     return choose_index(num, trained.model.dim, policy)
 
 
+def refuse_codes_in_milvus(trained: TrainedModel, milvus: MilvusServer | None) -> None:
+    """Raises BadInput where the model has codes and a server is given: codes are searched in this process
+    only.
+    """
+    if trained.hashing is not None and milvus is not None:
+        raise BadInput(
+            f"The codes of preset {trained.preset.name!r} are searched in the service, not in Milvus",
+            hint="Unset milvus_uri: 48 bytes an image fit one machine for a long time.",
+        )
+
+
 def search_index(
     trained: TrainedModel,
     states: GraphStates,
@@ -165,15 +176,11 @@ def search_index(
     questions need; in Milvus where a server is given. choice: of :func:`chosen_index`; where it leaves two
     kinds, the index says which it is. earlier: such an index, from which what still holds is taken over.
 
-    Raises BadInput for codes in Milvus: they are searched in this process only.
+    Raises BadInput for codes in Milvus.
     """
     embeddings = states.embeddings
+    refuse_codes_in_milvus(trained, milvus)
     if trained.hashing is not None:
-        if milvus is not None:
-            raise BadInput(
-                f"The codes of preset {trained.preset.name!r} are searched in the service, not in Milvus",
-                hint="Unset milvus_uri: 32 bytes an image fit one machine for a long time.",
-            )
         return HashedIndex.build(trained.hashing, embeddings)
     if milvus is not None:
         return MilvusIndex.build(milvus, embeddings)

@@ -194,8 +194,8 @@ def _balance(model: KernelSage, views: QueryViews, share: float) -> tuple[Slider
     the quality of that middle, and what looks weigh in it, [v, indexed].
 
     That end has its trace of looks (LOOK; on photos looks tell something about meaning, see
-    docs/decisions/0002), so each step away from it has a price. The trace is not chosen here: on a thousand
-    views its effect drowns in noise.
+    docs/decisions/0002), so steps away from it have a price, up to the middle next to none. The trace is not
+    chosen here: on a thousand views its effect drowns in noise.
     """
     jaccard, tags = conceptual_scores(
         model, views, conceptual_view(model, views.states), _index_blocks(model, views)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 from gnn.catalogue_embedding import Embedded, How, embed_catalogue
 from gnn.completeness import refuse_losses
@@ -21,6 +22,7 @@ from gnn.graph_index import (
     index_file,
     milvus_collection,
     prototypes_of,
+    refuse_codes_in_milvus,
     search_index,
 )
 from gnn.last_trained import trained_directory
@@ -45,11 +47,14 @@ from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, SnapshotWriter, keep_whole
 from graph_store.snapshot_files import OtherSchema, versions
+from graph_store.snapshot_marks import has_mark, leave_mark
 from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
 
 KEEP_SNAPSHOTS = 3
 REVISION = "catalogue_revision"
+MARK = "catalogue_mark"
+"""What the reindex left in the catalogue that it read (:mod:`graph_store.snapshot_marks`)."""
 
 _BY_COUNT = IndexPolicy(memory=0)
 _BY_DEFAULT = IndexPolicy()
@@ -87,11 +92,12 @@ def reindex(
         served = None if milvus is None else _served_collection(data_dir)
         directory = trained_directory(data_dir, preset)
         trained = load_trained_model(directory)
+        refuse_codes_in_milvus(trained, milvus)
         # Hashing lets other threads run, so a large snapshot is checked while the catalogue is read.
         checked = None if full else checking.submit(_current, data_dir)
         data = load_graph_data(data_dir)
         check_same_encoder(trained.encoder, data.encoder)
-        made_from = {
+        made_from: dict[str, Any] = {
             "model_sha256": model_checksum(directory),
             "data": data.fingerprint(),
             REVISION: data.revision,
@@ -103,9 +109,11 @@ def reindex(
         kind = "" if current is None else _kind_of(current, trained, len(data.ids), milvus)
         if (
             current is not None
-            and current.manifest["parameters"]["made_from"] == made_from
+            and _made_from(current) == made_from
             and choice.allows(kind)
             and _has_features(current)
+            and _is_searchable(current, milvus)
+            and _is_followed(data_dir, current)
         ):
             # A kill may have come right after the swap.
             _clear_up(data_dir, current, keep, milvus, None)
@@ -135,7 +143,8 @@ def reindex(
             states.result()
             written = RecordTable.open(writer.path("records")).ids
             refuse_losses(data_dir, data, written, embedded.states.embeddings, index.size)
-            snapshot = writer.commit(manifest_of(trained, data, embedded, choice, made_from))
+            marked = {**made_from, MARK: _leave_mark(data_dir)}
+            snapshot = writer.commit(manifest_of(trained, data, embedded, choice, marked))
             before = current if sound is not None and sound.result() else None
         _clear_up(data_dir, snapshot, keep, milvus, before, served)
         _publish_to(store, snapshot, keep, progress)
@@ -147,6 +156,40 @@ def catalogue_revision(snapshot: Snapshot) -> int:
     was made before there were revisions.
     """
     return int(snapshot.manifest["parameters"].get("made_from", {}).get(REVISION, 0))
+
+
+def revision_taken_in(catalog: Catalog, snapshot: Snapshot) -> int:
+    """The revision up to which the snapshot holds what this catalogue does. 0 where the catalogue was put
+    back to a copy of before the snapshot: all that it remembers is news then.
+    """
+    revision = catalogue_revision(snapshot)
+    mark = snapshot.manifest["parameters"].get("made_from", {}).get(MARK)
+    # One that was made before there were marks is told by its revision, until the catalogue has passed that.
+    is_of_it = revision <= catalog.revision() and (mark is None or has_mark(catalog, mark))
+    return revision if is_of_it else 0
+
+
+def _made_from(snapshot: Snapshot) -> dict[str, Any]:
+    """What has to be the same for a snapshot to stay current."""
+    recorded = snapshot.manifest["parameters"].get("made_from", {})
+    return {name: value for name, value in recorded.items() if name != MARK}
+
+
+def _is_followed(data_dir: DataDir, snapshot: Snapshot) -> bool:
+    """Whether the catalogue can tell what comes after the snapshot."""
+    with Catalog.open(data_dir.catalog_path, again=True) as catalog:
+        return revision_taken_in(catalog, snapshot) == catalogue_revision(snapshot)
+
+
+def _is_searchable(snapshot: Snapshot, milvus: MilvusServer | None) -> bool:
+    """Whether its collection is there, where it is searched in Milvus. Raises IndexUnreachable."""
+    collection = milvus_collection(snapshot)
+    return milvus is None or collection is None or milvus.has(collection)
+
+
+def _leave_mark(data_dir: DataDir) -> str:
+    with Catalog.open(data_dir.catalog_path, again=True) as catalog:
+        return leave_mark(catalog)
 
 
 def _served_collection(data_dir: DataDir) -> str | None:

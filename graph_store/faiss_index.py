@@ -106,7 +106,7 @@ class FaissIndex:
         link(index, vectors)
         result = cls(index, "hnsw", vectors if apart else None)
         if effort is None:
-            result._find_effort(questions)
+            result._find_effort(questions, result._stored_sample())
         return result
 
     @classmethod
@@ -121,7 +121,8 @@ class FaissIndex:
         questions: Float32Array | None = None,
     ) -> FaissIndex:
         """`build`, but the links of an HNSW index in a file are kept: its rows are the first of `vectors`,
-        which may have moved a little since, and the others are added.
+        which may have moved a little since, and the others are added. How wide it is searched is as `build`
+        would have it.
 
         A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
         kind of index or one of that kind is not wanted, all is built anew.
@@ -132,22 +133,29 @@ class FaissIndex:
         if not linked or index.d != vectors.shape[1] or index.ntotal > len(vectors):
             return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
         relink(index, vectors)
+        if effort is not None:
+            index.hnsw.efSearch = effort
         result = cls(index, "hnsw", vectors if apart else None)
-        if result._finds_enough(Sample.of(stored_of(vectors, _SAMPLE), result._vectors, _BEST)):
-            return result
-        return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
+        stored = result._stored_sample()
+        if not result._finds_enough(stored):
+            return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
+        if effort is None:
+            result._find_effort(questions, stored)
+        return result
 
     def _finds_enough(self, sample: Sample) -> bool:
         found = self.search(sample.questions, _BEST).scores
         return bool((found >= sample.scores[:, -1:] - MARGIN).sum() >= _RECALL * sample.scores.size)
 
-    def _find_effort(self, questions: Float32Array | None) -> None:
-        """Search as wide as the sample needs."""
+    def _stored_sample(self) -> Sample:
+        return Sample.of(stored_of(self._vectors, _SAMPLE), self._vectors, _BEST)
+
+    def _find_effort(self, questions: Float32Array | None, stored: Sample) -> None:
+        """Search as wide as the samples need: stored vectors, what lies between them, and the questions."""
         if self.size <= _EFFORTS[-1]:
             return
-        stored = stored_of(self._vectors, _SAMPLE)
-        asked = [stored, between(stored), *([] if questions is None else [questions])]
-        samples = [Sample.of(each, self._vectors, _BEST) for each in asked]
+        asked = [between(stored.questions), *([] if questions is None else [questions])]
+        samples = [stored, *(Sample.of(each, self._vectors, _BEST) for each in asked)]
         for effort in _EFFORTS:
             self._index.hnsw.efSearch = effort
             if all(self._finds_enough(sample) for sample in samples):

@@ -81,12 +81,10 @@ class MilvusIndex:
             raise CorruptFile(
                 f"The index {path} is {kind} of {list(shape)}, not of {list(vectors.shape)}", path=path
             )
-        with server.answering():
-            found = server.client.has_collection(collection)
-        if not found:
+        if not server.has(collection):
             raise IndexUnreachable(
                 f"Milvus at {server.uri} has no collection {collection}",
-                hint="Was the snapshot made with another server? Reindex with `imsage reindex --full`.",
+                hint="Was the snapshot made with another server? Run `imsage reindex`.",
             )
         with server.answering():
             server.client.load_collection(collection)

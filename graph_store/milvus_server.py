@@ -60,7 +60,7 @@ class MilvusServer:
         except ImportError as error:
             raise BadInput(
                 "Milvus is asked for, and the package pymilvus is not installed",
-                hint='pip install "imsage[milvus]"',
+                hint='In the checkout of imsage: pip install -e ".[milvus]"',
             ) from error
         with self.answering():
             return MilvusClient(self.uri, token=self.token, timeout=self.timeout)
@@ -98,6 +98,11 @@ class MilvusServer:
             if not self._alias_exists():
                 return None
             return str(self.client.describe_alias(alias=self.prefix)["collection_name"])
+
+    def has(self, collection: str) -> bool:
+        """Whether the server has this collection: it may have been wiped, or be another than it was."""
+        with self.answering():
+            return bool(self.client.has_collection(collection))
 
     def collections(self) -> list[str]:
         """Our collections, by name."""

@@ -117,6 +117,11 @@ def is_exact(num: int, num_asking: int) -> bool:
     return num <= EXACT_UP_TO or num * num_asking <= EXACT_UP_TO**2
 
 
+def is_verified(num: int) -> bool:
+    """Whether `similar_edges` of a catalogue of `num` are exact, whatever it costs."""
+    return num <= VERIFIED_UP_TO
+
+
 def _finder(
     vectors: Float32Array, count: int, threshold: float, exact: bool, index: NeighbourIndex | None
 ) -> Callable[[Float32Array], Int64Array]:

@@ -3,7 +3,9 @@
 An image's edges are stale when it is new, or when it had k of them and one has gone: what comes next then is
 not known. Any other image keeps those edges whose sender is still there, and gains a new image where that is
 nearer than its last. So the result is that of :func:`graph_store.similar.similar_edges` wherever the edges
-of before were exact. In a large catalogue a new image is not compared with all, but with those around it.
+of before were exact. Where more images are stale than can be compared with all, either all edges are made
+anew, or, in a catalogue so large that those would not be exact either, an image is compared with those around
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from graph_store.csr import Csr
 from graph_store.exact import MARGIN
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
-from graph_store.similar import best_pairs, cosines_of, edges_of, is_exact
+from graph_store.similar import best_pairs, cosines_of, edges_of, is_exact, is_verified, similar_edges
 from graph_store.similar_around import inverse, nearer_around
 
 _PRODUCTS = 2**24
@@ -42,6 +44,8 @@ def changed_edges(
     left = np.bincount(edges.edge_rows()[senders >= 0], minlength=len(kept))
     known = (edges.degrees() < k) | (left == k)
     stale = np.sort(np.concatenate([new, kept[~known]]))
+    if is_verified(len(vectors)) and not is_exact(len(vectors), len(stale)):
+        return similar_edges(vectors, k, threshold, progress, index)
     fresh = edges_of(stale, vectors, k, threshold, progress, index)
     held = edges.take(np.flatnonzero(known))
     worst = _worst(held, k, threshold)

@@ -194,10 +194,13 @@ class SnapshotWriter:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory beside the files, for what is no part of the snapshot; it goes with the block, or with
-        what an interrupted writer left.
+        """A directory for what is no part of the snapshot; it goes with the block, or with what an
+        interrupted writer left.
+
+        It lies beside that of the snapshot: of a file that is still mapped when it is removed, NFS keeps
+        another one in its place, which must not get into the manifest.
         """
-        folder = self._directory / ".scratch"
+        folder = self._directory.with_name(f"{self._directory.name}-scratch")
         with refusing_unwritable(folder):
             folder.mkdir()
         try:

@@ -76,7 +76,7 @@ class SnapshotStore:
             raise BadInput(
                 f"The snapshot store {self.name} needs a package that is not installed: "
                 f"{self.without_secrets(str(error))}",
-                hint=f'pip install "imsage[{extra}]"' if extra else "",
+                hint=f'In the checkout of imsage: pip install -e ".[{extra}]"' if extra else "",
             ) from None
         except Exception as error:
             raise BadInput(

@@ -26,8 +26,9 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]+$",
-        description="Any text of your own. A request repeated with the same key gives the job that the first "
-        "one made, instead of a second job; another request with that key is refused.",
+        description="1 to 255 printable ASCII characters without spaces. A request repeated with the same"
+        " key gives the job that the first one made, instead of a second job; another request with that key"
+        " is refused.",
     ),
 ]
 LastEventId = Annotated[

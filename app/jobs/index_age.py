@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from app.jobs.schedule import IndexAge
-from gnn.reindex import catalogue_revision
+from gnn.reindex import revision_taken_in
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import NothingToServe
@@ -28,7 +28,7 @@ class IndexAgeReader:
         if self._catalog is None:
             # Opening checks every page of it, which once is enough.
             self._catalog = Catalog.open(self._data_dir.catalog_path)
-        changed = self._catalog.count_changes(catalogue_revision(snapshot))
+        changed = self._catalog.count_changes(revision_taken_in(self._catalog, snapshot))
         return IndexAge(
             changed=changed,
             indexed=int(snapshot.manifest["counts"]["images"]),

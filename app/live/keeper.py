@@ -12,7 +12,7 @@ from app.live.delta import Delta
 from app.live.state import LiveState
 from app.serving_state import ServingState
 from gnn.encoders.base import EncoderSpec, check_same_encoder
-from gnn.reindex import catalogue_revision
+from gnn.reindex import revision_taken_in
 from graph_store.catalog import Catalog
 from graph_store.catalog_changes import Changes
 from graph_store.data_dir import DataDir
@@ -76,10 +76,11 @@ class DeltaKeeper:
         """Whether what was written after the state can still be told. What a snapshot that is kept needs is
         remembered; one that a server alone still holds may have been left behind.
         """
-        base = state.base if isinstance(state, LiveState) else state
-        known = state.delta.revision if isinstance(state, LiveState) else catalogue_revision(base.snapshot)
         try:
-            return self._catalogue.catalog.remembers_after(known)
+            catalog = self._catalogue.catalog
+            if isinstance(state, LiveState):
+                return catalog.remembers_after(state.delta.revision)
+            return catalog.remembers_after(revision_taken_in(catalog, state.snapshot))
         except ImsageError:
             return True
 
@@ -97,9 +98,7 @@ class DeltaKeeper:
         if isinstance(state, LiveState):
             delta = state.delta
         else:
-            since = catalogue_revision(base.snapshot)
-            # A catalogue that is behind its snapshot was restored from a copy: all it remembers is news.
-            delta = Delta.empty(base.engine, since if since <= newest else 0)
+            delta = Delta.empty(base.engine, revision_taken_in(catalog, base.snapshot))
         if delta.revision == newest:
             return state
         recorded = EncoderSpec.from_dict(catalog.meta("image_encoder"))

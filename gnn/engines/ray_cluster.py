@@ -39,7 +39,8 @@ def ray_cluster(wait_s: float = _WAIT_S) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise BadInput(
-            "Ray is asked for, and the package ray is not installed", hint='pip install "imsage[ray]"'
+            "Ray is asked for, and the package ray is not installed",
+            hint='In the checkout of imsage: pip install -e ".[ray]"',
         ) from error
     if ray.is_initialized():
         yield ray

@@ -63,8 +63,10 @@ class RayEngine:
         tag_embeddings = new_array("tag_embeddings", (work.messages.num_tags, model.dim))
         with torch.no_grad():
             tag_embeddings[:] = model.embed_tags(told).numpy()
+        entering = work.features if model.images_enter_raw else shared.images(0, model)
         return GraphStates(
-            tuple(shared.images(layer, model) for layer in range(top)),
+            # Not the features that workers read: where their file lies in `scratch` it goes.
+            (entering, *(shared.images(layer, model) for layer in range(1, top))),
             tuple(np.array(state.numpy()) for state in told[:top]),  # copies: their files go with `scratch`
             shared.array("embeddings"),
             tag_embeddings,

@@ -10,8 +10,9 @@ from gnn.hashing.codes import HashCodes
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.binary_index import BinaryIndex, Codes
 from graph_store.durable import refusing_unwritable
-from graph_store.errors import BadInput, CorruptFile
+from graph_store.errors import CorruptFile
 from graph_store.exact import pair_scores, ranked
+from graph_store.index_inputs import checked_search
 from graph_store.vector_index import SearchResult
 
 MEANING, LOOKS = "meaning.faiss", "looks.faiss"
@@ -99,15 +100,7 @@ class HashedIndex:
         As many rows come back as there are, up to k. Raises BadInput for a wrong dimension or a query that is
         not finite, and ValueError for an allowed row that the index does not have.
         """
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.dim or not np.isfinite(queries).all():
-            raise BadInput(f"Queries of shape {list(queries.shape)} where finite [n, {self.dim}] are needed")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        if allowed is not None:
-            allowed = np.unique(np.asarray(allowed, dtype=np.int64))
-            if len(allowed) and not 0 <= allowed[0] <= allowed[-1] < self.size:
-                raise ValueError(f"allowed rows must lie in [0, {self.size})")
+        queries, allowed = checked_search(queries, k, allowed, self.dim, self.size)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         inputs = self._hashing.space.of_queries(queries)

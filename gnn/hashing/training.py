@@ -24,6 +24,7 @@ from gnn.reindex import build_index
 from gnn.trained_model import TrainedModel
 from gnn.trainer import Trainer, TrainerSettings
 from graph_store.arrays import Float32Array
+from graph_store.checksums import sha256_of_bytes
 from graph_store.progress import Advance, Progress
 
 EPOCHS = 14
@@ -57,7 +58,13 @@ def with_codes(
     tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
     material = _material(space, embeddings, views.rows, views.blended, tags, seed)
     looks = space.looks_of(material.items)
-    made_from = {"data": trained.data, "preset": trained.preset.to_dict()}
+    made_from = {
+        "data": trained.data,
+        "preset": trained.preset.to_dict(),
+        # More epochs or another device make another model of the same catalogue, and its vectors are others.
+        "items": _digest(material.items),
+        "views": _digest(material.views),
+    }
     heads: dict[int, CodeHead] = {}
     metrics: dict[str, float] = {}
     for bits in LENGTHS:
@@ -119,6 +126,10 @@ def _material(
     )
 
 
+def _digest(vectors: Float32Array) -> str:
+    return sha256_of_bytes(np.ascontiguousarray(vectors).tobytes())
+
+
 def _learnt(
     material: HashingData,
     bits: int,
@@ -129,7 +140,7 @@ def _learnt(
     progress: Progress,
 ) -> tuple[CodeHead, float]:
     """The head of one length, and its figure on the held views (0 when there were none). made_from: JSON that
-    a run must share with one that it goes on with; another catalogue has other vectors.
+    a run must share with one that it goes on with; another catalogue or model has other vectors.
     """
     sample = np.concatenate([material.items, material.views[material.trained]])
     start = rotated_head(material.items, sample.mean(axis=0), bits, seed)
@@ -146,7 +157,7 @@ def _learnt(
         learning_rate=min(_MOST_RATE, _RATE_BITS / bits),
         weight_decay=1e-4,
         schedule="cosine",
-        fingerprint={"bits": bits, "items": list(material.items.shape), **made_from},
+        fingerprint={"bits": bits, **made_from},
     )
     result = Trainer(objective, out_dir, settings, _Renamed(progress, f"{bits}-bit codes")).run(resume)
     if result.best_metric <= before:

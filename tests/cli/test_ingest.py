@@ -98,7 +98,7 @@ def test_an_engine_that_is_not_there_is_said_in_one_line(
         asked = [command, str(shapes_source), "--data", str(tmp_path / command), "--engine"]
         assert run([*asked, "ray"]) == FAILURE
         told = capsys.readouterr().err
-        assert told.count("\n") == 1 and 'pip install "imsage[ray]"' in told
+        assert told.count("\n") == 1 and 'pip install -e ".[ray]"' in told
         assert run([*asked, "other"]) == USAGE
         assert "other is not an engine" in capsys.readouterr().err
 

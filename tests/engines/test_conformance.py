@@ -97,6 +97,14 @@ def test_what_an_engine_computed_is_in_the_files(engine: Engine, index: GraphInd
     np.testing.assert_array_equal(np.load(tmp_path / "image_1.npy"), states.image_states[1])
 
 
+def test_features_that_enter_as_they_are_are_not_held_open_in_another_file(
+    engine: Engine, index: GraphIndex, tmp_path: Path
+) -> None:
+    work = work_of(index)
+    if work.trained.model.images_enter_raw:
+        assert embedded(engine, work, tmp_path).image_states[0] is work.features
+
+
 def test_a_graph_without_tags_is_embedded(engine: Engine, index: GraphIndex, tmp_path: Path) -> None:
     work, graph = work_of(index), index.graph
     none = Graph(NUM, 0, graph.similar, Csr.empty(NUM), Csr.empty(0), Csr.empty(0))

@@ -85,21 +85,21 @@ def test_a_part_that_cannot_be_computed_ends_the_reindex_and_changes_nothing(
 ) -> None:
     class LoseLayer(During):
         def do(self) -> None:
-            for states in built.snapshots_dir.glob("*/.scratch/*/tag_0.npy"):
+            for states in built.snapshots_dir.glob(".tmp-*-scratch/*/tag_0.npy"):
                 states.unlink()
 
     before = Snapshot.open(built).version
     with pytest.raises(EngineFailed, match=r"Ray could not compute .*tag_0\.npy is missing"):
         reindex(built, full=True, engine=RayEngine(rows=50), progress=LoseLayer(NUM))
     assert Snapshot.open(built).version == before
-    assert not list(built.snapshots_dir.glob("*/.scratch"))
+    assert not list(built.snapshots_dir.glob(".tmp-*"))
 
 
 def test_a_missing_package_is_said_with_the_way_to_get_it(
     built: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BadInput, match=r"pip install \"imsage\[ray\]\""):
+    with pytest.raises(BadInput, match=r"pip install -e \"\.\[ray\]\""):
         reindex(built, full=True, engine=RayEngine())
 
 

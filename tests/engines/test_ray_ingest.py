@@ -182,7 +182,7 @@ def test_a_missing_package_is_said_with_the_way_to_get_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BadInput, match=r"pip install \"imsage\[ray\]\""):
+    with pytest.raises(BadInput, match=r"pip install -e \"\.\[ray\]\""):
         ingest(folder, DataDir(tmp_path / "data"), engine=RayIngest())
 
 
@@ -191,7 +191,7 @@ def test_ray_without_ray_data_is_said_with_the_way_to_get_it(
 ) -> None:
     monkeypatch.setattr(ray_engine, "ray_cluster", lambda: nullcontext(sys))
     monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(BadInput, match=r"Ray Data cannot be loaded: .*pip install \"imsage\[ray\]\""):
+    with pytest.raises(BadInput, match=r"Ray Data cannot be loaded: .*pip install -e \"\.\[ray\]\""):
         ingest(folder, DataDir(tmp_path / "data"), engine=RayIngest())
 
 

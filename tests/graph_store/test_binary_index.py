@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from graph_store.arrays import Int64Array
-from graph_store.binary_index import BinaryIndex, Codes
+from graph_store.binary_index import BinaryIndex, BinaryKind, Codes
 from graph_store.errors import BadInput, CorruptFile, Unwritable
 
 
@@ -45,6 +45,51 @@ def test_a_scan_equals_counting_bits_ties_and_filter_included(
     assert found.tolist() == by_counting(
         codes, code, k, np.arange(len(codes)) if allowed is None else allowed
     )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    num=st.integers(40, 400),
+    missing=st.integers(1, 60),
+    k=st.integers(1, 60),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_filter_that_leaves_few_out_gives_what_comparing_all_allowed_gives(
+    num: int, missing: int, k: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codes = rng.choice(np.array([0, 1, 3, 255], np.uint8), (num, 2))
+    allowed = np.delete(np.arange(num), rng.choice(num, min(missing, num), replace=False))
+    index, code = BinaryIndex.build(codes, "flat"), codes[0]
+    order = np.argsort(index.distances(code, allowed), kind="stable")
+    np.testing.assert_array_equal(index.nearest(code, k, allowed), allowed[order][:k])
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_a_filter_that_leaves_few_out_is_not_a_scan(
+    kind: BinaryKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = drawn_codes(4000)
+    index = BinaryIndex.build(codes, kind)
+    allowed = np.delete(np.arange(4000), [7, 8, 9])
+    wanted = allowed[np.argsort(index.distances(codes[7], allowed), kind="stable")[:20]]
+    monkeypatch.setattr(BinaryIndex, "distances", lambda *args: pytest.fail("all codes were compared"))
+    found = index.nearest(codes[7], 20, allowed)
+    assert not {7, 8, 9} & set(found.tolist())
+    if kind == "flat":
+        assert found.tolist() == wanted.tolist()
+    else:
+        assert len(found) == 20
+        assert len(set(found.tolist()) & set(wanted.tolist())) >= 15
+
+
+def test_a_walk_that_meets_too_few_is_followed_by_a_scan() -> None:
+    codes = drawn_codes(4000)
+    index = BinaryIndex.build(codes, "hnsw")
+    index._found = lambda code, count: np.zeros(1, np.int64)  # type: ignore[method-assign]
+    allowed = np.arange(1, 4000)
+    wanted = allowed[np.argsort(index.distances(codes[7], allowed), kind="stable")[:20]]
+    assert index.nearest(codes[7], 20, allowed).tolist() == wanted.tolist()
 
 
 def test_a_graph_of_links_finds_nearly_all_of_what_a_scan_finds() -> None:

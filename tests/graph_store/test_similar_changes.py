@@ -75,6 +75,25 @@ def test_new_images_are_compared_part_by_part(products: int, monkeypatch: pytest
     assert_as_anew(now, then, np.concatenate([np.arange(40), np.full(6, -1)]), 4, 0.0)
 
 
+@pytest.mark.parametrize("how", ["removed", "added", "both"])
+def test_many_changes_of_a_catalogue_that_can_be_held_against_all_pairs_leave_exact_edges(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = unit(np.random.default_rng(6).standard_normal((3000, 32)))
+    kept = np.arange(3000) if how == "added" else np.flatnonzero(np.arange(3000) % 10)
+    old_of = kept.copy()
+    if how != "removed":
+        old_of[-200:] = -1
+    now = everything[kept]
+    before, exact = similar_edges(everything, 10, 0.0), similar_edges(now, 10, 0.0)
+    if how == "added":
+        before = similar_edges(now[:-200], 10, 0.0)
+    monkeypatch.setattr(similar, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(similar, "_MOST_PAIRS", 1_000)
+    index = NeighbourIndex(FaissIndex.build(now, "hnsw", effort=16)) if how == "added" else None
+    assert changed_edges(now, before, old_of, 10, 0.0, index=index).equals(exact)
+
+
 def test_many_changes_of_a_large_catalogue_are_looked_up_in_its_index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,6 +101,7 @@ def test_many_changes_of_a_large_catalogue_are_looked_up_in_its_index(
     old_of = np.where(np.arange(600) < 500, np.arange(600), -1)
     before, exact = similar_edges(now[:500], 5, 0.0), similar_edges(now, 5, 0.0)
     monkeypatch.setattr(similar, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 100)
     asked = []
 
     class Noting(NeighbourIndex):
@@ -109,6 +129,7 @@ def test_images_that_new_ones_come_near_to_are_found_without_comparing_all(
     old_of[old_of == 0] = np.arange((old_of == 0).sum())
     before, exact = similar_edges(now[old_of >= 0], 10, 0.3), similar_edges(now, 10, 0.3)
     monkeypatch.setattr(similar, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 100)
     monkeypatch.setattr("graph_store.similar_around._PAIRS", 2000)
     index = NeighbourIndex.build(now)
     found = changed_edges(now, before, old_of, 10, 0.3, index=index)

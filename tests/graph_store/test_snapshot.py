@@ -107,6 +107,27 @@ def test_an_error_while_writing_leaves_no_trace(data_dir: DataDir) -> None:
     assert value_of(Snapshot.open(data_dir)) == 1
 
 
+def test_what_lies_in_the_scratch_directory_never_gets_into_the_snapshot(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SnapshotWriter(data_dir) as writer:
+        writer.json("tags", [])
+        with monkeypatch.context() as nfs:
+            # There a file that somebody has mapped stays under another name, and its directory with it.
+            nfs.setattr("graph_store.snapshot.shutil.rmtree", lambda *args, **how: None)
+            with writer.scratch() as scratch:
+                (scratch / ".nfs0001").write_bytes(b"features")
+        snapshot = writer.commit(MANIFEST)
+    assert set(snapshot.manifest["files"]) == {"tags.json"}
+    assert {path.name for path in snapshot.directory.iterdir()} == {
+        "tags.json",
+        "manifest.json",
+        "manifest.sha256",
+    }
+    write(data_dir, 1)
+    assert not list(data_dir.snapshots_dir.glob(".tmp-*"))
+
+
 def test_an_array_that_somebody_cut_short_is_not_sealed(data_dir: DataDir) -> None:
     with (
         pytest.raises(CorruptFile, match=r"embeddings\.npy is not a whole"),

@@ -228,6 +228,23 @@ def test_an_index_is_searched_as_wide_as_a_sample_needs_and_no_wider(
     assert asked.effort > found[0]
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_an_index_that_has_grown_is_searched_as_wide_as_its_questions_need_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = clustered(3000, 32, 20)
+    far = -vectors[:50]
+    monkeypatch.setattr(faiss_index, "_EFFORTS", (40, 80, 160, 320, 2000))
+    FaissIndex.build(vectors[:2900], "hnsw").save(tmp_path / "narrow")
+    assert FaissIndex.open(tmp_path / "narrow").effort == 40
+    asked = FaissIndex.build(vectors, "hnsw", questions=far).effort
+    assert asked > 40
+    assert FaissIndex.grown(tmp_path / "narrow", vectors, "hnsw", questions=far).effort == asked
+    FaissIndex.build(vectors[:2900], "hnsw", effort=320).save(tmp_path / "wide")
+    assert FaissIndex.grown(tmp_path / "wide", vectors, "hnsw").effort == 40
+    assert FaissIndex.grown(tmp_path / "wide", vectors, "hnsw", effort=77).effort == 77
+
+
 def hits(found: list[Int64Array], true: Int64Array) -> float:
     """The share of the true rows [n, k] among those found for each."""
     return float(

@@ -10,7 +10,7 @@ import pytest
 from gnn.hashing.codes import CodeSpace, HashCodes, unit_rows
 from gnn.hashing.hashed_index import MEANING, HashedIndex
 from gnn.hashing.rotation import rotated_head
-from graph_store.arrays import Float32Array
+from graph_store.arrays import Float32Array, Int64Array
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.faiss_index import FaissIndex
 from graph_store.vector_index import VectorIndex
@@ -87,6 +87,21 @@ def test_a_filter_is_applied_inside_the_search(index: HashedIndex) -> None:
     few = index.search(query, 20, np.array([5, 9, 5])).rows[0]
     assert sorted(few[:2].tolist()) == [5, 9]
     assert bool((few[2:] == -1).all())
+
+
+def test_rows_that_are_sorted_already_are_not_sorted_again(
+    index: HashedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_anew, unique = [], np.unique
+
+    def noting(rows: Int64Array) -> Int64Array:
+        sorted_anew.append(len(rows))
+        return unique(rows)
+
+    monkeypatch.setattr(np, "unique", noting)
+    found = index.search(vectors(1, 1), 5, np.arange(1, NUM)).rows[0]
+    assert 0 not in found
+    assert NUM - 1 not in sorted_anew
 
 
 def test_more_can_be_asked_for_than_are_ranked_again(index: HashedIndex) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gnn.evaluation.hash_part import hash_part
 from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
@@ -17,6 +20,7 @@ from gnn.graph_data import load_graph_data
 from gnn.hashing.codes import LENGTHS, CodeHead, HashCodes
 from gnn.hashing.hashed_index import MEANING
 from gnn.hashing.rotation import principal_head, random_head
+from gnn.hashing.training import with_codes
 from gnn.query import Query, QueryEngine
 from gnn.reindex import reindex
 from gnn.trained_model import load_trained_model
@@ -26,11 +30,15 @@ from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.features import FeatureFile
+from graph_store.milvus_server import MilvusServer
+from graph_store.progress import SilentProgress
 from graph_store.snapshot import Snapshot
 from tests.gnn.worlds import (
+    drawn_data,
     drawn_features,
     drawn_records,
     drawn_tags,
+    trained,
     write_catalogue,
 )
 
@@ -200,6 +208,35 @@ def test_a_catalogue_with_hardly_any_tags_keeps_codes_without_labels(tmp_path: P
     reindex(data_dir)
     engine = QueryEngine.open(Snapshot.open(data_dir))
     assert len(engine.search(engine.embed(Query(indexed_row=0)), 0.5, 5).rows) == 5
+
+
+def test_codes_of_another_model_of_the_same_catalogue_are_not_taken_up_again(tmp_path: Path) -> None:
+    data = drawn_data(NUM)
+    first = trained(data, tmp_path / "model", epochs=1)
+    second = replace(first, model=copy.deepcopy(first.model))
+    rng = torch.Generator().manual_seed(0)
+    for tensor in second.model.state_dict().values():
+        tensor += 0.1 * torch.randn(tensor.shape, generator=rng)
+    with_heads = partial(
+        with_codes,
+        data=data,
+        learn=lambda part: trained(part, tmp_path / "part", epochs=1),
+        out_dir=tmp_path / "codes",
+        seed=0,
+        progress=SilentProgress(),
+    )
+    with_heads(first, resume=False)
+    with pytest.raises(BadInput, match="another configuration"):
+        with_heads(second, resume=True)
+    with_heads(first, resume=True)
+
+
+def test_a_server_for_vectors_is_refused_before_the_work(
+    built: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnn.reindex.load_graph_data", lambda *args: pytest.fail("the catalogue was read"))
+    with pytest.raises(BadInput, match="not in Milvus"):
+        reindex(built, full=True, milvus=MilvusServer("http://127.0.0.1:9"))
 
 
 def test_codes_of_another_catalogue_are_not_taken_up_again(tmp_path: Path) -> None:

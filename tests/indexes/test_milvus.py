@@ -142,6 +142,23 @@ def test_another_server_is_told_by_what_it_lacks(
     other.close()
 
 
+def test_a_reindex_fills_a_server_that_was_wiped_or_is_another(
+    data_dir: DataDir, server: MilvusServer, tmp_path: Path
+) -> None:
+    before = reindex(data_dir, milvus=server)
+    assert reindex(data_dir, milvus=server).version == before.version
+    other = MilvusServer(str(tmp_path / "other.db"), prefix=server.prefix)
+    moved = reindex(data_dir, milvus=other)
+    assert moved.version > before.version
+    assert other.published() == collection_of(moved)
+    assert QueryEngine.open(moved, milvus=other).num_images == 72
+    other.client.drop_alias(other.prefix)
+    other.client.drop_collection(collection_of(moved))
+    healed = reindex(data_dir, milvus=other)
+    assert other.published() == collection_of(healed) != collection_of(moved)
+    other.close()
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     server = MilvusServer("http://127.0.0.1:9", timeout=0.5)
     with pytest.raises(IndexUnreachable, match=r"http://127\.0\.0\.1:9"):

@@ -156,7 +156,7 @@ def test_an_unknown_protocol_and_a_missing_package_are_named(monkeypatch: pytest
     with pytest.raises(BadInput, match="nosuch://x cannot be used"):
         _ = SnapshotStore("nosuch://me:hunter2@x").files
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(BadInput, match=r's3://bucket needs a package.*pip install "imsage\[s3\]"'):
+    with pytest.raises(BadInput, match=r's3://bucket needs a package.*pip install -e "\.\[s3\]"'):
         _ = SnapshotStore("s3://bucket").files
 
 

@@ -188,7 +188,8 @@ def _with_data(ray: Any) -> Any:
         importlib.import_module("ray.data")  # it sets up its log, so it comes before _quiet
     except ImportError as error:
         raise BadInput(
-            f"Ray Data cannot be loaded: {last_line(error)}", hint='pip install "imsage[ray]"'
+            f"Ray Data cannot be loaded: {last_line(error)}",
+            hint='In the checkout of imsage: pip install -e ".[ray]"',
         ) from error
     return ray
 
