@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnn.recipe_options import training_of
 from gnn.trained_model import MODEL
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
@@ -39,7 +40,7 @@ def trained_directory(data_dir: DataDir, preset: str | None) -> Path:
             data_dir,
             preset,
             f"Preset {preset!r} has not been trained on {data_dir.root}",
-            f"Run imsage train --preset {preset} first.",
+            f"Run {training_of(preset)} first.",
         )
     found = list(data_dir.models_dir.glob(f"*/{MODEL}"))
     if not found:

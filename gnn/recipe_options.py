@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from gnn.presets import Preset
+from gnn.presets import Preset, preset_named
 from graph_store.errors import UnknownName, WrongUsage
 
 
@@ -53,6 +53,31 @@ def with_options(preset: Preset, changes: Mapping[str, str]) -> Preset:
         whole: dict[str, Any] = {part: changed}
         preset = replace(preset, **whole) if part else changed
     return preset
+
+
+def variant_of(preset: Preset) -> str:
+    """What a trained preset is called beside others: its name, and what its recipe has otherwise than the
+    preset of that name, `default+agreement=2`.
+    """
+    usual = preset_named(preset.name)
+    changed = [
+        f"{name}={_setting(preset, option)}"
+        for name, option in OPTIONS.items()
+        if _setting(preset, option) != _setting(usual, option)
+    ]
+    return "+".join([preset.name, *changed])
+
+
+def training_of(variant: str) -> str:
+    """The command that trains it."""
+    name, *changed = variant.split("+")
+    return " ".join([f"imsage train --preset {name}", *(f"--option {each}" for each in changed)])
+
+
+def _setting(preset: Preset, option: RecipeOption) -> Any:
+    part, field = option.place
+    owner: Any = getattr(preset, part) if part else preset
+    return None if owner is None else getattr(owner, field)
 
 
 def options_of(preset: Preset) -> tuple[str, ...]:

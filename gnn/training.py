@@ -16,7 +16,7 @@ from gnn.kernel_training import train_kernel
 from gnn.last_trained import note_last
 from gnn.parallel import Team, team_of_environment
 from gnn.presets import Preset, preset_named
-from gnn.recipe_options import with_options
+from gnn.recipe_options import variant_of, with_options
 from gnn.rise_training import train_rise
 from gnn.sage_training import train_sage
 from gnn.trained_model import TrainedModel
@@ -27,7 +27,9 @@ from graph_store.progress import Progress, SilentProgress
 
 @dataclass(frozen=True)
 class TrainReport:
-    """``epochs`` that were run; ``best_metric`` on the validation part (0 when there was none)."""
+    """``preset``: its name, with the options that were changed; ``epochs`` that were run; ``best_metric`` on
+    the validation part (0 when there was none).
+    """
 
     preset: str
     epochs: int
@@ -103,7 +105,9 @@ def _trained_by(
                 hint="Run it again.",
             )
         refuse_without_tags(data)
-        out_dir = data_dir.models_dir / recipe.name
+        # A recipe that was changed does not take the place of the preset's own: evaluate shows both.
+        variant = variant_of(recipe)
+        out_dir = data_dir.models_dir / variant
         trained, steps = _learnt(
             data,
             recipe,
@@ -117,10 +121,10 @@ def _trained_by(
         )
         if team.leads:
             trained.save(out_dir)
-            note_last(data_dir, recipe.name)
+            note_last(data_dir, variant)
         team.wait()
     best = trained.metrics.get("best", 0.0)
-    return TrainReport(recipe.name, steps, best, time.perf_counter() - started, out_dir)
+    return TrainReport(variant, steps, best, time.perf_counter() - started, out_dir)
 
 
 def _learnt(

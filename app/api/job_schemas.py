@@ -22,6 +22,14 @@ def _known(name: str) -> str:
 PresetName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PRESETS)})]
 
 
+def _trained(variant: str) -> str:
+    name, *changed = variant.split("+")
+    return "+".join([_known(name), *changed])
+
+
+VariantName = Annotated[str, AfterValidator(_trained), Field(max_length=300)]
+
+
 _REINDEX_EXAMPLE: dict[str, Any] = {"kind": "reindex", "full": False}
 _TRAIN_EXAMPLE: dict[str, Any] = {"kind": "train", "preset": "default", "seed": 0, "resume": False}
 
@@ -37,8 +45,10 @@ class ReindexRequest(WithoutNulls):
         description="Compute everything anew, also where neither catalogue nor model has changed. "
         "Without it, what a change does not reach is kept, and without any change the snapshot itself.",
     )
-    preset: PresetName | None = Field(
-        None, description="Whose trained model to use. Without it: the last one trained."
+    preset: VariantName | None = Field(
+        None,
+        description="Whose trained model to use, by the preset's name, with the options it was trained with "
+        "where there were any: `default+agreement=2`. Without it: the last one trained.",
     )
 
     def order(self) -> Order:

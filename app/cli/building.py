@@ -160,4 +160,4 @@ def build(
     except (BadInput, CorruptFile):
         # A checkpoint of other settings, of the catalogue as it was, or damaged is nothing to go on from.
         train(data, preset, epochs, seed, False, device, option)
-    reindex(data, preset, engine)
+    reindex(data, None, engine)

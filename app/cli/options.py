@@ -88,7 +88,8 @@ Options = Annotated[
     typer.Option(
         "--option",
         metavar="NAME=VALUE",
-        help="Change the preset's recipe, such as related=0. May be given several times.",
+        help="Change the preset's recipe, such as related=0. May be given several times. The model stands "
+        "beside that of the preset, as PRESET+related=0.",
     ),
 ]
 Epochs = Annotated[

@@ -14,6 +14,7 @@ from gnn.evaluation.report import EvaluationReport
 from gnn.evaluation.run import Evaluation
 from gnn.graph_data import GraphData, load_graph_data, word_encoder
 from gnn.query import QueryEngine
+from gnn.recipe_options import training_of, variant_of
 from gnn.reindex import build_index
 from gnn.trained_model import MODEL, TrainedModel, load_trained_model
 from graph_store.arrays import Float32Array
@@ -59,8 +60,8 @@ def evaluate(
             " were not when the model was trained.",
         )
     words = word_encoder(data.encoder)
-    served = str(snapshot.manifest["model"]["preset"])
-    trained = _trained_models(data_dir, snapshot, served, data)
+    trained = _trained_models(data_dir, snapshot, data)
+    served = next(iter(trained))
     presets = {served: QueryEngine.open(snapshot, words, milvus)}
     with progress.phase("embedding presets", len(trained)) as advance:
         for name, model in trained.items():
@@ -125,8 +126,8 @@ def _of_another_catalogue(trained: Mapping[str, TrainedModel], data: GraphData) 
     others = sorted(name for name, model in trained.items() if model.data != data.fingerprint())
     return tuple(
         f"Preset {name} was trained on another state of this catalogue. If it has learnt from pictures that"
-        f" are held out now, its figures are better than they should be: imsage train --preset {name}, then"
-        " imsage reindex."
+        f" are held out now, its figures are better than they should be: {training_of(name)}, then imsage"
+        " reindex."
         for name in others
     )
 
@@ -142,11 +143,12 @@ def _records(data_dir: DataDir) -> tuple[list[ImageRecord], list[ImageRecord]]:
         return held_out, list(catalog.records("train"))
 
 
-def _trained_models(
-    data_dir: DataDir, snapshot: Snapshot, served: str, data: GraphData
-) -> dict[str, TrainedModel]:
-    """The served model first, as the snapshot holds it, then every other preset that was trained here."""
-    models = {served: load_trained_model(snapshot.path(f"model/{MODEL}").parent)}
+def _trained_models(data_dir: DataDir, snapshot: Snapshot, data: GraphData) -> dict[str, TrainedModel]:
+    """The served model first, as the snapshot holds it, then every other preset that was trained here, one
+    with other options beside the preset itself.
+    """
+    served = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
+    models = {variant_of(served.preset): served}
     for path in sorted(data_dir.models_dir.glob(f"*/{MODEL}")):
         name = path.parent.name
         if name not in models:

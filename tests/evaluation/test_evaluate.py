@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gnn.evaluation import EvaluationReport, evaluate
 from gnn.reindex import reindex
+from gnn.trained_model import MODEL
 from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
@@ -118,6 +119,19 @@ def test_a_catalogue_without_held_out_images_is_told_how_to_get_some(built_copy:
 def test_nothing_built_is_nothing_to_evaluate(ingested_data_dir: DataDir) -> None:
     with pytest.raises(NothingToServe):
         evaluate(ingested_data_dir)
+
+
+def test_a_preset_with_other_options_stands_beside_the_preset(built_copy: DataDir) -> None:
+    plain = (built_copy.models_dir / "default" / MODEL).read_bytes()
+    train(built_copy, epochs=1, options={"neighbours": "4"})
+    assert (built_copy.models_dir / "default" / MODEL).read_bytes() == plain
+    found = evaluate(built_copy, quick=True)
+    presets = {row.system for row in found.part("untagged").rows if row.kind == "preset"}
+    assert presets == {"default", "default+neighbours=4"}
+    reindex(built_copy)
+    assert evaluate(built_copy, quick=True).about["served_preset"] == "default+neighbours=4"
+    reindex(built_copy, "default")
+    assert evaluate(built_copy, quick=True).about["served_preset"] == "default"
 
 
 def test_another_trained_preset_gets_its_own_row_without_a_snapshot_of_its_own(built_copy: DataDir) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gnn.presets import DEFAULT, GRAPH_RISE, PRESETS, Preset
-from gnn.recipe_options import OPTIONS, options_of, with_options, with_recipe
+from gnn.recipe_options import OPTIONS, options_of, training_of, variant_of, with_options, with_recipe
 from graph_store.errors import BadInput, UnknownName
 
 
@@ -28,6 +28,15 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="'alhpa'") as refused:
         with_options(GRAPH_RISE, {"alhpa": "1"})
     assert "alpha" in refused.value.hint
+
+
+def test_a_changed_recipe_has_a_name_of_its_own_which_says_how_to_train_it() -> None:
+    assert variant_of(GRAPH_RISE) == "graph-rise"
+    assert variant_of(with_options(DEFAULT, {"related": "10"})) == "default"  # as it is anyway
+    changed = variant_of(with_options(GRAPH_RISE, {"normaliser": "degree", "agreement": "2"}))
+    assert changed == "graph-rise+agreement=2+normaliser=degree"
+    told = "imsage train --preset graph-rise --option agreement=2 --option normaliser=degree"
+    assert training_of(changed) == told
 
 
 def test_an_option_of_another_preset_is_refused() -> None:
