@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -131,9 +132,11 @@ class CatalogueReader:
         record = self.record(image_id)
         for path in self._places(record):
             try:
+                stat = path.stat()
+                if record.sha256 is None or not S_ISREG(stat.st_mode):  # a device has no end
+                    continue
                 with path.open("rb") as file:
                     media_type = media_type_of(file.read(16)) or _OTHER
-                stat = path.stat()
                 sound = self._digest(path, stat) == record.sha256
             except OSError:
                 continue

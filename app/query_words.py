@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
 from gnn.encoders.registry import text_encoder
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Float32Array
+from graph_store.errors import Exhausted, ImsageError
 from graph_store.exhaustion import exhausted
 from graph_store.snapshot import Snapshot
 
@@ -24,7 +26,8 @@ class QueryWords:
     """
 
     def __init__(self, *, size: int, wait: float) -> None:
-        self._encoders: dict[EncoderSpec, _Clocked] = {}
+        self._encoders: dict[EncoderSpec, TextEncoder] = {}
+        self._clock = _Clock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
         self._batches: Batcher[tuple[ServingState, Query], tuple[QueryVectors, float]] = Batcher(
             self._embed_batch, self._thread, size=size, wait=wait
@@ -39,13 +42,15 @@ class QueryWords:
         encoder = self._encoders.get(spec)
         if encoder is None:
             try:
-                encoder = _Clocked(text_encoder(spec.name))
+                encoder = _Clocked(text_encoder(spec.name), self._clock)
                 check_same_encoder(spec, encoder.spec)
                 encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
+            except Exhausted:
+                raise  # nothing is wrong with the encoder: the next try may load it
             except Exception as error:
-                lacking = exhausted(error)
+                lacking = None if isinstance(error, ImsageError) else exhausted(error)
                 if lacking is not None:
-                    raise lacking from error  # nothing is wrong with the encoder: the next try may load it
+                    raise lacking from error
                 # Pictures and known tags can still be searched by; only unknown words are refused.
                 structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))
                 return None
@@ -66,25 +71,28 @@ class QueryWords:
     def _embed_batch(self, batch: Sequence[tuple[ServingState, Query]]) -> list[tuple[QueryVectors, float]]:
         # A batch may span the moment when a new snapshot came; each query keeps its own.
         vectors: dict[int, QueryVectors] = {}
-        before = self._seconds()
+        before = self._clock.seconds
         for state in {state for state, _ in batch}:
             mine = [number for number, (other, _) in enumerate(batch) if other is state]
             answers = state.engine.embed_many([batch[number][1] for number in mine])
             vectors.update(zip(mine, answers, strict=True))
-        spent = self._seconds() - before
+        spent = self._clock.seconds - before
         return [(vectors[number], spent) for number in range(len(batch))]
 
-    def _seconds(self) -> float:
-        return sum(encoder.seconds for encoder in self._encoders.values())
+
+class _Clock(threading.local):
+    """Seconds of each thread by itself: uploads encode words too."""
+
+    seconds = 0.0
 
 
 class _Clocked:
     """A text encoder that adds up the seconds it takes."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, clock: _Clock) -> None:
         self.spec = encoder.spec
-        self.seconds = 0.0
         self._encoder = encoder
+        self._clock = clock
 
     def encode_text(self, texts: Sequence[str]) -> Float32Array:
         """n texts → [n, dim] float32, unit norm."""
@@ -92,4 +100,4 @@ class _Clocked:
         try:
             return self._encoder.encode_text(texts)
         finally:
-            self.seconds += time.perf_counter() - begin
+            self._clock.seconds += time.perf_counter() - begin

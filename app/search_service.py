@@ -185,7 +185,9 @@ class SearchService:
             await in_thread(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
         except Exception as error:
             # Searching by id goes on, and so does watching; a query with a new picture is told the reason.
-            if not isinstance(error, ImsageError) or isinstance(error, EncoderMissing):
+            if not isinstance(error, ImsageError):
+                structlog.get_logger().exception("image_encoder_failed")
+            elif isinstance(error, EncoderMissing):
                 structlog.get_logger().error("image_encoder_missing", reason=str(error))
 
     # -- search

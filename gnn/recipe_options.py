@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -70,7 +71,7 @@ def variant_of(preset: Preset) -> str:
 
 def training_of(variant: str) -> str:
     """The command that trains it."""
-    name, *changed = variant.split("+")
+    name, *changed = re.split(r"\+(?=[a-z]+=)", variant)  # a number may have a plus in it
     return " ".join([f"imsage train --preset {name}", *(f"--option {each}" for each in changed)])
 
 

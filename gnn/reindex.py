@@ -26,7 +26,7 @@ from gnn.graph_index import (
     search_index,
 )
 from gnn.last_trained import trained_directory
-from gnn.reuse import Reusable, reusable
+from gnn.reuse import FORMULA, Reusable, reusable
 from gnn.snapshot_parts import (
     FEATURES,
     INDEX_CHOICE,
@@ -99,6 +99,7 @@ def reindex(
         check_same_encoder(trained.encoder, data.encoder)
         made_from: dict[str, Any] = {
             "model_sha256": model_checksum(directory),
+            "formula": FORMULA,
             "data": data.fingerprint(),
             REVISION: data.revision,
         }

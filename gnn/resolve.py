@@ -120,7 +120,8 @@ class Resolver:
     ) -> Node:
         own = [] if kind == "image" else self._own_tags(query, picture, refused)
         # Stored weights are in the catalogue's own unit, which says nothing beside what is asked for.
-        strongest = max((edge.weight for edge in own), default=1.0)
+        stored = self._own_tags(query, picture, {}) if own else []
+        strongest = max((edge.weight for edge in stored), default=1.0)
         asked = _NOTHING if kind == "image" or picture.weight < 0 else wanted
         if asked.edges:
             own, strongest = [replace(edge, weight=edge.weight / strongest) for edge in own], 1.0

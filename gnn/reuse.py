@@ -20,6 +20,12 @@ from graph_store.record_table import RecordTable
 from graph_store.similar_changes import changed_edges
 from graph_store.snapshot import Snapshot
 
+FORMULA = 2
+"""Raised when the same model and graph give other states than an earlier imsage computed. 2: sets are means
+over known tags, and which of many edges stay depends on their row alone.
+"""
+_SAME = ("model_sha256", "formula")
+
 _MOST_CHANGED = 0.25
 """Above this share of the images, anew is as quick."""
 
@@ -70,7 +76,7 @@ def reusable(
     what its images looked like; most has changed; or the preset judges each edge in the light of all others.
     """
     recorded = snapshot.manifest["parameters"].get("made_from", {})
-    if trained.preset.agreement or recorded.get("model_sha256") != made_from["model_sha256"]:
+    if trained.preset.agreement or any(recorded.get(name) != made_from[name] for name in _SAME):
         return None
     if f"{FEATURE_SUMS}.npy" not in snapshot.manifest["files"]:
         return None

@@ -79,7 +79,7 @@ def train_sage(
         encoder=data.encoder,
         text_encoder=data.text_encoder,
         data=data.fingerprint(),
-        metrics={"best": result.best_metric, "best_epoch": float(result.best_epoch)},
+        metrics={"best": result.history[-1][objective.monitor], "best_epoch": float(result.epochs)},
     )
     return trained, result.epochs
 

@@ -306,6 +306,11 @@ class Trainer:
         }
         save_checkpoint(self.out_dir / CHECKPOINT, tensors, meta)
 
+    def can_resume(self) -> bool:
+        """Whether there is a checkpoint of this very configuration. Raises CorruptFile."""
+        path = self.out_dir / CHECKPOINT
+        return path.exists() and load_checkpoint(path)[1]["identity"] == self.settings.identity()
+
     def _restore(self) -> _Run:
         path = self.out_dir / CHECKPOINT
         tensors, meta = load_checkpoint(path)

@@ -105,7 +105,7 @@ class FaissIndex:
         index.hnsw.efSearch = effort or _EFFORTS[0]
         link(index, vectors)
         result = cls(index, "hnsw", vectors if apart else None)
-        if effort is None:
+        if effort is None and result.size > _EFFORTS[-1]:
             result._find_effort(questions, result._stored_sample())
         return result
 
@@ -140,7 +140,9 @@ class FaissIndex:
         if not result._finds_enough(stored):
             return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
         if effort is None:
-            result._find_effort(questions, stored)
+            index.hnsw.efSearch = _EFFORTS[0]
+            if result.size > _EFFORTS[-1]:
+                result._find_effort(questions, stored)
         return result
 
     def _finds_enough(self, sample: Sample) -> bool:
@@ -151,9 +153,9 @@ class FaissIndex:
         return Sample.of(stored_of(self._vectors, _SAMPLE), self._vectors, _BEST)
 
     def _find_effort(self, questions: Float32Array | None, stored: Sample) -> None:
-        """Search as wide as the samples need: stored vectors, what lies between them, and the questions."""
-        if self.size <= _EFFORTS[-1]:
-            return
+        """Search as wide as the samples need: stored vectors, what lies between them, and the questions. Few
+        vectors need no width.
+        """
         asked = [between(stored.questions), *([] if questions is None else [questions])]
         samples = [stored, *(Sample.of(each, self._vectors, _BEST) for each in asked)]
         for effort in _EFFORTS:

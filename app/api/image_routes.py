@@ -72,7 +72,7 @@ def image_routes(service: SearchService) -> APIRouter:
         "/{id:path}/file",
         summary="The picture itself",
         response_class=FileResponse,
-        responses=_picture_responses("image/*"),
+        responses=_picture_responses("image/*", "application/octet-stream"),
     )
     async def file(
         request: Request,
@@ -193,9 +193,9 @@ def _picture(request: Request, found: PictureFile, known: str | None, span: str)
     return kind(found.path, headers=headers, media_type=found.media_type, stat_result=found.stat)
 
 
-def _picture_responses(media_type: str) -> dict[int | str, dict[str, Any]]:
+def _picture_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` of a call whose answer is a picture file."""
-    content = {media_type: _PICTURE}
+    content = dict.fromkeys(media_types, _PICTURE)
     kept = {
         "ETag": described_header("Names these bytes, for If-None-Match and If-Range.", '"t-8c0f"'),
         "Cache-Control": described_header("How long a cache may keep the picture.", _PICTURE_CACHE),

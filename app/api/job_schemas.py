@@ -22,12 +22,13 @@ def _known(name: str) -> str:
 PresetName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PRESETS)})]
 
 
-def _trained(variant: str) -> str:
-    name, *changed = variant.split("+")
-    return "+".join([_known(name), *changed])
+def _variant(name: str) -> str:
+    """Of a known preset; whether one with these options was trained is found out when it is asked for."""
+    _known(name.partition("+")[0])
+    return name
 
 
-VariantName = Annotated[str, AfterValidator(_trained), Field(max_length=300)]
+VariantName = Annotated[str, AfterValidator(_variant), Field(max_length=300)]
 
 
 _REINDEX_EXAMPLE: dict[str, Any] = {"kind": "reindex", "full": False}

@@ -20,8 +20,8 @@ FAILURE = 1
 USAGE = 2
 INTERRUPTED = 130
 
-_GO_ON = ("ingest", "reindex", "build", "demo")
-_BEGIN_ANEW = ("evaluate", "export", "import")
+_GO_ON = ("ingest", "build", "demo")
+_BEGIN_ANEW = ("reindex", "evaluate", "export", "import")
 
 DEBUG_VARIABLE = "IMSAGE_DEBUG"
 

@@ -123,7 +123,9 @@ def _of_another_catalogue(trained: Mapping[str, TrainedModel], data: GraphData) 
     """What is to be said of presets that were trained on the catalogue as it was: pictures may be held out
     now that they have learnt from, and that flatters them.
     """
-    others = sorted(name for name, model in trained.items() if model.data != data.fingerprint())
+    # Models of before features counted know the same catalogue by less.
+    same = {data.fingerprint(), replace(data, feature_sums=data.feature_sums[:0]).fingerprint()}
+    others = sorted(name for name, model in trained.items() if model.data not in same)
     return tuple(
         f"Preset {name} was trained on another state of this catalogue. If it has learnt from pictures that"
         f" are held out now, its figures are better than they should be: {training_of(name)}, then imsage"
@@ -149,11 +151,14 @@ def _trained_models(data_dir: DataDir, snapshot: Snapshot, data: GraphData) -> d
     """
     served = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
     models = {variant_of(served.preset): served}
-    for path in sorted(data_dir.models_dir.glob(f"*/{MODEL}")):
-        name = path.parent.name
-        if name not in models:
-            models[name] = load_trained_model(path.parent)
-            check_same_encoder(models[name].encoder, data.encoder)
+    found = {
+        path.parent.name: load_trained_model(path.parent) for path in data_dir.models_dir.glob(f"*/{MODEL}")
+    }
+    # An earlier imsage kept a model with options under the preset's plain name: it goes by what it is.
+    named = [(variant_of(model.preset), name, model) for name, model in found.items()]
+    for variant, _, model in sorted(named, key=lambda each: (each[0] != each[1], each[0])):
+        check_same_encoder(model.encoder, data.encoder)
+        models.setdefault(variant, model)
     return models
 
 

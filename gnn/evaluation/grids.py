@@ -52,7 +52,7 @@ class Grids:
         return self.patience if config.layers == 1 else config.epochs
 
     def mlps_for(self, images: int) -> list[MlpConfig]:
-        """Those that are tried where the perceptron learns from so many images."""
+        """Those that are tried with so many images, those that are held back among them."""
         return [*self.mlps, *(config for fewest, config in self.deep_mlps if images >= fewest)]
 
 
@@ -131,7 +131,7 @@ def try_mlps(validation: Validation, voter: Candidate, grids: Grids, seed: int) 
     train_inputs, scaler = _mlp_inputs(validation.features, vote)
     query_inputs = scaler(validation.queries, vote.predict(validation.queries))
     best = Best()
-    for config in grids.mlps_for(len(validation.features)):
+    for config in grids.mlps_for(validation.num_indexed):
         own = Best()
 
         def after_epoch(epoch: int, network: nn.Module, config: MlpConfig = config, own: Best = own) -> bool:

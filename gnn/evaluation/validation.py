@@ -58,6 +58,7 @@ class Validation:
 
     def __init__(self, features: Float32Array, tags: TagTable, queries: Int64Array, fit: Int64Array) -> None:
         """features: [num_indexed, feature_dim] unit rows; queries, fit: rows of the two parts."""
+        self.num_indexed = len(queries) + len(fit)
         self.features, self.tags = features[fit], tags.rows(fit)
         self.queries, self._query_tags = features[queries], tags.rows(queries)
         self._gains = jaccard_gains(self._query_tags, self.tags)

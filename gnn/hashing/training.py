@@ -140,7 +140,8 @@ def _learnt(
     progress: Progress,
 ) -> tuple[CodeHead, float]:
     """The head of one length, and its figure on the held views (0 when there were none). made_from: JSON that
-    a run must share with one that it goes on with; another catalogue or model has other vectors.
+    a run must share with one that it goes on with, else it begins anew; another catalogue or model has other
+    vectors.
     """
     sample = np.concatenate([material.items, material.views[material.trained]])
     start = rotated_head(material.items, sample.mean(axis=0), bits, seed)
@@ -159,7 +160,9 @@ def _learnt(
         schedule="cosine",
         fingerprint={"bits": bits, **made_from},
     )
-    result = Trainer(objective, out_dir, settings, _Renamed(progress, f"{bits}-bit codes")).run(resume)
+    trainer = Trainer(objective, out_dir, settings, _Renamed(progress, f"{bits}-bit codes"))
+    # Refusing would throw away the hours before; codes of other vectors are learnt anew.
+    result = trainer.run(resume and trainer.can_resume())
     if result.best_metric <= before:
         return start, before
     return objective.code_head(), result.best_metric

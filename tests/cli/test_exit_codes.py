@@ -54,6 +54,7 @@ def test_debug_shows_the_traceback(
         ("build", "goes on from there"),
         ("train", "--resume"),
         ("evaluate", "begins anew"),
+        ("reindex", "begins anew"),
         ("search", "interrupted\n"),
     ],
 )

@@ -356,6 +356,27 @@ def test_the_unit_of_stored_weights_does_not_matter_beside_a_tag_that_is_asked_f
     assert_allclose(one.conceptual, other.conceptual, atol=1e-5)
 
 
+def test_a_stored_tag_weighs_the_less_the_more_it_is_refused_beside_one_that_is_asked_for(
+    default: QueryEngine,
+) -> None:
+    tags = default.graph.tags_of_image
+    row = int(np.flatnonzero(tags.degrees() == 1)[0])
+    own = default.tag_names[default.tags_of(row)[0]]
+    asked = next(name for name in default.tag_names if name != own)
+    weights = []
+    for refusal in (0.25, 0.5, 0.75):
+        query = Query(
+            images=features(default, row),
+            image_rows=(row,),
+            tags=(QueryTag(asked), QueryTag(own, -refusal)),
+        )
+        edges = default.embed(query).list_edges().tags
+        weights.append(
+            sum(weight for tag, weight, _ in edges if default.tag_names[tag] == own and weight > 0)
+        )
+    assert_allclose(weights, [0.75, 0.5, 0.25], atol=1e-6)
+
+
 def test_rows_and_ids_lead_to_one_another(default: QueryEngine) -> None:
     assert [default.row_of(image) for image in default.image_ids] == list(range(default.num_images))
     assert default.row_of("no such image") is None

@@ -117,14 +117,14 @@ def test_a_copy_of_before_the_snapshot_makes_a_new_one_though_nothing_else_diffe
         assert revision_taken_in(catalog, after) == catalogue_revision(after) == NUM
 
 
-def test_pages_over_a_snapshot_that_the_catalogue_does_not_know_go_on_while_nothing_is_forgotten(
+def test_pages_over_a_snapshot_that_the_catalogue_does_not_know_end_where_changes_are_forgotten(
     data_dir: DataDir,
 ) -> None:
     snapshot = Snapshot.open(data_dir)
     keeper = DeltaKeeper(data_dir, CatalogueReader(data_dir))
     state = state_of(data_dir, snapshot)
+    assert not keeper.follows(state)  # the first reindex forgot what it had taken in
     with Catalog.open(data_dir.catalog_path) as catalog:
-        assert keeper.follows(state) == catalog.remembers_after(0)
         add(data_dir, "new", 30)
         catalog.forget_changes(NUM + 5)
     assert not keeper.follows(state)

@@ -221,6 +221,15 @@ def test_rows_that_two_stray_quotes_would_make_tags_of_are_read_as_rows(tmp_path
     assert told(found) == [(2, UNCLOSED), (3, "b.jpg"), (4, "c.jpg"), (5, "d.jpg")]
 
 
+def test_a_row_that_lacks_its_last_cells_is_not_hidden_in_the_caption_above(
+    tmp_path: Path, draw: Draw
+) -> None:
+    draw("b.jpg")
+    text = 'image,caption,year\na.jpg,"two\nb.jpg,cat\nc.jpg,tree"\n'
+
+    assert told(csv(tmp_path, text)) == [(2, UNCLOSED), (3, "b.jpg"), (4, "c.jpg")]
+
+
 @pytest.mark.parametrize("column", ["caption", "place"])
 def test_a_line_break_in_a_caption_or_an_attribute_stays_unless_it_hides_a_picture(
     tmp_path: Path, draw: Draw, column: str
@@ -349,6 +358,16 @@ def test_a_coco_object_with_a_caption_is_a_tag_and_a_caption(tmp_path: Path) -> 
     assert names(item(one).tags) == ["dog", "car"] and item(one).caption == "A red car."
     assert item(two).tags == () and item(two).caption == "Nothing."
     assert "'99'" in skip(unknown).reason
+
+
+def test_coco_captions_of_a_file_without_categories_are_no_skips(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    told = [{"id": 1, "image_id": 1, "category_id": 0, "caption": "A dog."}]
+    path.write_text(json.dumps({**COCO, "categories": [], "annotations": told}))
+
+    one, two = CocoSource(path)
+
+    assert item(one).caption == "A dog." and item(two).tags == ()
 
 
 def test_coco_annotations_that_fit_nothing_are_skipped_by_number(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _place(
     if isinstance(caption, str) and is_text(caption):
         if caption.strip():
             captions.setdefault(image, []).append(caption.strip())
-        if category is None:
+        if category is None or not names:
             return ""
     if not isinstance(category, int | str) or category not in names:
         return f"the annotation is of category {str(category)[:40]!r}, which is not listed"

@@ -73,8 +73,9 @@ class CsvSource:
 
     def _is_row_of_a_picture(self, header: Sequence[str], line: str) -> bool:
         try:
-            row = next(csv.reader([line]), [])
-            image = row[header.index("image")].strip() if len(row) == len(header) > 1 else ""
+            row, place = next(csv.reader([line]), []), header.index("image")
+            # As in a row: cells may be missing at its end. One cell alone is what any line of a text is.
+            image = row[place].strip() if 1 < len(row) <= len(header) and place < len(row) else ""
             return bool(image) and (self._path.parent / image).is_file()
         except (csv.Error, OSError, ValueError):
             return False
