@@ -263,10 +263,10 @@ def test_a_missing_package_is_told_before_anything_is_done(
     built_copy: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(BadInput, match=r"imsage\[s3\]"):
+    with pytest.raises(BadInput, match=r"pip install -e \"\.\[s3\]\""):
         serve(Settings(data=built_copy.root, replica=True, snapshot_store="s3://bucket/x"))
     before = sorted(built_copy.snapshots_dir.iterdir())
-    with pytest.raises(BadInput, match=r"imsage\[s3\]"):
+    with pytest.raises(BadInput, match=r"pip install -e \"\.\[s3\]\""):
         reindex(built_copy, full=True, store=SnapshotStore("s3://bucket/x"))
     assert sorted(built_copy.snapshots_dir.iterdir()) == before
 
