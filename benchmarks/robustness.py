@@ -65,7 +65,7 @@ SLOW_KINDS = ("large", "products", "products-few", "products-all")
 COMMON_TAGS, MANY_TAGS, FEW_IMAGES, TINY_SIDE, LARGE = 24, 400, 800, 32, 12_000
 _BATCH = 64
 
-# Two of the perceptrons never won on any of these catalogues, and perceptrons take most of the time.
+# All but two of the five perceptrons with one hidden layer: perceptrons take most of the time.
 MIDDLE_GRIDS = replace(Grids(), mlps=Grids().mlps[:3])
 
 Spoil = Callable[[Csr, np.random.Generator], Csr]

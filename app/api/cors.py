@@ -9,6 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.problems import PROBLEM_TYPE, problem_bytes
 
+_OF_THE_BODY = ("content-length", "content-type")
+
 
 class Cors(CORSMiddleware):
     """A preflight that is refused says so in `application/problem+json`."""
@@ -33,6 +35,3 @@ class Cors(CORSMiddleware):
                 media_type=PROBLEM_TYPE,
             )
         await response(scope, receive, send)
-
-
-_OF_THE_BODY = ("content-length", "content-type")
