@@ -113,17 +113,17 @@ class ServingState:
         """Filters over the rows that can be found."""
         # Only parts of the state are closed over. Through the state itself there would be a cycle, and the
         # files of a snapshot that nobody uses any more would stay open until the garbage collector comes by.
-        graph, records, numbers = self.engine.graph, self.records, self.tag_numbers
+        carried, records, numbers = self.engine.carried, self.records, self.tag_numbers
         num_rows = self.engine.num_images
 
         def rows_of_tag(name: str) -> Int64Array:
             number = numbers.get(tag_key(name))
-            return _NO_ROWS if number is None else graph.images_of_tag.row(number)[0]
+            return _NO_ROWS if number is None else carried.of_tag.row(number)[0]
 
         return FilterIndex(
             num_rows=num_rows,
             rows_of_tag=rows_of_tag,
-            tagged=lambda: np.flatnonzero(graph.tags_of_image.degrees()).astype(np.int64, copy=False),
+            tagged=lambda: np.flatnonzero(carried.of_image.degrees()).astype(np.int64, copy=False),
             attributes=lambda: (orjson.loads(records.fragment(row))["attributes"] for row in range(num_rows)),
         )
 
@@ -133,8 +133,9 @@ class ServingState:
 
     def neighbours(self, row: int) -> dict[str, Any]:
         """The edges of an image, as JSON values."""
-        graph, names = self.engine.graph, self.engine.tag_names
-        return self._neighbours(row, graph.similar.row(row), named(graph.tags_of_image.row(row), names))
+        engine = self.engine
+        tags = named(engine.carried.of_image.row(row), engine.tag_names)
+        return self._neighbours(row, engine.graph.similar.row(row), tags)
 
     def _neighbours(self, row: int, similar: Edges, tags: Sequence[NamedEdge]) -> dict[str, Any]:
         ids, names = self.engine.image_ids, self.engine.tag_names

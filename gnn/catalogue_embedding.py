@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gnn.agreement.agree import agree
+from gnn.carried_tags import CarriedTags
 from gnn.changed_embedding import embed_changes
 from gnn.embedding import GraphStates, NewArray, blocks, in_memory
 from gnn.engines.engine import EmbeddingWork, Engine, LocalEngine
@@ -30,11 +31,13 @@ from graph_store.similar_changes import changed_edges
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """neighbours: over the images in the model's similarity space; anew: the rows that were embedded
-    anew; alike: which tags mean alike, None where tags are not related.
+    """carried: the tags of the catalogue, where those of the graph may be believed ones; neighbours: over the
+    images in the model's similarity space; anew: the rows that were embedded anew; alike: which tags mean
+    alike, None where tags are not related.
     """
 
     graph: Graph
+    carried: CarriedTags
     states: GraphStates
     neighbours: NeighbourIndex
     anew: Int64Array
@@ -91,6 +94,7 @@ def embed_catalogue(
     )
     if neighbours is not None:
         neighbours = _reopened(neighbours, vectors, apart, how)  # what was searched leaves the memory
+    carried = CarriedTags.of(graph)
     if trained.preset.agreement:
         graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
     numbers = tag_numbers(trained, data.tag_names)
@@ -105,7 +109,8 @@ def embed_catalogue(
         states, anew = embed_changes(work, how.kept.before, how.new_array, progress)
     else:
         states, anew = how.engine.embed(work, how.new_array, how.scratch, progress), np.arange(num)
-    return Embedded(graph, states, neighbours or _neighbours(vectors, apart, progress, how), anew, alike)
+    neighbours = neighbours or _neighbours(vectors, apart, progress, how)
+    return Embedded(graph, carried, states, neighbours, anew, alike)
 
 
 def _alike(tag_text: Float32Array, how: GraphParameters, kept: Reusable | None) -> Csr | None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from gnn.carried_tags import CarriedTags
 from gnn.embedding import GraphStates, as_tensor
 from gnn.hashing.hashed_index import HashedIndex
 from gnn.index_questions import index_questions
@@ -48,7 +49,8 @@ SavedIndex: TypeAlias = FaissIndex | IvfPqIndex | HashedIndex | MilvusIndex
 
 @dataclass(frozen=True, eq=False)
 class GraphIndex:
-    """graph: edges with their stored weights; states: of :func:`gnn.embedding.embed_graph`; neighbours: over
+    """graph: edges with their stored weights; carried: the tags that images carry, which graph agreement may
+    believe otherwise; states: of :func:`gnn.embedding.embed_graph`; neighbours: over
     the images in the model's similarity space; index: over the embeddings; tag_text: [t, text_dim];
     prototypes: [t, feature_dim] mean features of each tag's images, unit norm.
     """
@@ -57,6 +59,7 @@ class GraphIndex:
     ids: Sequence[str]
     tag_names: tuple[str, ...]
     graph: Graph
+    carried: CarriedTags
     features: Float32Array
     states: GraphStates
     neighbours: NeighbourIndex
@@ -110,11 +113,13 @@ def open_index(snapshot: Snapshot, milvus: MilvusServer | None = None) -> GraphI
     """
     trained = load_trained_model(snapshot.path(f"model/{MODEL}").parent)
     states = stored_states(snapshot, trained.model)
+    graph = Graph.load(snapshot.path("graph"))
     return GraphIndex(
         trained=trained,
         ids=RecordTable.open(snapshot.path("records")).ids,
         tag_names=tuple(snapshot.json("tags")["names"]),
-        graph=Graph.load(snapshot.path("graph")),
+        graph=graph,
+        carried=CarriedTags.open(snapshot, graph),
         features=snapshot.array("features"),
         states=states,
         neighbours=stored_neighbours(snapshot),

@@ -19,6 +19,7 @@ import numpy as np
 from gnn.asked_tags import AskedTags
 from gnn.attach import inputs_of
 from gnn.attachments import Attachments
+from gnn.carried_tags import CarriedTags
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
 from gnn.model.edge_weights import cap_degree, weigh
@@ -85,10 +86,11 @@ class QueryEngine:
         self.image_ids: Sequence[str] = tuple(index.ids)
         self.tag_names: tuple[str, ...] = index.tag_names
         self.graph: Graph = index.graph
+        self.carried: CarriedTags = index.carried
         self.num_images = index.graph.num_images
         self.is_local = index.index.is_local
         self.is_exact = index.index.kind in ("flat", "milvus-flat")
-        self.tag_counts: tuple[int, ...] = tuple(index.graph.images_of_tag.degrees().tolist())
+        self.tag_counts: tuple[int, ...] = tuple(index.carried.of_tag.degrees().tolist())
 
     @classmethod
     def open(
@@ -117,7 +119,7 @@ class QueryEngine:
 
     def tags_of(self, row: int) -> Int64Array:
         """[n]: the numbers of the tags that an image carries."""
-        return self._images.tags(row)[0]
+        return self.carried.of_image.row(row)[0]
 
     def embed(self, query: Query) -> QueryVectors:
         """The query's vectors."""

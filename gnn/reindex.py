@@ -103,6 +103,8 @@ def reindex(
             "data": data.fingerprint(),
             REVISION: data.revision,
         }
+        if trained.preset.agreement:
+            made_from["carried"] = True  # snapshots of before had no tags but the believed ones
         if milvus is not None:
             made_from["milvus"] = milvus.prefix
         choice = chosen_index(trained, len(data.ids), policy, milvus)
@@ -259,6 +261,7 @@ def build_index(
         ids=data.ids,
         tag_names=data.tag_names,
         graph=embedded.graph,
+        carried=embedded.carried,
         features=data.features,
         states=embedded.states,
         neighbours=embedded.neighbours,

@@ -77,6 +77,7 @@ def write_rest(
             writer.array(f"states/tag_{layer}", array)
         advance(1)
         embedded.graph.save(writer.path("graph"))
+        embedded.carried.save(writer.path("graph"), embedded.graph)
         if embedded.alike is not None:
             save_edges(writer.path("graph"), ALIKE, embedded.alike)
         advance(1)
@@ -87,7 +88,7 @@ def write_rest(
         advance(1)
         index.save(writer.path(index_file))
         advance(1)
-        counts = embedded.graph.images_of_tag.degrees().tolist()
+        counts = embedded.carried.of_tag.degrees().tolist()
         writer.json("tags", {"names": list(data.tag_names), "counts": counts})
         advance(1)
         RecordTable.write(writer.path("records"), data.images.fragments())
@@ -124,7 +125,7 @@ def manifest_of(
             "images": graph.num_images,
             "tags": graph.num_tags,
             "similar": graph.similar.num_edges,
-            "has": graph.tags_of_image.num_edges,
+            "has": embedded.carried.of_image.num_edges,
             "related": graph.related.num_edges,
             "indexed": graph.num_images,
             # A snapshot that left an image out has been refused by now: see `refuse_losses`.

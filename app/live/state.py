@@ -84,7 +84,7 @@ class LiveState(ServingState):
             place = int(np.searchsorted(self.delta.pictures.rows, row))
             tags = [(tag.name, tag.weight) for tag in self.delta.images[place].record.tags]
         else:
-            tags = named(self.engine.graph.tags_of_image.row(row), self.engine.tag_names)
+            tags = named(self.engine.carried.of_image.row(row), self.engine.tag_names)
         return self._neighbours(row, self.engine.similar_of(row), tags)
 
 
