@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnn.agreement.agree import agree
+from gnn.agreement.believed import believed_graph
 from gnn.carried_tags import CarriedTags
 from gnn.changed_embedding import embed_changes
 from gnn.embedding import GraphStates, NewArray, blocks, in_memory
@@ -96,7 +96,13 @@ def embed_catalogue(
         neighbours = _reopened(neighbours, vectors, apart, how)  # what was searched leaves the memory
     carried = CarriedTags.of(graph)
     if trained.preset.agreement:
-        graph = agree(graph, np.asarray(data.features), trained.preset.agreement).graph
+        believed = believed_graph(graph, np.asarray(data.features), trained.preset)
+        if trained.preset.model == "rise":
+            graph = believed
+        else:  # which has learnt from the believed tags alone
+            graph = build_graph(
+                vectors, believed.tags_of_image, data.tag_text, parameters, similar=graph.similar, alike=alike
+            )
     numbers = tag_numbers(trained, data.tag_names)
     if parameters.related:
         related = nearest_seen(data.tag_text, numbers >= 0, graph.related)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gnn.agreement.agree import agree
+from gnn.agreement.believed import believed_graph
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
 from gnn.model.kernels import rooted
@@ -49,7 +49,7 @@ def train_rise(
     def build() -> Graph:
         graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
         if preset.agreement:
-            return agree(graph, np.asarray(data.features), preset.agreement).graph
+            return believed_graph(graph, np.asarray(data.features), preset)
         return graph
 
     graph = team.graph(out_dir / "graph", build)

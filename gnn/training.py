@@ -160,16 +160,18 @@ def _learnt(
             team=team,
         )
     if recipe.hashed:
-        trained = with_codes(
-            trained,
+        # Its tags have been judged: agreement is no part of these recipes any more.
+        judged = replace(trained.preset, agreement=0)
+        coded = with_codes(
+            replace(trained, preset=judged),
             data,
-            # Its tags have been judged: agreement is no part of that recipe any more.
-            lambda part: learnt_aside(replace(recipe, hashed=False, agreement=0), part, epochs=1, seed=seed),
+            lambda part: learnt_aside(replace(judged, hashed=False), part, epochs=1, seed=seed),
             out_dir,
             seed=seed,
             resume=resume,
             progress=progress,
         )
+        trained = replace(coded, preset=trained.preset)
     return trained, steps
 
 

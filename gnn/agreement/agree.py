@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from gnn.agreement.network import agreement_of, train_agreement
+from gnn.agreement.network import agreement_of, shared, train_agreement
 from gnn.agreement.posterior import believe
 from gnn.agreement.tag_evidence import TagEvidence
+from gnn.model.edge_weights import MessageWeights, reweighed
 from gnn.projection import principal_projection
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.csr import Csr
@@ -31,6 +32,7 @@ _WIDTH = 64
 _REGRESSED_WIDTH = 256
 _CHANCE = 20_000
 _FAINT = 1e-3
+_BY_WEIGHT = MessageWeights(similar="proportional")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +45,16 @@ class Agreed:
     extended: int
 
 
-def agree(graph: Graph, features: Float32Array, rounds: int, seed: int = 0) -> Agreed:
-    """The graph with the edges that are believed after so many rounds. Its weights are as stored: a `similar`
-    edge's cosine and a tag's weight, each times the probability that the edge is right.
+def agree(
+    graph: Graph,
+    features: Float32Array,
+    rounds: int,
+    seed: int = 0,
+    weights: MessageWeights = _BY_WEIGHT,
+) -> Agreed:
+    """The graph with the edges that are believed after so many rounds. Its weights are such that under
+    `weights` a message counts for the probability that its edge is right as well; where all edges of a
+    relation weigh the same, that only decides which of them stay.
 
     features: [num_images, dim] unit norm. With 0 rounds, or without edges to compare, the graph is as it was.
     """
@@ -56,36 +65,61 @@ def agree(graph: Graph, features: Float32Array, rounds: int, seed: int = 0) -> A
     looks = _projected(features, _WIDTH)
     inputs = _projected(features, _REGRESSED_WIDTH)
     for _ in range(rounds):
-        result = _round(graph, result.graph, looks, inputs, rng)
+        result = _round(graph, result.graph, looks, inputs, rng, weights)
     return result
 
 
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Edges that are believed, with their cosines, and how probably each is right."""
+
+    cosines: Csr
+    right: Float32Array
+
+    def edges(self, how: MessageWeights) -> Csr:
+        return reweighed(self.cosines, self.right, how.similar, how.similar_temperature)
+
+
 def _round(
-    given: Graph, believed: Graph, looks: Float32Array, inputs: Float32Array, rng: np.random.Generator
+    given: Graph,
+    believed: Graph,
+    looks: Float32Array,
+    inputs: Float32Array,
+    rng: np.random.Generator,
+    weights: MessageWeights,
 ) -> Agreed:
     """Each round judges the edges that were given, in the light of those that are believed so far."""
     tags = _matrix(believed.tags_of_image, believed.num_tags)
-    similar, wrong_similar = _believed_similar(given, _binary(tags), looks, rng)
-    evidence = TagEvidence.gather(inputs, tags, _matrix(similar, given.num_images), rng)
+    judged, wrong_similar = _believed_similar(given, _binary(tags), looks, rng)
+    evidence = TagEvidence.gather(inputs, tags, _matrix(judged.edges(_BY_WEIGHT), given.num_images), rng)
     has, wrong_has, extended = _believed_has(given, evidence, rng)
-    graph = Graph(
-        given.num_images, given.num_tags, similar, has, has.transpose(given.num_tags), given.related
-    )
+    similar, of_tag = judged.edges(weights), has.transpose(given.num_tags)
+    graph = Graph(given.num_images, given.num_tags, similar, has, of_tag, given.related)
     return Agreed(graph, wrong_similar, wrong_has, extended)
 
 
 def _believed_similar(
     given: Graph, truth: sparse.csr_matrix, looks: Float32Array, rng: np.random.Generator
-) -> tuple[Csr, float]:
+) -> tuple[_Judged, float]:
     rows, cols = given.similar.edge_rows(), given.similar.indices
     network = train_agreement(looks, truth, (rows, cols), rng)
-    chance = rng.integers(0, given.num_images, size=(2, _CHANCE))
+    chance = _strangers(given, truth, rng)
     belief = believe(
         agreement_of(network, looks, rows, cols), agreement_of(network, looks, chance[0], chance[1])
     )
     kept = belief.right >= BELIEVED
-    weights = given.similar.weights[kept] * belief.right[kept]
-    return Csr.from_edges(rows[kept], cols[kept], weights, given.num_images), belief.wrong_share
+    edges = Csr.from_edges(rows[kept], cols[kept], given.similar.weights[kept], given.num_images)
+    return _Judged(edges, belief.right[kept]), belief.wrong_share
+
+
+def _strangers(given: Graph, truth: sparse.csr_matrix, rng: np.random.Generator) -> Int64Array:
+    """[2, n] pairs at random that neither are an edge nor share a believed tag: what a wrong edge joins. Any
+    pairs would look like right edges where most images share a tag.
+    """
+    one, other = rng.integers(0, given.num_images, size=(2, _CHANCE))
+    joined = np.asarray(_matrix(given.similar, given.num_images)[one, other]).ravel() > 0
+    apart = (one != other) & ~joined & (shared(truth, one, other) == 0)
+    return np.stack([one[apart], other[apart]])
 
 
 def _believed_has(given: Graph, evidence: TagEvidence, rng: np.random.Generator) -> tuple[Csr, float, int]:

@@ -1,4 +1,4 @@
-"""The catalogue with the tags that graph agreement believes: what a preset with that option learns from."""
+"""What a preset with graph agreement learns from: its graph, or its catalogue, with believed edges."""
 
 from __future__ import annotations
 
@@ -10,11 +10,29 @@ from gnn.agreement.agree import agree
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
 from gnn.presets import Preset
+from graph_store.arrays import Float32Array
+from graph_store.errors import BadInput
+from graph_store.graph import Graph
+
+
+def believed_graph(graph: Graph, features: Float32Array, preset: Preset) -> Graph:
+    """The preset's graph with the edges that are believed. features: [num_images, dim]. Raises BadInput when
+    not one tag is.
+    """
+    believed = agree(graph, features, preset.agreement, weights=preset.weights).graph
+    if graph.tags_of_image.num_edges and not believed.tags_of_image.num_edges:
+        raise BadInput(
+            f"Graph agreement believes none of the {graph.tags_of_image.num_edges} tags of this catalogue",
+            hint="Train without the option: `--option agreement=0`.",
+        )
+    return believed
 
 
 def with_believed_tags(data: GraphData, preset: Preset) -> GraphData:
-    """Wrong tags pruned, sure ones added, over the preset's own graph. The records stay as they are."""
+    """Wrong tags pruned, sure ones added, over the preset's own graph. The records stay as they are, and so
+    do `similar` edges: those of a question are not judged, and such a preset learns from images as questions.
+    """
     features = np.asarray(data.features)
     vectors = similar_space(features, preset.graph)(features)
     graph = build_graph(vectors, data.tags_of_image, data.tag_text, preset.graph)
-    return replace(data, tags_of_image=agree(graph, features, preset.agreement).graph.tags_of_image)
+    return replace(data, tags_of_image=believed_graph(graph, features, preset).tags_of_image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from graph_store.arrays import AnyArray, Float32Array
 
@@ -25,18 +26,24 @@ def believe(scores: AnyArray, chance: AnyArray) -> Belief:
     Local false discovery rate (Efron et al. 2001): if a share ρ of the edges joins at random, a random pair's
     score is so frequent among the edges as well, p(right | s) = 1 - ρ p_chance(s) / p_edges(s). ρ comes from
     the lowest scores, where hardly a right edge lies (Storey 2002); densities from equal shares of `chance`,
-    and more score is never less belief. Without chance to compare with, all edges are believed.
+    and more score is never less belief (isotonic regression). Without chance to compare with, all edges are
+    believed; where all of chance has one score, those above it are.
     """
     if not len(scores) or len(chance) < _BINS:
         return Belief(np.ones(len(scores), dtype=np.float32), 0.0)
-    # Ties, above all at the score of "nothing known", would otherwise leave bins empty.
+    # Ties would otherwise leave bins empty: between two cuts, and, where many pairs have the lowest score of
+    # all ("nothing known"), the first one, from which the share of wrong edges is read.
     cuts = np.unique(np.quantile(chance, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    cuts = cuts[cuts > chance.min()]
+    if not cuts.size:
+        cuts = np.nextafter(chance.max(keepdims=True), np.inf)
     expected = np.bincount(np.searchsorted(cuts, chance, side="right"), minlength=len(cuts) + 1) / len(chance)
     place = np.searchsorted(cuts, scores, side="right")
     found = np.bincount(place, minlength=len(cuts) + 1) / len(scores)
     low = np.cumsum(expected) <= _TAIL / _BINS + 1e-9
     low[0] = True
     wrong = min(float(found[low].sum() / expected[low].sum()), 1.0)
-    ratio = np.maximum(found, 1e-12) / np.maximum(expected, 1e-12)
-    right = np.maximum.accumulate(np.clip(1.0 - wrong / ratio, 0.0, 1.0))
+    # Not the highest so far: one low bin that is full by chance would lift all bins above it.
+    ratio = isotonic_regression(found / np.maximum(expected, 1e-12), weights=np.maximum(expected, 1e-12)).x
+    right = np.clip(1.0 - wrong / np.maximum(ratio, 1e-12), 0.0, 1.0)
     return Belief(right[place].astype(np.float32), wrong)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from graph_store.arrays import AnyArray, Float32Array
+from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.graph import Graph
 
@@ -52,6 +52,18 @@ def weigh(csr: Csr, weighting: Weighting, temperature: float = 1.0) -> Csr:
     return proportional(csr) if weighting == "proportional" else softmax(csr, temperature)
 
 
+def reweighed(csr: Csr, factors: Float32Array, weighting: Weighting, temperature: float = 1.0) -> Csr:
+    """The relation with stored weights by which `weigh` gives each edge `factors` times as much, before its
+    row is made a mean. factors: [num_edges] > 0. Where all edges weigh the same there is nothing to store.
+    """
+    if weighting == "proportional":
+        return with_weights(csr, csr.weights * factors)
+    if weighting == "softmax" and temperature > 0:
+        # p e^(T w) = e^(T (w + ln p / T))
+        return with_weights(csr, csr.weights + np.log(factors) / temperature)
+    return csr
+
+
 def weigh_row(weights: Float32Array, weighting: Weighting, temperature: float = 1.0) -> Float32Array:
     """`weigh` of the stored weights [n] of a single row, in a tenth of the time."""
     if not len(weights) or weighting == "uniform":
@@ -88,6 +100,15 @@ def cap_degree(csr: Csr, max_degree: int, seed: int = 0) -> Csr:
     return Csr.from_edges(rows[kept], csr.indices[kept], csr.weights[kept], csr.num_rows)
 
 
+def cap_row(
+    senders: Int64Array, weights: Float32Array, max_degree: int | None, seed: int = 0
+) -> tuple[Int64Array, Float32Array]:
+    """`cap_degree` of a single row, senders and stored weights [n]; None = no cap."""
+    if max_degree is None or len(senders) <= max_degree:
+        return senders, weights
+    return cap_degree(Csr.from_rows([len(senders)], senders, weights), max_degree, seed).row(0)
+
+
 def _scrambled(numbers: AnyArray, salt: AnyArray) -> AnyArray:
     """[n] uint64 that look random, the same for the same pair of integers (the finalizer of SplitMix64,
     Steele et al. 2014).
@@ -116,19 +137,29 @@ class MessageWeights:
 
 def message_graph(graph: Graph, how: MessageWeights) -> Graph:
     """The graph that messages flow on: degrees capped, and the weights of each row a mean."""
-
-    def prepared(csr: Csr, weighting: Weighting) -> Csr:
-        capped = csr if how.max_degree is None else cap_degree(csr, how.max_degree, how.seed)
-        return weigh(capped, weighting, how.similar_temperature)
-
     return Graph(
         graph.num_images,
         graph.num_tags,
-        prepared(graph.similar, how.similar),
-        prepared(graph.tags_of_image, how.tags),
-        prepared(graph.images_of_tag, how.images),
-        prepared(graph.related, how.related),
+        similar_messages(graph.similar, how),
+        tag_messages(graph.tags_of_image, how),
+        _messages(graph.images_of_tag, how.images, how),
+        _messages(graph.related, how.related, how),
     )
+
+
+def similar_messages(similar: Csr, how: MessageWeights) -> Csr:
+    """`similar` edges with stored weights → what an image, of the graph or attached to it, hears."""
+    return _messages(similar, how.similar, how)
+
+
+def tag_messages(tags: Csr, how: MessageWeights) -> Csr:
+    """The same for the tags of images."""
+    return _messages(tags, how.tags, how)
+
+
+def _messages(csr: Csr, weighting: Weighting, how: MessageWeights) -> Csr:
+    capped = csr if how.max_degree is None else cap_degree(csr, how.max_degree, how.seed)
+    return weigh(capped, weighting, how.similar_temperature)
 
 
 def with_weights(csr: Csr, weights: AnyArray) -> Csr:

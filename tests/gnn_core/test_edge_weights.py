@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnn.model.edge_weights import MessageWeights, cap_degree, message_graph, proportional, softmax, uniform
+from gnn.model.edge_weights import (
+    MessageWeights,
+    cap_degree,
+    message_graph,
+    proportional,
+    reweighed,
+    softmax,
+    uniform,
+    weigh,
+)
 from graph_store.csr import Csr
 from tests.gnn_core.worlds import random_csr, random_world
 
@@ -37,6 +48,20 @@ def test_softmax_at_temperature_zero_is_the_uniform_mean() -> None:
     assert softmax(csr, 0.0).weights == pytest.approx(uniform(csr).weights)
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["proportional", "softmax"]))
+def test_reweighed_edges_count_their_factor_as_well(
+    seed: int, kind: Literal["proportional", "softmax"]
+) -> None:
+    rng = np.random.default_rng(seed)
+    csr = random_csr(rng, 20, 15, 6)
+    csr = Csr(csr.indptr, csr.indices, np.abs(csr.weights) + np.float32(0.1))
+    factors = rng.uniform(0.5, 1, csr.num_edges).astype(np.float32)
+    found = weigh(reweighed(csr, factors, kind, 10.0), kind, 10.0).weights
+    plain = weigh(csr, kind, 10.0).weights * factors
+    sums = np.bincount(csr.edge_rows(), weights=plain, minlength=csr.num_rows)
+    assert found == pytest.approx(plain / sums[csr.edge_rows()], abs=1e-5)
+
+
 def test_a_row_without_positive_weight_falls_back_to_the_mean() -> None:
     csr = Csr.from_edges([0, 0, 1], [0, 1, 0], [-0.5, 0.0, -1.0], 2)
     assert proportional(csr).weights == pytest.approx([0.5, 0.5, 1.0])
@@ -44,8 +69,8 @@ def test_a_row_without_positive_weight_falls_back_to_the_mean() -> None:
 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_relation_without_edges_is_left_as_it_is(rows: int) -> None:
-    for weigh in (uniform, proportional, lambda c: softmax(c, 20.0), lambda c: cap_degree(c, 2)):
-        assert weigh(Csr.empty(rows)).num_edges == 0
+    for prepare in (uniform, proportional, lambda c: softmax(c, 20.0), lambda c: cap_degree(c, 2)):
+        assert prepare(Csr.empty(rows)).num_edges == 0
 
 
 def test_capping_keeps_the_heaviest_edges_in_their_order() -> None:
