@@ -7,37 +7,32 @@ of jobs belong to one service and not to its catalogue: they stay out, so an arc
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
 import sqlite3
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
 
+from app.archive_contents import FORMAT, LISTING, Listing, as_text, opened, read_listing, unpack
+from app.jobs.places import jobs_path
+from app.stale_wal import remove_stale_wal
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
-from graph_store.durable import fsync_dir, refusing_unwritable
-from graph_store.errors import BadInput, CorruptFile
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
+from graph_store.errors import BadInput
 from graph_store.progress import Progress
 from graph_store.snapshot import Snapshot
-from graph_store.versions import way_out
 
-LISTING = "imsage-archive.json"
-FORMAT = 1
 UNFINISHED = ".import-tmp"
-_BLOCK = 1 << 20
-_MAX_LISTING_BYTES = 1 << 30
-_LONGEST_NAME = 255
-_FILES = {"CURRENT", "catalog.sqlite"}
-_FOLDERS = {"features", "blobs", "models", "snapshots"}
+"""What is being unpacked. It may be anything, so it is never used."""
+CHECKED = ".import-checked"
+"""What was unpacked as a whole and checked, and is now moved into place."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +57,25 @@ def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
         # A running server waits with its writes: the files shall be those that the list was made of.
         data_dir.writing("export"),
         refusing_unwritable(file),
-        tempfile.TemporaryDirectory(dir=file.parent) as scratch,
+        _scratch(file) as scratch,
     ):
-        members = [_Member("catalog.sqlite", _copy_catalog(data_dir.catalog_path, Path(scratch)))]
+        members = [_Member("catalog.sqlite", _copy_catalog(data_dir.catalog_path, scratch))]
         members += _members(data_dir)
         total = sum(member.path.stat().st_size for member in members)
-        listing: dict[str, dict[str, Any]] = {}
+        listing: Listing = {}
         with progress.phase("Checksums", total) as advance:
             for member in members:
                 size = member.path.stat().st_size
                 listing[member.name] = {"size": size, "sha256": sha256_of_file(member.path)}
                 advance(size)
-        unfinished = Path(scratch) / "archive.tar"
+        unfinished = scratch / "archive.tar"
         with tarfile.open(unfinished, "w") as archive, progress.phase("Writing", total) as advance:
             head = {"format": FORMAT, "imsage": version("imsage"), "files": listing}
             _add_bytes(archive, LISTING, json.dumps(head).encode())
             for member in members:
                 archive.add(member.path, arcname=member.name, recursive=False)
                 advance(member.path.stat().st_size)
+        fsync_file(unfinished)
         unfinished.replace(file)
         fsync_dir(file.parent)
     return len(members)
@@ -90,34 +86,99 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
 
     All files are unpacked aside and checked first. They are then moved into place with the name of the
     snapshot last, so a kill leaves nothing that could be served half; the same command then goes on.
-    Raises BadInput when the directory is in use already or the file is no archive, CorruptFile when it is
-    damaged.
+    Raises BadInput when the directory is in use already, the file is no archive, or the import of another one
+    was cut short here, and CorruptFile when it is damaged.
     """
     with data_dir.lock("import"), refusing_unwritable(data_dir.root):
-        aside = data_dir.root / UNFINISHED
-        if not aside.exists() and _holds_something(data_dir):
+        aside, checked = data_dir.root / UNFINISHED, data_dir.root / CHECKED
+        shutil.rmtree(aside, ignore_errors=True)
+        if checked.exists():
+            # What is in place already came from there: it is no catalogue that somebody works with.
+            count = _taken_up(file, checked)
+        elif _holds_something(data_dir):
             raise BadInput(
                 f"{data_dir.root} already holds a catalogue", hint="Import into an empty directory."
             )
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            count = _unpack(file, aside, progress)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
-        # The current snapshot's name comes last: before it, nothing here can be served.
-        for name in sorted(
-            (entry.name for entry in aside.iterdir()), key=lambda name: (name == "CURRENT", name)
-        ):
-            target = data_dir.root / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            (aside / name).replace(target)
+        else:
+            count = _unpack_durably(file, aside, progress)
+            aside.replace(checked)
             fsync_dir(data_dir.root)
-        aside.rmdir()
+        _move(checked, data_dir)
+        # In one step: what has this name no more is not taken up.
+        checked.replace(aside)
+        shutil.rmtree(aside)
         data_dir.create()
     return count
+
+
+def _taken_up(file: Path, checked: Path) -> int:
+    """How many files are in the archive that was being moved into place. Raises BadInput when it is another:
+    its files would be mixed with those that are there.
+    """
+    with opened(file) as archive:
+        listing = read_listing(archive, file)
+    kept = checked / LISTING
+    if not kept.exists() or kept.read_text(encoding="utf-8") != as_text(listing):
+        raise BadInput(
+            f"The import of another archive into {checked.parent} was interrupted",
+            hint="Import that one again, or choose an empty directory.",
+        )
+    return len(listing)
+
+
+def _unpack_durably(file: Path, aside: Path, progress: Progress) -> int:
+    """Fills `aside` with the checked files and their listing, and waits until all are on the disk."""
+    aside.mkdir()
+    try:
+        listing = unpack(file, aside, progress)
+        (aside / LISTING).write_text(as_text(listing), encoding="utf-8")
+        written = sorted(aside.rglob("*"))
+        with progress.phase("Waiting for the disk", len(written)) as advance:
+            for path in written:
+                (fsync_dir if path.is_dir() else fsync_file)(path)
+                advance(1)
+        fsync_dir(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return len(listing)
+
+
+def _move(checked: Path, data_dir: DataDir) -> None:
+    """Everything but the listing into its place. The catalogue comes late, so that no command works on a part
+    of it, and the current snapshot's name last: before it, nothing here can be served.
+    """
+    late = (data_dir.catalog_path.name, data_dir.current_path.name)
+    names = {entry.name for entry in checked.iterdir()} - {LISTING}
+    for name in [*sorted(names.difference(late)), *(name for name in late if name in names)]:
+        target = data_dir.root / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        if target == data_dir.catalog_path:
+            _remove_stale_logs(data_dir)
+        (checked / name).replace(target)
+        fsync_dir(data_dir.root)
+
+
+def _remove_stale_logs(data_dir: DataDir) -> None:
+    """The logs of databases that were here once, before somebody took the databases alone away."""
+    remove_stale_wal(data_dir.catalog_path)
+    if not jobs_path(data_dir).exists():
+        remove_stale_wal(jobs_path(data_dir))
+
+
+@contextmanager
+def _scratch(file: Path) -> Iterator[Path]:
+    """A folder beside the archive, for the length of a `with` block. Its name is always the same, so what a
+    killed export left is removed by the next one.
+    """
+    scratch = file.with_name(f".{file.name}.export-tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _members(data_dir: DataDir) -> Iterator[_Member]:
@@ -153,104 +214,3 @@ def _holds_something(data_dir: DataDir) -> bool:
     return data_dir.catalog_path.exists() or any(
         folder.is_dir() and any(folder.iterdir()) for folder in folders
     )
-
-
-def _unpack(file: Path, aside: Path, progress: Progress) -> int:
-    """Writes the listed files below `aside`, each compared with the listing. Raises BadInput, CorruptFile."""
-    try:
-        with tarfile.open(file, "r:") as archive:
-            listing = _read_listing(archive, file)
-            missing = set(listing)
-            with progress.phase("Unpacking", sum(entry["size"] for entry in listing.values())) as advance:
-                while (member := archive.next()) is not None:
-                    if member.name not in missing or not _is_plain(member):
-                        raise _damaged(file, f"{member.name!r} is not in its list, or twice in the archive")
-                    if member.size != listing[member.name]["size"]:
-                        raise _damaged(file, f"{member.name!r} has another size than in its list")
-                    missing.remove(member.name)
-                    content = archive.extractfile(member)
-                    assert content is not None  # a regular file has content
-                    _write_checked(content, aside / member.name, listing[member.name], file)
-                    advance(member.size)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise _damaged(file, str(error)) from error
-    if missing:
-        raise _damaged(file, f"{min(missing)} is missing")
-    _check_digests(aside / "catalog.sqlite", file)
-    return len(listing)
-
-
-def _check_digests(catalog: Path, file: Path) -> None:
-    """Whether the catalogue names pictures by SHA-256 alone: files are served and removed by these names."""
-    if not catalog.exists():
-        return
-    try:
-        with closing(sqlite3.connect(catalog)) as connection:
-            other = connection.execute(
-                "SELECT sha256 FROM image WHERE sha256 IS NOT NULL"
-                " AND (typeof(sha256) <> 'text' OR length(sha256) <> 64 OR sha256 GLOB '*[^0-9a-f]*') LIMIT 1"
-            ).fetchone()
-    except sqlite3.DatabaseError as error:
-        raise _damaged(file, f"its catalogue cannot be read: {error}") from error
-    if other is not None:
-        raise _damaged(file, f"its catalogue has {str(other[0])[:80]!r} in place of a picture's SHA-256")
-
-
-def _read_listing(archive: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:
-    """The first member. Names that lead outside of a directory are refused here, once for all."""
-    first = archive.next()
-    if first is None or first.name != LISTING or not _is_plain(first) or first.size > _MAX_LISTING_BYTES:
-        raise BadInput(f"{file} is no imsage archive", hint="`imsage export` writes one.")
-    content = archive.extractfile(first)
-    assert content is not None
-    try:
-        head = json.loads(content.read())
-        listing = {str(name): dict(entry) for name, entry in head["files"].items()}
-        sound = all(
-            type(entry["size"]) is int and entry["size"] >= 0 and isinstance(entry["sha256"], str)
-            for entry in listing.values()
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(file, "its list cannot be read") from error
-    if head.get("format") != FORMAT:
-        raise BadInput(
-            f"{file} has archive format {head.get('format')!r}; this version reads {FORMAT}",
-            hint=way_out(head.get("format"), FORMAT, "Export the data anew."),
-        )
-    if not sound:
-        raise _damaged(file, "its list cannot be read")
-    for name in listing:
-        if not _is_allowed(name) or any(str(folder) in listing for folder in PurePosixPath(name).parents):
-            raise _damaged(file, f"the name {name[:200]!r} is not allowed")
-    return listing
-
-
-def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Whether it is a file whose bytes are all in the archive; holes would unpack to any size."""
-    return member.isreg() and not member.issparse()
-
-
-def _is_allowed(name: str) -> bool:
-    """Whether an archive may hold a file of this name: one that `export` writes, and inside the directory."""
-    path = PurePosixPath(name)
-    if ".." in path.parts or name != path.as_posix() or not name.isprintable():
-        return False
-    if max((len(part.encode()) for part in path.parts), default=0) > _LONGEST_NAME:
-        return False
-    return name in _FILES if len(path.parts) < 2 else path.parts[0] in _FOLDERS
-
-
-def _write_checked(content: IO[bytes], target: Path, entry: dict[str, Any], file: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with target.open("wb") as out:
-        while block := content.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-            out.write(block)
-    if size != entry["size"] or digest.hexdigest() != entry["sha256"]:
-        raise _damaged(file, f"{target.name} differs from its checksum")
-
-
-def _damaged(file: Path, why: str) -> CorruptFile:
-    return CorruptFile(f"The archive {file} is damaged: {why}", path=file, hint="Export it again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
 from app.ingest.store import ENCODER_KEY
@@ -73,6 +73,9 @@ def _models(data_dir: DataDir) -> Iterator[str]:
 def _other_files(data_dir: DataDir) -> Iterator[str]:
     try:
         read_keys(keys_path(data_dir))
+    except ImsageError as error:
+        yield str(error)
+    try:
         with closing(JobStore(jobs_path(data_dir))) as jobs:
             jobs.check()
     except ImsageError as error:
@@ -86,9 +89,25 @@ def _pictures(data_dir: DataDir) -> Iterator[str]:
     except CorruptFile:
         return  # the catalogue itself is among the problems already
     for sha256, image_id in ids.items():
-        thumbnail, original = thumbnail_path(data_dir, sha256), original_path(data_dir, sha256)
-        if not is_whole_thumbnail(thumbnail):
+        try:
+            thumbnail, original = thumbnail_path(data_dir, sha256), original_path(data_dir, sha256)
+        except CorruptFile as error:
+            yield f"{error}, {image_id!r}"
+            continue
+        if not is_whole_thumbnail(thumbnail) and _is_kept(data_dir, sha256):
             what = "not whole" if thumbnail.exists() else "missing"
             yield f"{thumbnail}: the thumbnail of {image_id!r} is {what}; ingest its source again"
-        if original.is_file() and sha256_of_file(original) != sha256:
-            yield f"{original}: the original of {image_id!r} was altered"
+        with suppress(FileNotFoundError):  # a service may remove it while it is read
+            if original.is_file() and sha256_of_file(original) != sha256:
+                yield f"{original}: the original of {image_id!r} was altered"
+
+
+def _is_kept(data_dir: DataDir, sha256: str) -> bool:
+    """Whether the catalogue still has a picture of these bytes: a service beside may have removed it, and its
+    files, since all were listed.
+    """
+    try:
+        with Catalog.open(data_dir.catalog_path) as catalog:
+            return catalog.keeps_blob(sha256)
+    except CorruptFile:
+        return True

@@ -32,7 +32,9 @@ from imsage.connection import (
     POLL_SECONDS,
     answer_of,
     headers_of,
+    job_of,
     pause_or_raise,
+    stream_timeout,
 )
 from imsage.errors import unreachable
 from imsage.questions import Options, Picture, Question, Tags
@@ -46,7 +48,8 @@ class AsyncClient:
     """A connection to one server. Every call raises ImsageError when it does not succeed.
 
     `api_key` is sent as a bearer token. `retries` is how often a call is made again that the server is too
-    busy for (429 or 503), after the pause that the server names.
+    busy for (429 or 503), after the pause that the server names. A change that took the server too long (503
+    as well) is not: it may have been made.
     """
 
     def __init__(
@@ -149,7 +152,8 @@ class AsyncClient:
     ) -> Job:
         """Embed the whole catalogue into a new snapshot and swap it in, as a job of the server.
 
-        With an idempotency key, any text of yours, the call can be repeated without a second job.
+        With an idempotency key, any text of yours, the call can be repeated without a second job. Without
+        one, a key is drawn for this call.
         """
         order = {"kind": "reindex", "full": full, "preset": preset}
         return await self._send(job_calls.start(order, idempotency_key))
@@ -193,22 +197,29 @@ class AsyncClient:
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is now, then each change, until it has ended."""
         attempt = 0
+        last: Job | None = None
+        timeout = stream_timeout(self._http.timeout)
         while True:
             events = job_calls.JobEvents()
             try:
-                async with self._http.stream("GET", job_calls.job_path(job_id, "/events")) as response:
+                async with self._http.stream(
+                    "GET", job_calls.job_path(job_id, "/events"), timeout=timeout
+                ) as response:
                     if response.is_success:
                         async for line in response.aiter_lines():
-                            job = events.feed(line)
-                            if job is not None:
-                                attempt = 0
+                            job = job_of(events, line, response)
+                            if job is None:
+                                continue
+                            attempt = 0
+                            if job != last:  # a stream that is taken up again begins with the job as it is
+                                last = job
                                 yield job
-                                if not job.active:
-                                    return
+                            if not job.active:
+                                return
                         raise httpx.TransportError("the stream ended before the job did")
                     await response.aread()
                     pause = pause_or_raise(response, self._retries, attempt)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause = self._retries.pause_after(error, self._http.base_url, attempt)
             await asyncio.sleep(pause)
             attempt += 1
@@ -228,9 +239,9 @@ class AsyncClient:
             request = call.request(self._http)
             try:
                 response = await self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise unreachable(error, request.url) from error
             if response.is_success:
                 return answer_of(call, response)
-            await asyncio.sleep(pause_or_raise(response, self._retries, attempt, retried=call.retried))
+            await asyncio.sleep(pause_or_raise(response, self._retries, attempt, call))
             attempt += 1

@@ -29,10 +29,18 @@ from imsage.reading import read
 T = TypeVar("T", covariant=True)
 M = TypeVar("M")
 
+_MISTAKEN = {"delete": "%64elete", ".": "%2E", "..": "%2E%2E"}
+"""Ids that would be taken for something else in a path (the name of a call, a step to another folder), and
+how they are written so that they are not."""
+
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request, and what makes the answer out of its response. `retried` is whether 429 and 503 are."""
+    """One request, and what makes the answer out of its response. `retried` is whether 429 and 503 are.
+
+    `repeatable` is whether it may also be made again when the server has given it up in the middle. A change
+    may have been made by then, or a job started: only who asked for it knows whether to do it twice.
+    """
 
     method: str
     path: str
@@ -42,6 +50,7 @@ class Call(Generic[T]):
     files: Mapping[str, tuple[str | None, bytes, str]] | None = None
     headers: Mapping[str, str] | None = None
     retried: bool = True
+    repeatable: bool = True
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request that this client sends."""
@@ -129,4 +138,4 @@ def _file(response: httpx.Response) -> File:
 
 def image_path(image_id: str, part: str = "") -> str:
     """Where a picture is, or a part of it."""
-    return f"/v1/images/{quote(image_id, safe='')}{part}"
+    return f"/v1/images/{_MISTAKEN.get(image_id) or quote(image_id, safe='')}{part}"

@@ -6,15 +6,23 @@ from typing import TypeVar
 
 import httpx
 
+from imsage.answers import Job
 from imsage.calls import Call
 from imsage.errors import ImsageError, error_of
+from imsage.job_calls import JobEvents
 from imsage.retrying import Retries
 
 T = TypeVar("T")
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
-DEFAULT_TIMEOUT = 30.0
+DEFAULT_TIMEOUT = 90.0
+"""Seconds: more than the server gives itself (its setting request_timeout, 60 s), because its answer says
+more of what became of a call than a broken connection does."""
+QUIET_SECONDS = 60.0
+"""How long the events of a job may be silent: several times the 15 s after which the server says something
+anyway."""
 POLL_SECONDS = 0.5
+_GIVEN_UP = "urn:imsage:problem:timeout"
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:
@@ -23,13 +31,24 @@ def headers_of(api_key: str | None) -> dict[str, str]:
     return {"Accept": "*/*", "User-Agent": "imsage-python", **key}
 
 
+def stream_timeout(timeout: httpx.Timeout) -> httpx.Timeout:
+    """That of a client, for a stream of events: in quiet times it brings something every 15 s only."""
+    read = None if timeout.read is None else max(timeout.read, QUIET_SECONDS)
+    return httpx.Timeout(connect=timeout.connect, read=read, write=timeout.write, pool=timeout.pool)
+
+
 def pause_or_raise(
-    response: httpx.Response, retries: Retries, attempt: int, *, retried: bool = True
+    response: httpx.Response, retries: Retries, attempt: int, call: Call[T] | None = None
 ) -> float:
-    """Seconds to wait before a call that failed is made again. Raises ImsageError when it shall not be."""
-    pause = retries.pause(response, attempt) if retried else None
+    """Seconds to wait before what failed is asked again. Raises ImsageError when it shall not be.
+
+    Without a call it is a stream, which is looked at and changes nothing.
+    """
+    error = error_of(response)
+    again = call is None or (call.retried and (call.repeatable or error.type != _GIVEN_UP))
+    pause = retries.pause(response, attempt) if again else None
     if pause is None:
-        raise error_of(response)
+        raise error
     return pause
 
 
@@ -38,11 +57,23 @@ def answer_of(call: Call[T], response: httpx.Response) -> T:
     try:
         return call.answer(response)
     except ValueError as error:
-        raise ImsageError(
-            type="about:blank",
-            title="Not understood",
-            status=response.status_code,
-            detail=f"What {response.url} answers is not imsage's: {error}",
-            instance=response.url.path,
-            request_id=response.headers.get("x-request-id"),
-        ) from error
+        raise _not_understood(response, error) from error
+
+
+def job_of(events: JobEvents, line: str, response: httpx.Response) -> Job | None:
+    """The job that this line of a stream completes. Raises ImsageError for what no imsage server sends."""
+    try:
+        return events.feed(line)
+    except ValueError as error:
+        raise _not_understood(response, error) from error
+
+
+def _not_understood(response: httpx.Response, error: ValueError) -> ImsageError:
+    return ImsageError(
+        type="about:blank",
+        title="Not understood",
+        status=response.status_code,
+        detail=f"What {response.url} answers is not imsage's: {error}",
+        instance=response.url.path,
+        request_id=response.headers.get("x-request-id"),
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import httpx
 
@@ -43,6 +45,21 @@ class ImsageError(Exception):
         self.errors = errors
         self.request_id = request_id
 
+    def __reduce__(self) -> tuple[partial[ImsageError], tuple[()]]:
+        """Errors are sent between processes, and Python would make this one anew from its arguments by
+        position, of which it has none.
+        """
+        fields: dict[str, Any] = {
+            "type": self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": self.instance,
+            "errors": self.errors,
+            "request_id": self.request_id,
+        }
+        return partial(type(self), **fields), ()
+
     def __str__(self) -> str:
         wrong = "".join(f"; {one.pointer}: {one.detail}" for one in self.errors)
         return f"{self.status} {self.title}: {self.detail}{wrong}" if self.status else self.detail
@@ -71,7 +88,7 @@ def error_of(response: httpx.Response) -> ImsageError:
     )
 
 
-def unreachable(error: httpx.TransportError, url: httpx.URL) -> ImsageError:
+def unreachable(error: httpx.RequestError, url: httpx.URL) -> ImsageError:
     """The error for a server that did not answer."""
     return ImsageError(
         type="urn:imsage:problem:unreachable",

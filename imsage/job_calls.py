@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +14,11 @@ from imsage.reading import read
 
 
 def start(order: Mapping[str, Any], key: str | None) -> Call[Job]:
-    """Start a job. With a key, the call may be repeated without starting a second one."""
+    """Start a job. With its key the call may be repeated without starting a second one; without one of the
+    caller's, a key is drawn.
+    """
     wanted = {name: value for name, value in order.items() if value is not None}
-    return Call("POST", "/v1/jobs", answer_as(Job), json=wanted, headers=_key(key))
+    return Call("POST", "/v1/jobs", answer_as(Job), json=wanted, headers=_key(key), repeatable=False)
 
 
 def listing(limit: int, kind: str | None, state: str | None, cursor: str | None) -> Call[Jobs]:
@@ -32,12 +35,12 @@ def job(job_id: str) -> Call[Job]:
 
 def cancel(job_id: str) -> Call[Job]:
     """Stop a job."""
-    return Call("POST", job_path(job_id, "/cancel"), answer_as(Job))
+    return Call("POST", job_path(job_id, "/cancel"), answer_as(Job), repeatable=False)
 
 
 def resume(job_id: str, key: str | None) -> Call[Job]:
-    """Go on with a job."""
-    return Call("POST", job_path(job_id, "/resume"), answer_as(Job), headers=_key(key))
+    """Go on with a job; the key is as that of `start`."""
+    return Call("POST", job_path(job_id, "/resume"), answer_as(Job), headers=_key(key), repeatable=False)
 
 
 def job_path(job_id: str, part: str = "") -> str:
@@ -61,5 +64,5 @@ class JobEvents:
         return read(Job, json.loads(text))
 
 
-def _key(key: str | None) -> dict[str, str] | None:
-    return None if key is None else {"Idempotency-Key": key}
+def _key(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": secrets.token_hex(16) if key is None else key}

@@ -31,7 +31,7 @@ class Retries:
             asked = _growing(attempt)
         return asked if asked <= self.longest_pause else None
 
-    def pause_after(self, error: httpx.TransportError, url: httpx.URL, attempt: int) -> float:
+    def pause_after(self, error: httpx.RequestError, url: httpx.URL, attempt: int) -> float:
         """Seconds to wait before a stream that broke is taken up again. Raises ImsageError to give up."""
         if attempt >= self.most:
             raise unreachable(error, url) from error

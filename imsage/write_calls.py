@@ -23,14 +23,15 @@ class NewImage(TypedDict, total=False):
 def upsert(images: Sequence[NewImage]) -> Call[Stored]:
     """Store images, each by itself."""
     body = {"images": [_new_image(image) for image in images]}
-    return Call("POST", "/v1/images", answer_as(Stored), json=body)
+    return Call("POST", "/v1/images", answer_as(Stored), json=body, repeatable=False)
 
 
 def delete(ids: Sequence[str]) -> Call[Removed]:
     """Remove images. Raises TypeError for one string, which is an id, not a list of ids."""
     if isinstance(ids, str):
         raise TypeError(f"ids must be a list of ids, not the string {ids!r}")
-    return Call("POST", "/v1/images/delete", answer_as(Removed), json={"ids": list(ids)})
+    body = {"ids": list(ids)}
+    return Call("POST", "/v1/images/delete", answer_as(Removed), json=body, repeatable=False)
 
 
 def update(image_id: str, tags: Tags | None, attributes: Mapping[str, Any] | None) -> Call[Image]:
@@ -40,7 +41,7 @@ def update(image_id: str, tags: Tags | None, attributes: Mapping[str, Any] | Non
         body["tags"] = tags_json(tags)
     if attributes is not None:
         body["attributes"] = dict(attributes)
-    return Call("PATCH", image_path(image_id), answer_as(Image), json=body)
+    return Call("PATCH", image_path(image_id), answer_as(Image), json=body, repeatable=False)
 
 
 def _new_image(image: NewImage) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def demo(
     Run again, it goes straight to serving what is built.
     """
     from app.demo.build import build_demo
+    from app.own_process import command, environment
     from graph_store.data_dir import DataDir
 
     console = stdout_console()
@@ -46,7 +47,7 @@ def demo(
     options = [("--data", data), ("--host", host), ("--port", port)]
     flags = [text for name, value in options if value is not None for text in (name, str(value))]
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "app", "serve", *flags])
+    os.execve(sys.executable, command("app", "serve", *flags), environment())
 
 
 def serve(

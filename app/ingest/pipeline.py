@@ -73,7 +73,7 @@ def ingest(
             recipe=recipe,
             engine=engine,
             catalog=catalog,
-            store=ImageStore.open(data_dir, catalog, maker.spec, run),
+            store=ImageStore.open(data_dir, catalog, maker.spec, run, keep_originals=keep_originals),
             maker=maker,
             strict=strict,
         )

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
+from app.images import MAX_BYTES, decode, thumbnail_of
+from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path, write_blob
 from app.ingest.engines.engine import Featured
 from app.ingest.report import Replaced
+from app.picture_file import read_picture
 from gnn.encoders.base import EncoderSpec, check_same_encoder
 from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_bytes
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
+from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
 from graph_store.records import ImageRecord, Place, Skip
 
@@ -28,17 +32,22 @@ class ImageStore:
     pictures took the place of another file's; `first_replaced` is the first of them.
     """
 
-    def __init__(self, data_dir: DataDir, catalog: Catalog, features: FeatureFile, run: str) -> None:
+    def __init__(
+        self, data_dir: DataDir, catalog: Catalog, features: FeatureFile, run: str, keep_originals: bool
+    ) -> None:
         self._data_dir = data_dir
         self._catalog = catalog
         self._features = features
         self._run = run
+        self._keep_originals = keep_originals
         self._gone: set[str] = set()
         self.replaced = 0
         self.first_replaced: Replaced | None = None
 
     @classmethod
-    def open(cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str) -> ImageStore:
+    def open(
+        cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str, *, keep_originals: bool = False
+    ) -> ImageStore:
         """Raises EncoderMismatch when the catalogue's images were encoded by another encoder."""
         known = catalog.meta(ENCODER_KEY)
         if known is not None and catalog.count() > 0:
@@ -52,7 +61,7 @@ class ImageStore:
         features.extend(catalog.next_row())
         if known != spec.to_dict():
             catalog.set_meta(ENCODER_KEY, spec.to_dict())
-        return cls(data_dir, catalog, features, run)
+        return cls(data_dir, catalog, features, run, keep_originals)
 
     def checker(self) -> Callable[[Place], bool]:
         """A function that says whether nothing was lost of an image since it was stored: its features are as
@@ -85,11 +94,34 @@ class ImageStore:
             if records:
                 known = self._catalog.find(record.id for record in records)
                 self._gone.update(before.sha256 for before in known.values() if before.sha256 is not None)
+                for record in records:
+                    self._make_lost_blobs_again(record)
                 self._catalog.upsert(records)
         for record in records:
             self._note_replaced(known.get(record.id), record)
         if skips:
             self._catalog.add_skips(self._run, skips)
+
+    def _make_lost_blobs_again(self, record: ImageRecord) -> None:
+        """A server that deletes a picture removes its files, also those that one of the same bytes waits with
+        here. To be called where no server writes: from then on the catalogue keeps them.
+        """
+        if record.sha256 is None or record.path is None:
+            return
+        small, original = (of(self._data_dir, record.sha256) for of in (thumbnail_path, original_path))
+        lost = not is_whole_thumbnail(small), self._keep_originals and not original.exists()
+        if not any(lost):
+            return
+        try:
+            data = read_picture(Path(record.path), MAX_BYTES)
+            if sha256_of_bytes(data) != record.sha256:
+                return  # it was altered meanwhile: the next ingestion sees that, and makes all of it anew
+            thumbnail = thumbnail_of(data, decode(data))
+        except BadInput:
+            return  # it is gone meanwhile
+        for is_lost, path, content in zip(lost, (small, original), (thumbnail, data), strict=True):
+            if is_lost:
+                write_blob(path, content)
 
     def _note_replaced(self, before: ImageRecord | None, now: ImageRecord) -> None:
         if before is None or before.path is None or now.path is None or before.sha256 == now.sha256:

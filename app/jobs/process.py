@@ -20,10 +20,10 @@ from types import FrameType
 
 import structlog
 
-from app.jobs.job import Job
+from app.jobs.ending import stopped
 from app.jobs.places import jobs_path
 from app.jobs.store import JobStore
-from app.jobs.tracker import Stopped, StopReason, Tracker
+from app.jobs.tracker import Stopped, Tracker
 from app.jobs.work import do_work
 from app.logs import configure_logs
 from app.settings import Settings, load_settings
@@ -35,11 +35,6 @@ GRACE_SECONDS = 3.0
 
 _PULSE_SECONDS = 0.25
 _STDIN = 0
-_INTERRUPTED = {
-    "type": "urn:imsage:problem:interrupted",
-    "detail": "The server stopped while the job ran. Resume it to go on.",
-}
-
 _FAULT = {
     "type": "urn:imsage:problem:internal-error",
     "detail": "Something went wrong inside the job. The server's log says more under this job's id.",
@@ -66,6 +61,8 @@ class Pulse(threading.Thread):
     def run(self) -> None:
         """Until `end`, or until the work has not stopped in time."""
         while not self._over.is_set():
+            # First, and without the history: a job that cannot be written down is to stop all the same.
+            self._end_if_late()
             try:
                 self._beat()
             except ImsageError as error:
@@ -82,14 +79,18 @@ class Pulse(threading.Thread):
             job = self._store.get(self._job_id)
         if job.cancel_requested:
             self._tracker.stop("canceled")
+
+    def _end_if_late(self) -> None:
         reason = self._tracker.stop_reason
         if reason is None:
             return
         now = time.monotonic()
         self._told_to_stop = self._told_to_stop or now
         if now - self._told_to_stop > GRACE_SECONDS:
-            # A kill at any point leaves whole files, so this is safe, only less tidy.
-            stopped(self._store, self._job_id, reason)
+            # A kill at any point leaves whole files, so this is safe, only less tidy. Where the end cannot be
+            # written down, the server does it.
+            with suppress(ImsageError):
+                stopped(self._store, self._job_id, reason)
             os._exit(0)
 
     def _wait(self) -> None:
@@ -99,13 +100,6 @@ class Pulse(threading.Thread):
         readable, _, _ = select.select([_STDIN], [], [], _PULSE_SECONDS)
         if readable and not os.read(_STDIN, 4096):
             self._tracker.stop("interrupted")
-
-
-def stopped(store: JobStore, job_id: str, reason: StopReason) -> Job:
-    """Write down that the job was stopped."""
-    if reason == "canceled":
-        return store.finish(job_id, "canceled")
-    return store.finish(job_id, "failed", error=_INTERRUPTED, interrupted=True)
 
 
 def _told(error: ImsageError) -> dict[str, str]:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
+from app.jobs.ending import SERVER_STOPPED, stopped, why_it_ended
 from app.jobs.errors import JobRunning, KeyReused, NotResumable
 from app.jobs.job import Job, Order
 from app.jobs.places import jobs_path, slot_path
-from app.jobs.process import GRACE_SECONDS, stopped
+from app.jobs.process import GRACE_SECONDS
 from app.jobs.slot import take_slot
 from app.jobs.store import JobStore
+from app.jobs.tracker import StopReason
+from app.own_process import command, environment
 from app.settings import Settings
 from app.tidying import tidy_up
 from graph_store.errors import ImsageError, NothingToServe
@@ -43,6 +44,14 @@ class Submitted:
     replayed: bool
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """The job of a process that was started here, and the thread that waits for its end."""
+
+    job_id: str
+    watcher: threading.Thread
+
+
 class JobRunner:
     """The jobs of one data directory, as one server process sees them. Any thread may call."""
 
@@ -51,7 +60,8 @@ class JobRunner:
         self._slot_path = slot_path(settings.data_dir)
         self.store = JobStore(jobs_path(settings.data_dir))
         self._guard = threading.Lock()
-        self._processes: dict[subprocess.Popen[bytes], threading.Thread] = {}
+        self._processes: dict[subprocess.Popen[bytes], _Watched] = {}
+        self._closing = False
 
     # -- asking
 
@@ -74,6 +84,9 @@ class JobRunner:
             self._settle()
             if not wanted():
                 return None
+            replay = self._replay(order, key)  # it may have come and gone before the slot was got
+            if replay is not None:
+                return replay
             with self._settings.data_dir.lock("start a job"):
                 pass  # who works on the catalogue now would only make the job fail
             job = self.store.add(order, key)
@@ -125,16 +138,17 @@ class JobRunner:
 
     def close(self) -> None:
         """Stop the jobs that this process started: they end as interrupted and can be resumed."""
+        self._closing = True
         with self._guard:
             running = dict(self._processes)
         for process in running:
             _close_input(process)
-        for process, watcher in running.items():
+        for process, watched in running.items():
             try:
                 process.wait(_PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-            watcher.join()
+            watched.watcher.join()
         self.store.close()
 
     # -- inside
@@ -142,20 +156,32 @@ class JobRunner:
     def _slot_or_replay(self, order: Order, key: str | None) -> int | Submitted:
         until = time.monotonic() + _SLOT_WAIT_SECONDS
         while True:
-            earlier = self.store.with_key(key) if key is not None else None
-            if earlier is not None:
-                return _replayed(order, earlier)
+            replay = self._replay(order, key)
+            if replay is not None:
+                return replay
             descriptor = take_slot(self._slot_path)
             if descriptor is not None:
                 return descriptor
-            for running in self.store.active():
+            running = self.store.active()
+            late = time.monotonic() > until
+            if running or late:
+                # The job that is in the way may be the one that the same key has made meanwhile.
+                replay = self._replay(order, key)
+                if replay is not None:
+                    return replay
+            for job in running:
                 raise JobRunning(
-                    f"Job {running.id} ({running.kind}) is {running.state}",
+                    f"Job {job.id} ({job.kind}) is {job.state}",
                     hint="Wait until it has ended, or cancel it.",
                 )
-            if time.monotonic() > until:
+            if late:
                 raise JobRunning("Another job is just beginning or ending", hint="Try again.")
             time.sleep(_LOOK_SECONDS)
+
+    def _replay(self, order: Order, key: str | None) -> Submitted | None:
+        """What the same key has made before. Raises KeyReused."""
+        earlier = self.store.with_key(key) if key is not None else None
+        return None if earlier is None else _replayed(order, earlier)
 
     @contextmanager
     def _slot(self) -> Iterator[bool]:
@@ -170,14 +196,30 @@ class JobRunner:
     def _settle(self) -> None:
         """To be called by the holder of the slot: then no job that is active has a process."""
         for job in self.store.active():
-            ended = stopped(self.store, job.id, "canceled" if job.cancel_requested else "interrupted")
-            structlog.get_logger().warning("job_ended", job=job.id, state=ended.state, interrupted=True)
+            self._mark_ended(job)
             self._tidy(always=True)
+
+    def _mark_ended(self, job: Job) -> None:
+        """Its process is gone and has not said how it ended."""
+        reason: StopReason = "canceled" if job.cancel_requested else "interrupted"
+        ended = stopped(self.store, job.id, reason, self._why_it_ended(job.id))
+        structlog.get_logger().warning("job_ended", job=job.id, state=ended.state, interrupted=True)
+
+    def _why_it_ended(self, job_id: str) -> str:
+        """In words; that of a process which was started here and not stopped with the server is known."""
+        with self._guard:
+            mine = [process for process, watched in self._processes.items() if watched.job_id == job_id]
+        if self._closing or not mine:
+            return SERVER_STOPPED
+        try:
+            return why_it_ended(mine[0].wait(_WATCH_SECONDS))
+        except subprocess.TimeoutExpired:
+            return SERVER_STOPPED
 
     def _start(self, job: Job, descriptor: int) -> None:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app.jobs.process", job.id, str(descriptor)],
+                command("app.jobs.process", job.id, str(descriptor)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env=self._environment(),
@@ -192,16 +234,13 @@ class JobRunner:
             raise
         watcher = threading.Thread(target=self._watch, args=(process, job.id), daemon=True)
         with self._guard:
-            self._processes[process] = watcher
+            self._processes[process] = _Watched(job.id, watcher)
         watcher.start()
 
     def _environment(self) -> dict[str, str]:
-        code = str(Path(__file__).parents[2])
-        path = os.environ.get("PYTHONPATH")
         return {
-            **os.environ,
+            **environment(),
             **self._settings.to_environment(),
-            "PYTHONPATH": code if not path else f"{code}{os.pathsep}{path}",
             # The service gives each search one thread; a job has the cores that the service can spare.
             "OMP_NUM_THREADS": str(job_threads(self._settings.job_threads)),
         }
@@ -224,10 +263,14 @@ class JobRunner:
                     process.kill()
         _close_input(process)
         try:
+            left = self.store.get(job_id)
+            if left.active:
+                # Here, where it is known how, and not by whoever gets the slot next.
+                self._mark_ended(left)
             with self._slot() as mine:
                 if mine:
                     self._settle()
-                    self._tidy()
+                    self._tidy(always=left.active)
             job = self.store.get(job_id)
             structlog.get_logger().info(
                 "job_ended", job=job_id, state=job.state, exit_code=process.returncode, error=job.error

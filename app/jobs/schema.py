@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.job import Job, JobProgress
+from app.stale_wal import remove_stale_wal
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.sqlite import translating_errors
@@ -51,7 +52,7 @@ CREATE INDEX job_by_state ON job (state)
 def make_if_new(path: Path) -> None:
     """Create the file unless it is there. It is made aside, so that nobody ever reads half of it.
 
-    Raises Unwritable.
+    For the holder of the slot: two who make it at once could take each other's log away. Raises Unwritable.
     """
     if path.exists():
         return
@@ -64,6 +65,7 @@ def make_if_new(path: Path) -> None:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             fsync_file(aside)
+            remove_stale_wal(path)
             with suppress(FileExistsError):  # another process was quicker
                 path.hardlink_to(aside)
         finally:
@@ -82,12 +84,20 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application_id != APPLICATION_ID:
-        raise CorruptFile(f"{path} is not a history of jobs", path=path, hint="Move it away.")
+        raise CorruptFile(f"{path} is not a history of jobs", path=path, hint=new_one(path))
     if version != SCHEMA_VERSION:
         raise BadInput(
             f"The history of jobs {path} has schema version {version}; this imsage reads {SCHEMA_VERSION}",
-            hint=way_out(version, SCHEMA_VERSION, "Move the file away; only the history of jobs is lost."),
+            hint=way_out(version, SCHEMA_VERSION, new_one(path)),
         )
+
+
+def new_one(path: Path) -> str:
+    """What to do about a history that cannot be read. What SQLite keeps beside it belongs to it."""
+    return (
+        f"Stop the service and move {path.name}, {path.name}-wal and {path.name}-shm away: a new history is"
+        " begun, and nothing else depends on it."
+    )
 
 
 def job_of(row: tuple[Any, ...]) -> Job:

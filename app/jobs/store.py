@@ -15,7 +15,7 @@ from typing import Any
 
 from app.jobs.errors import JobEnded
 from app.jobs.job import ACTIVE, Job, JobProgress, Kind, Order, State, utc_now
-from app.jobs.schema import COLUMNS, check, job_of, make_if_new, make_tables
+from app.jobs.schema import COLUMNS, check, job_of, make_if_new, make_tables, new_one
 from graph_store.errors import CorruptFile, NotFound
 from graph_store.sqlite import Connections, damaged, translating_errors
 
@@ -28,12 +28,15 @@ Phases = Sequence[tuple[str, float]]
 
 
 class JobStore:
-    """All jobs of one data directory. The file is made with the first job; until then there are none."""
+    """All jobs of one data directory. The file is made with the first job; until then there are none. When it
+    is moved away and made anew, that is noticed.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self._path = path
         self._clock = clock
         self._opened: Connections | None = None
+        self._inode: int | None = None
         self._guard = threading.Lock()
 
     def close(self) -> None:
@@ -120,7 +123,9 @@ class JobStore:
     # -- writing
 
     def add(self, order: Order, key: str | None = None) -> Job:
-        """A new job, enqueued."""
+        """A new job, enqueued. For the holder of the slot, who alone makes the file."""
+        with _about(self._path):
+            make_if_new(self._path)
         with self._write() as connection:
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM job").fetchone()
             job_id = f"{last + 1:06d}-{secrets.token_hex(4)}"
@@ -183,6 +188,8 @@ class JobStore:
 
     def _change(self, job_id: str, assignments: str, *values: object) -> Job:
         """Change a job that has not ended; one that has stays as it is. Raises NotFound."""
+        if not self._path.exists():
+            raise _not_found(job_id)
         with self._write() as connection:
             connection.execute(
                 f"UPDATE job SET {assignments}, revision = revision + 1 WHERE id = ? AND {_IS_ACTIVE}",
@@ -212,27 +219,38 @@ class JobStore:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with _about(self._path):
-            if self._opened is None:
-                make_if_new(self._path)
-            with self._connections().write() as connection:
-                yield connection
+        with _about(self._path), self._connections().write() as connection:
+            yield connection
 
     def _connections(self) -> Connections:
         with self._guard:
-            if self._opened is None:
+            inode = _inode(self._path)
+            if self._opened is None or inode != self._inode:
                 opened = Connections(self._path)
                 with opened.read() as connection:
                     check(connection, self._path)
-                self._opened = opened
+                # Those of the file before are closed when the last thread that is at work with them has done.
+                self._opened, self._inode = opened, inode
             return self._opened
+
+
+def _inode(path: Path) -> int | None:
+    """Which file it is that has the name; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _job(connection: sqlite3.Connection, job_id: str) -> Job:
     row = connection.execute(f"SELECT {COLUMNS} FROM job WHERE id = ?", (job_id,)).fetchone()
     if row is None:
-        raise NotFound(f"There is no job {job_id!r}", hint="GET /v1/jobs lists them.")
+        raise _not_found(job_id)
     return job_of(row)
+
+
+def _not_found(job_id: str) -> NotFound:
+    return NotFound(f"There is no job {job_id!r}", hint="GET /v1/jobs lists them.")
 
 
 @contextmanager
@@ -244,5 +262,5 @@ def _about(path: Path) -> Iterator[None]:
         raise CorruptFile(
             f"The history of jobs {path} cannot be read",
             path=path,
-            hint="Move it away: a new one is begun, and nothing else depends on it.",
+            hint=new_one(path),
         ) from error

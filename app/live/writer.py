@@ -119,7 +119,9 @@ class CatalogueWriter:
                 write_bytes(path, data)
 
     def _drop_blobs(self, catalog: Catalog, before: Iterable[ImageRecord]) -> None:
-        """Remove the files of pictures that no image has any more."""
+        """Remove the files of pictures that no image has any more. An ingestion that is about to store the
+        same picture under another id makes them again: see :meth:`app.ingest.store.ImageStore.add`.
+        """
         for sha256 in {record.sha256 for record in before if record.sha256 is not None}:
             if not catalog.keeps_blob(sha256):
                 for path in self._blobs(sha256):

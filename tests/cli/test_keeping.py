@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import tarfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from app import archive as archive_module
+from app.archive import export_archive, import_archive
+from app.archive_contents import LISTING
 from app.cli import run
 from app.cli.errors import FAILURE
 from app.info import describe
+from app.ingest.blobs import is_whole_thumbnail
+from app.jobs.places import jobs_path
+from app.keys import keys_path
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
+from graph_store.progress import SilentProgress
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +81,51 @@ def test_verify_names_every_damaged_file(ingested_copy: DataDir, capsys: pytest.
     assert str(features) in told.out
     assert str(thumbnail) in told.out
     assert told.err.count("\n") == 1
+
+
+def test_verify_names_a_digest_that_is_none_and_goes_on(
+    ingested_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(ingested_copy.catalog_path)) as connection, connection:
+        (first, second) = connection.execute("SELECT id FROM image ORDER BY id LIMIT 2").fetchall()
+        for (image_id,), digest in ((first, "../../outside"), (second, "ab" * 32)):
+            connection.execute("UPDATE image SET sha256 = ? WHERE id = ?", (digest, image_id))
+
+    assert run(["verify", "--data", str(ingested_copy.root)]) == FAILURE
+
+    told = capsys.readouterr().out
+    assert f"'../../outside' in place of the SHA-256 of a picture, {first[0]!r}" in told
+    assert f"the thumbnail of {second[0]!r} is missing" in told
+
+
+def test_verify_does_not_take_a_picture_that_is_being_removed_for_damage(
+    ingested_copy: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a service does beside it: the image first, then its files, in the middle of the look at them."""
+
+    def removed_then_looked(thumbnail: Path) -> bool:
+        with Catalog.open(ingested_copy.catalog_path) as catalog:
+            image_id = next((one.id for one in catalog.records() if one.sha256 == thumbnail.stem), None)
+            if image_id is not None:
+                catalog.delete([image_id])
+                thumbnail.unlink()
+        return is_whole_thumbnail(thumbnail)
+
+    monkeypatch.setattr("app.verify.is_whole_thumbnail", removed_then_looked)
+    assert run(["verify", "--data", str(ingested_copy.root)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_verify_names_damaged_keys_and_a_damaged_history_at_once(
+    ingested_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (keys_path(ingested_copy), jobs_path(ingested_copy)):
+        path.write_bytes(b"damaged")
+
+    assert run(["verify", "--data", str(ingested_copy.root)]) == FAILURE
+
+    told = capsys.readouterr().out
+    assert "keys.json" in told and "jobs.sqlite" in told
 
 
 def test_what_is_exported_is_imported_byte_for_byte(
@@ -152,13 +206,136 @@ def test_an_archive_cannot_write_outside_of_the_data_directory(
     assert not list(tmp_path.rglob("outside"))
 
 
-def test_an_interrupted_import_is_taken_up_again(archive: Path, tmp_path: Path) -> None:
+class Killed(BaseException):
+    """Ends an import in the middle, as a kill does."""
+
+
+def import_until(move: int, archive: Path, there: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports, and is killed when so many names have been changed in the data directory."""
+    changes = iter(range(1, 1 + move))
+
+    def until_killed(folder: Path) -> None:
+        if folder == there.root and next(changes, move) == move:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(archive_module, "fsync_dir", until_killed)
+        import_archive(archive, there, SilentProgress())
+
+
+@pytest.mark.parametrize("move", [1, 2, 3, 4])
+def test_an_interrupted_import_is_taken_up_again(
+    move: int, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = DataDir(tmp_path / "there")
-    assert run(["import", str(archive), "--data", str(there.root)]) == 0
-    (there.root / ".import-tmp").mkdir()  # as if it had been killed before its last step
+    import_until(move, archive, there, monkeypatch)
 
     assert run(["import", str(archive), "--data", str(there.root)]) == 0
     assert run(["verify", "--data", str(there.root)]) == 0
+    assert [path.name for path in there.root.glob(".*")] == []
+
+
+def test_an_interrupted_import_does_not_go_on_with_another_archive(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, there = DataDir(tmp_path / "first"), DataDir(tmp_path / "there")
+    other = tmp_path / "other.tar"
+    import_archive(archive, first, SilentProgress())
+    next(first.blobs_dir.rglob("*.webp")).unlink()
+    assert run(["export", str(other), "--data", str(first.root)]) == 0
+    import_until(2, archive, there, monkeypatch)
+    capsys.readouterr()
+
+    assert run(["import", str(other), "--data", str(there.root)]) == FAILURE
+    assert "another archive" in capsys.readouterr().err
+
+
+def test_what_an_import_was_unpacking_when_it_was_killed_lets_none_overwrite_a_catalogue(
+    archive: Path, ingested_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ingested_copy.root / ".import-tmp").mkdir()
+    before = files_of(ingested_copy)
+
+    assert run(["import", str(archive), "--data", str(ingested_copy.root)]) == FAILURE
+    assert "already holds a catalogue" in capsys.readouterr().err
+    assert files_of(ingested_copy) == before
+
+
+def test_the_log_of_a_catalogue_that_was_taken_away_is_not_replayed_into_the_imported_one(
+    archive: Path, tmp_path: Path
+) -> None:
+    there = DataDir(tmp_path)
+    stale = [
+        tmp_path / f"{name}{ending}"
+        for name in ("catalog.sqlite", "jobs.sqlite")
+        for ending in ("-wal", "-shm")
+    ]
+    for path in stale:
+        path.write_bytes(b"stale")
+
+    import_archive(archive, there, SilentProgress())
+
+    assert [path for path in stale if path.exists()] == []
+
+
+def test_the_history_of_jobs_keeps_its_log_through_an_import(archive: Path, tmp_path: Path) -> None:
+    kept = [tmp_path / "jobs.sqlite", tmp_path / "jobs.sqlite-wal"]
+    for path in kept:
+        path.write_bytes(b"kept")
+
+    import_archive(archive, DataDir(tmp_path), SilentProgress())
+
+    assert [path.read_bytes() for path in kept] == [b"kept", b"kept"]
+
+
+def test_every_file_is_on_the_disk_before_an_import_puts_it_into_place(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = DataDir(tmp_path / "there")
+    synced: set[str] = set()
+    aside = there.root / ".import-tmp"
+    monkeypatch.setattr(
+        archive_module, "fsync_file", lambda path: synced.add(path.relative_to(aside).as_posix())
+    )
+
+    import_archive(archive, there, SilentProgress())
+
+    assert synced - {LISTING} == {*files_of(there), "catalog.sqlite"}
+
+
+def test_an_archive_is_on_the_disk_before_it_gets_its_name(
+    ingested_data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "backup.tar"
+    there_before: list[bool] = []
+    monkeypatch.setattr(archive_module, "fsync_file", lambda _: there_before.append(file.exists()))
+
+    export_archive(ingested_data_dir, file, SilentProgress())
+
+    assert there_before == [False]
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(ingested_data_dir: DataDir, tmp_path: Path) -> None:
+    left = tmp_path / ".backup.tar.export-tmp"
+    left.mkdir()
+    (left / "archive.tar").write_bytes(b"half")
+
+    export_archive(ingested_data_dir, tmp_path / "backup.tar", SilentProgress())
+
+    assert [path.name for path in tmp_path.iterdir()] == ["backup.tar"]
+
+
+def test_a_running_export_shows_nothing_but_a_hidden_name(
+    ingested_data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        archive_module, "fsync_file", lambda _: seen.extend(path.name for path in tmp_path.iterdir())
+    )
+
+    export_archive(ingested_data_dir, tmp_path / "backup.tar", SilentProgress())
+
+    assert seen == [".backup.tar.export-tmp"]
 
 
 def test_a_built_catalogue_answers_after_the_journey(

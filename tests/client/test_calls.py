@@ -157,7 +157,7 @@ def test_a_refusal_has_the_fields_of_its_problem(client: Client) -> None:
     assert "/visual_weight" in str(error) and str(error).startswith("422")
 
 
-@pytest.mark.parametrize("image_id", ["no/such picture?#%", "..", "ü/é"])
+@pytest.mark.parametrize("image_id", ["no/such picture?#%", "..", ".", "delete", "ü/é"])
 def test_any_id_may_be_asked_for(client: Client, image_id: str) -> None:
     with pytest.raises(ImsageError) as refused:
         client.image(image_id)

@@ -6,14 +6,17 @@ import datetime
 import email.utils
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from app.settings import Settings
 from imsage import AsyncClient, Client, ImsageError
 from imsage.answers import Answer
+from imsage.connection import DEFAULT_TIMEOUT
 from imsage.reading import read
 from imsage.retrying import Retries
 
@@ -27,17 +30,35 @@ ANSWER = {
 }
 
 
-def busy(times: int, status: int = 503, wait: str = "0") -> tuple[httpx.MockTransport, list[httpx.Request]]:
-    """A server that is busy so many times before it answers, and what it was asked."""
+class Bytes(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body as it comes from the network, still to be unpacked."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._data
+
+
+def busy(
+    times: int,
+    status: int = 503,
+    wait: str = "0",
+    kind: str = "too-busy",
+    then: Mapping[str, Any] = ANSWER,
+) -> tuple[httpx.MockTransport, list[httpx.Request]]:
+    """A server that is busy so many times before it answers `then`, and what it was asked."""
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
         if len(asked) <= times:
-            return httpx.Response(
-                status, headers={"Retry-After": wait}, json={"title": "Busy", "status": status}
-            )
-        return httpx.Response(200, json=ANSWER)
+            problem = {"type": f"urn:imsage:problem:{kind}", "title": "Busy", "status": status}
+            return httpx.Response(status, headers={"Retry-After": wait}, json=problem)
+        return httpx.Response(200, json=then)
 
     return httpx.MockTransport(answer), asked
 
@@ -74,6 +95,49 @@ def test_a_server_that_is_busy_for_long_is_not_waited_for() -> None:
         client.search(tags=["red"])
 
     assert len(asked) == 1
+
+
+CHANGES: list[Callable[[Client], object]] = [
+    lambda client: client.upsert([{"id": "a", "image": b"a"}]),
+    lambda client: client.update("a", tags=["red"]),
+    lambda client: client.delete(["a"]),
+    lambda client: client.start_reindex(),
+    lambda client: client.start_train(),
+    lambda client: client.resume_job("1"),
+    lambda client: client.cancel_job("1"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_the_server_gave_up_on_in_the_middle_is_not_made_twice(
+    change: Callable[[Client], object],
+) -> None:
+    transport, asked = busy(1, kind="timeout")
+    with Client(transport=transport) as client, pytest.raises(ImsageError, match="503"):
+        change(client)
+
+    assert len(asked) == 1
+
+
+def test_a_search_that_took_the_server_too_long_is_asked_again() -> None:
+    transport, asked = busy(1, kind="timeout")
+    with Client(transport=transport) as client:
+        client.search(tags=["red"])
+
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("kind", ["too-busy", "too-many-requests"])
+def test_a_change_that_was_refused_before_anything_was_done_is_asked_for_again(kind: str) -> None:
+    transport, asked = busy(1, kind=kind, then={"results": [], "deleted": 0, "missing": 0})
+    with Client(transport=transport) as client:
+        client.delete(["a"])
+
+    assert len(asked) == 2
+
+
+def test_a_client_waits_longer_than_the_server_takes_for_an_answer() -> None:
+    assert Settings().request_timeout < DEFAULT_TIMEOUT
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 500, 507])
@@ -134,6 +198,7 @@ def test_a_server_that_is_away_is_an_error_with_its_address() -> None:
         lambda _: httpx.Response(200, json={"hits": 3}),
         lambda _: httpx.Response(200, json={**ANSWER, "took_ms": {"total": "quick"}}),
         lambda _: httpx.Response(502, text="<html>bad gateway</html>"),
+        lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Bytes(b"no gzip at all")),
     ],
 )
 def test_what_is_no_imsage_server_is_an_error_too(answer: Callable[[httpx.Request], httpx.Response]) -> None:
@@ -141,6 +206,16 @@ def test_what_is_no_imsage_server_is_an_error_too(answer: Callable[[httpx.Reques
         client.search(tags=["red"])
 
     assert error.value.detail
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_unpacked_is_an_error_of_the_asynchronous_client_too() -> None:
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Bytes(b"no gzip at all"))
+    )
+    async with AsyncClient(transport=transport) as client:
+        with pytest.raises(ImsageError):
+            await client.index()
 
 
 def test_what_a_newer_server_adds_is_left_out() -> None:

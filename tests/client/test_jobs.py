@@ -11,8 +11,10 @@ from app.api.application import create_app
 from app.settings import Settings
 from graph_store.data_dir import DataDir
 from imsage import AsyncClient, Client, ImsageError
+from imsage.connection import stream_timeout
 from imsage.job_calls import JobEvents
 from tests.api.listening import listening
+from tests.client.test_connection import Bytes
 
 JOB = (
     '{"id": "1", "kind": "reindex", "state": "%s", "parameters": {}, "created": "", "started": null,'
@@ -73,6 +75,89 @@ def test_a_stream_that_always_breaks_is_given_up() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text=": still here\n\n"))
     with Client(transport=transport, retries=0) as client, pytest.raises(ImsageError, match="stream ended"):
         list(client.follow_job("1"))
+
+
+def test_what_is_told_again_when_a_stream_is_taken_up_is_passed_on_once() -> None:
+    bodies = iter([JOB % "processing", JOB % "processing", JOB % "succeeded"])
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=f"data: {next(bodies)}\n\n"))
+    with Client(transport=transport) as client:
+        assert [job.state for job in client.follow_job("1")] == ["processing", "succeeded"]
+
+
+@pytest.mark.asyncio
+async def test_the_asynchronous_client_passes_it_on_once_too() -> None:
+    bodies = iter([JOB % "processing", JOB % "processing", JOB % "succeeded"])
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=f"data: {next(bodies)}\n\n"))
+    async with AsyncClient(transport=transport) as client:
+        assert [job.state async for job in client.follow_job("1")] == ["processing", "succeeded"]
+
+
+@pytest.mark.parametrize(("timeout", "read"), [(2.0, 60.0), (300.0, 300.0), (None, None)])
+def test_a_stream_may_be_quiet_for_longer_than_an_answer_may_take(
+    timeout: float | None, read: float | None
+) -> None:
+    assert stream_timeout(httpx.Timeout(timeout)).as_dict() == {
+        "connect": timeout,
+        "read": read,
+        "write": timeout,
+        "pool": timeout,
+    }
+
+
+def test_a_stream_is_asked_for_with_the_timeout_of_streams() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, text=f"data: {JOB % 'succeeded'}\n\n")
+
+    with Client(transport=httpx.MockTransport(answer), timeout=2) as client:
+        list(client.follow_job("1"))
+
+    assert asked[0].extensions["timeout"]["read"] == 60.0
+
+
+@pytest.mark.parametrize("data", ["no JSON", "3", "{}"])
+def test_a_stream_that_is_not_imsages_is_an_error(data: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=f"data: {data}\n\n"))
+    with Client(transport=transport) as client, pytest.raises(ImsageError) as error:
+        list(client.follow_job("1"))
+
+    assert error.value.title == "Not understood"
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_not_imsages_is_an_error_of_the_asynchronous_client_too() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="data: no JSON\n\n"))
+    async with AsyncClient(transport=transport) as client:
+        with pytest.raises(ImsageError) as error:
+            [job async for job in client.follow_job("1")]
+
+    assert error.value.title == "Not understood"
+
+
+def test_a_stream_that_cannot_be_unpacked_is_given_up() -> None:
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Bytes(b"no gzip at all"))
+    )
+    with Client(transport=transport, retries=0) as client, pytest.raises(ImsageError):
+        list(client.follow_job("1"))
+
+
+def test_a_key_is_drawn_for_each_start_that_is_given_none() -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["idempotency-key"])
+        return httpx.Response(202, text=JOB % "enqueued")
+
+    with Client(transport=httpx.MockTransport(answer)) as client:
+        client.start_reindex()
+        client.start_train()
+        client.resume_job("1")
+        client.start_reindex(idempotency_key="tonight")
+
+    assert len(set(keys)) == 4 and keys[3] == "tonight"
 
 
 @pytest.mark.parametrize("status", [429, 503])

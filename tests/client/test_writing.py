@@ -60,6 +60,19 @@ def test_tags_and_attributes_are_changed_and_the_rest_stays(built_copy: DataDir)
         assert [hit.id for hit in found.hits] == [INDEXED.id]
 
 
+def test_a_picture_may_be_called_what_a_path_takes_for_something_else(
+    built_copy: DataDir, shapes_source: Path
+) -> None:
+    picture = shapes_source.parent / "images" / f"{HELD_OUT.id}.png"
+    ids = ["delete", ".", "..", "a/..", "%2E", "x/delete", "file"]
+    with listening(create_app(Settings(data=built_copy.root))) as address, Client(address) as client:
+        assert client.upsert([{"id": image_id, "image": picture} for image_id in ids]).created == len(ids)
+        for image_id in ids:
+            assert client.image(image_id).id == image_id
+            assert client.thumbnail(image_id).media_type == "image/webp"
+            assert client.update(image_id, attributes={"name": image_id}).attributes == {"name": image_id}
+
+
 @pytest.mark.asyncio
 async def test_the_asynchronous_client_stores_changes_and_removes(
     built_copy: DataDir, shapes_source: Path

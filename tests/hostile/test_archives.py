@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.archive import LISTING, import_archive
+from app.archive import import_archive
+from app.archive_contents import LISTING
 from app.ingest.blobs import original_path, thumbnail_path
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir

@@ -150,6 +150,7 @@ BAD_ORDERS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "reindex", "full": 1}, "/full"),
     ({"kind": "train", "epochs": 0}, "/epochs"),
     ({"kind": "train", "seed": -1}, "/seed"),
+    ({"kind": "train", "seed": 2**32}, "/seed"),
     ({"kind": "train", "preset": "best"}, "/preset"),
 ]
 

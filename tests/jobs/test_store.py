@@ -154,7 +154,7 @@ def test_the_history_does_not_grow_for_ever(store: JobStore, monkeypatch: pytest
 def test_a_damaged_history_is_said_to_be_one(path: Path, store: JobStore) -> None:
     path.write_bytes(b"no database" * 1000)
 
-    with pytest.raises(CorruptFile, match=r"history of jobs .*jobs\.sqlite cannot be read.*Move it away"):
+    with pytest.raises(CorruptFile, match=r"history of jobs .*jobs\.sqlite cannot be read.*jobs\.sqlite-wal"):
         store.page(1)
 
 
@@ -165,8 +165,41 @@ def test_a_flipped_bit_in_what_a_job_was_told_is_damage(path: Path, store: JobSt
     assert whole.count(b'"preset"') == 1
     path.write_bytes(whole.replace(b'"preset"', b'"preset#'))
 
-    with pytest.raises(CorruptFile, match=r"history of jobs .*jobs\.sqlite cannot be read.*Move it away"):
+    with pytest.raises(CorruptFile, match=r"history of jobs .*jobs\.sqlite cannot be read.*jobs\.sqlite-wal"):
         JobStore(path).page(1)
+
+
+def test_the_log_of_a_history_that_was_moved_away_is_not_replayed_into_the_next(
+    path: Path, store: JobStore
+) -> None:
+    store.add(TRAIN)
+    log = path.with_name("jobs.sqlite-wal")
+    as_a_kill_leaves_it = log.read_bytes()
+    store.close()
+    path.unlink()
+    log.write_bytes(as_a_kill_leaves_it)
+
+    job = JobStore(path).add(REINDEX)
+
+    assert JobStore(path).page(10) == [job]
+
+
+def test_a_history_that_is_moved_away_under_a_running_service_is_begun_anew(
+    path: Path, store: JobStore
+) -> None:
+    store.add(TRAIN)
+    path.rename(path.with_name("moved.sqlite"))
+    assert store.page(10) == []
+
+    job = store.add(REINDEX)
+
+    assert store.page(10) == JobStore(path).page(10) == [job]
+
+
+def test_changing_a_job_where_there_never_was_one_makes_no_file(path: Path, store: JobStore) -> None:
+    with pytest.raises(NotFound):
+        store.request_cancel("000001-00000000")
+    assert not path.exists()
 
 
 def test_metrics_count_jobs_and_time_the_last(path: Path) -> None:

@@ -24,7 +24,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from app.archive import LISTING, import_archive
+from app.archive import import_archive
+from app.archive_contents import LISTING
 from app.cli import run
 from app.jobs.places import jobs_path
 from app.jobs.schema import make_if_new
