@@ -154,17 +154,18 @@ def _naming(model: KernelSage, views: QueryViews) -> Float32Array:
     if model.namer is not None:
         settings = [replace(model.config, naming_share=each) for each in NAMING_SHARES]
     truth = views.truth > 0
-    tried: list[tuple[float, Float32Array, KernelSageConfig]] = []
-    for model.config in settings:
+
+    def tried(config: KernelSageConfig) -> tuple[float, Float32Array, KernelSageConfig]:
+        model.config = config
         with torch.inference_mode():
             scores = model.predicted_tags(views.states[-1]).numpy()
-        scores += np.float32(model.config.naming_whole) * views.votes
+        scores += np.float32(config.naming_whole) * views.votes
         hits = np.take_along_axis(truth, top_k(scores, _NAMED), axis=1)
         recall = float(np.nanmean(recall_at_k(hits, truth.sum(axis=1), _NAMED)))
-        tried.append(
-            (recall + _F1_COUNTS * tag_measures(scores, truth, _NAMED).f1_of_means, scores, model.config)
-        )
-    _, scores, model.config = max(tried, key=lambda each: each[0])
+        return recall + _F1_COUNTS * tag_measures(scores, truth, _NAMED).f1_of_means, scores, config
+
+    # One by one: each has a table of scores, of which with many tags hardly more than two fit into memory.
+    _, scores, model.config = max(map(tried, settings), key=lambda each: each[0])
     return scores
 
 

@@ -8,10 +8,7 @@ is what a resumed run reads back.
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ import numpy as np
 
 from gnn.calibration import Calibration
 from gnn.curves import plot_curves
-from gnn.embedding import NewArray, in_memory, mapped_in
+from gnn.embedding import in_memory, mapped_in
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import Candidate, Measured, best_candidate, margin_of, next_candidate
 from gnn.kernel_fit import MOST_SOLVED, Fitted, fit_kernel
@@ -28,6 +25,7 @@ from gnn.kernel_settling import Settled, settle
 from gnn.kernel_validation import MOST_HELD_OUT, QueryViews, hold_out_views, measure
 from gnn.naming_recipes import SHALLOW
 from gnn.presets import Preset
+from gnn.scratch_room import scratch_room
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import CURVES, HISTORY
 from graph_store.arrays import Int64Array
@@ -41,6 +39,7 @@ of its own, other numbers are best.
 SEARCHED_UNTAGGED = 20_000
 """Images without tags are neighbours only; so many of them are as near to one another as need be."""
 _STATES = "states.tmp"
+"""Where the states of a large catalogue lie while the readout is solved for."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def train_kernel(
     del device
     out_dir.mkdir(parents=True, exist_ok=True)
     identity = f"{data.fingerprint()}:{seed}:{json.dumps(preset.to_dict(), sort_keys=True)}"
-    lines = _earlier(out_dir / HISTORY, identity) if resume else []
+    # Of a longer run, as many as a run of this length would have measured.
+    lines = _earlier(out_dir / HISTORY, identity)[:epochs] if resume else []
     _rewrite(out_dir / HISTORY, lines)
     rng = np.random.default_rng(seed)
     views = hold_out_views(data, _searched(data, rng), preset, rng)
@@ -81,7 +81,8 @@ def train_kernel(
         best = _search(views, epochs, lines, out_dir / HISTORY, identity, progress)
         settled = settle(views, best)
     with progress.phase("solve", 1) as advance:
-        with _room_for_states(out_dir, len(data.features)) as new_array:
+        large = len(data.features) > MOST_SOLVED
+        with scratch_room(out_dir / _STATES, needed=large) as room:
             fitted = fit_kernel(
                 data.features,
                 data.tags_of_image,
@@ -90,7 +91,7 @@ def train_kernel(
                 best.candidate,
                 recipe=settled.recipe if settled else SHALLOW,
                 seed=seed,
-                new_array=new_array,
+                new_array=in_memory if room is None else mapped_in(room),
             )
         advance(1)
     if settled is not None:
@@ -109,24 +110,6 @@ def train_kernel(
         metrics={"best": best.ndcg_at_5, **(settled.metrics if settled else {})},
     )
     return trained, len(lines)
-
-
-@contextmanager
-def _room_for_states(out_dir: Path, images: int) -> Iterator[NewArray]:
-    """Where the states of so many images go while the readout is solved for: memory, or for a large catalogue
-    files below `out_dir`, those of a killed run first removed.
-    """
-    folder = out_dir / _STATES
-    shutil.rmtree(folder, ignore_errors=True)
-    if images <= MOST_SOLVED:
-        yield in_memory
-        return
-    with refusing_unwritable(folder):
-        folder.mkdir()
-    try:
-        yield mapped_in(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _searched(data: GraphData, rng: np.random.Generator) -> Int64Array:

@@ -251,11 +251,19 @@ def _publish_to(store: SnapshotStore | None, snapshot: Snapshot, keep: int, prog
 
 
 def build_index(
-    trained: TrainedModel, data: GraphData, tags_of_image: Csr | None = None, progress: Progress | None = None
+    trained: TrainedModel,
+    data: GraphData,
+    tags_of_image: Csr | None = None,
+    progress: Progress | None = None,
+    how: How | None = None,
+    choice: IndexChoice | None = None,
 ) -> GraphIndex:
-    """The same index in memory, without a snapshot; `tags_of_image` may replace the catalogue's edges."""
+    """The same index without a snapshot; `tags_of_image` may replace the catalogue's edges. how: where its
+    arrays lie, None for memory; choice: what is searched, None for the index that goes with the size.
+    """
     tags = data.tags_of_image if tags_of_image is None else tags_of_image
-    embedded = embed_catalogue(trained, data, tags, progress or SilentProgress(), How())
+    embedded = embed_catalogue(trained, data, tags, progress or SilentProgress(), how or How())
+    choice = choice or chosen_index(trained, len(data.ids), _BY_COUNT)
     return GraphIndex(
         trained=trained,
         ids=data.ids,
@@ -265,7 +273,7 @@ def build_index(
         features=data.features,
         states=embedded.states,
         neighbours=embedded.neighbours,
-        index=search_index(trained, embedded.states, chosen_index(trained, len(data.ids), _BY_COUNT)),
+        index=search_index(trained, embedded.states, choice),
         tag_text=data.tag_text,
         prototypes=prototypes_of(data.features, embedded.graph.images_of_tag),
     )

@@ -65,8 +65,7 @@ class HashObjective:
     def __init__(self, data: HashingData, start: CodeHead, config: HashingConfig, seed: int) -> None:
         self._data, self._config, self._seed = data, config, seed
         self._items, self._views = torch.from_numpy(data.items), torch.from_numpy(data.views)
-        self._tags = torch.from_numpy(data.tags.matrix.toarray().astype(np.float32))
-        self._sizes = self._tags.sum(dim=1)
+        self._sizes = torch.from_numpy(data.tags.sizes().astype(np.float32))
         self.head = nn.Linear(*start.weight.shape)
         # Started so that a typical output is 1: neither flat nor saturated under tanh.
         typical = max(float(np.abs(start.outputs(data.items)).mean()), 1e-6)
@@ -74,7 +73,7 @@ class HashObjective:
             self.head.weight.copy_(torch.from_numpy(start.weight.T / typical))
             self.head.bias.copy_(torch.from_numpy(start.bias / typical))
         generator = torch.Generator().manual_seed(seed)
-        bits, tags = start.bits, self._tags.shape[1]
+        bits, tags = start.bits, data.tags.num_tags
         self.labels = nn.Parameter(torch.randn(bits, tags, generator=generator) / np.sqrt(bits))
         self.centres = nn.Parameter(0.1 * torch.randn(tags, bits, generator=generator))
         self._gains = self._gains_of(data.held)
@@ -99,7 +98,8 @@ class HashObjective:
         listed = torch.from_numpy(rng.permutation(len(self._items))[: config.list_length])
         views_asked, items_listed = self._views[torch.from_numpy(views)], self._items[listed]
         queries, items = self._soft(views_asked, rng), self._soft(items_listed, rng)
-        shared = self._tags[asking] @ self._tags[listed].T
+        tags_asking, tags_listed = self._tags_of(asking), self._tags_of(listed)
+        shared = tags_asking @ tags_listed.T
         union = self._sizes[asking][:, None] + self._sizes[listed][None, :] - shared
         alike = (1 - config.taught) * shared / union.clamp_min(1.0)
         loss = rank_list_loss(
@@ -109,7 +109,7 @@ class HashObjective:
             asking[:, None] == listed[None, :],
             config.temperature,
         )
-        for codes, tags in ((queries, self._tags[asking]), (items, self._tags[listed])):
+        for codes, tags in ((queries, tags_asking), (items, tags_listed)):
             loss = loss + config.labels * label_loss(codes @ self.labels, tags)
             loss = loss + config.centres * centre_loss(codes, tags, self.centres)
             loss = loss + config.quantisation * quantisation_loss(codes)
@@ -147,6 +147,10 @@ class HashObjective:
             self.labels.copy_(state["labels"])
             self.centres.copy_(state["centres"])
         return self.head.load_state_dict({name: state[name] for name in ("weight", "bias")})
+
+    def _tags_of(self, images: Tensor) -> Tensor:
+        """[len(images), t] 0/1, of the images of one step: of all, where tags are many, it is gigabytes."""
+        return torch.from_numpy(self._data.tags.rows(images.numpy()).matrix.toarray().astype(np.float32))
 
     def _soft(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
         """Soft codes of inputs with noise of norm about `noise`."""

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from gnn.catalogue_embedding import How
 from gnn.evaluation.relevance import TagTable
 from gnn.graph_data import GraphData
 from gnn.graph_index import GraphIndex
 from gnn.hashing.codes import LENGTHS, LOOKS_BITS, CodeHead, CodeSpace, HashCodes
 from gnn.hashing.objective import HashingConfig, HashingData, HashObjective
+from gnn.hashing.room import UNSEARCHED, how_in, is_large
 from gnn.hashing.rotation import rotated_head
 from gnn.hashing.views import MIDDLE, Learn, cross_fitted
 from gnn.query_types import AttachedEdges, QueryVectors
 from gnn.readout import readout_of
 from gnn.reindex import build_index
+from gnn.scratch_room import scratch_room
 from gnn.trained_model import TrainedModel
 from gnn.trainer import Trainer, TrainerSettings
 from graph_store.arrays import Float32Array
@@ -33,6 +36,8 @@ MOST_HELD = 500
 HELD_SHARE = 0.15
 FEWEST_VIEWS = 40
 _MOST_RATE, _RATE_BITS = 0.03, 0.6
+_VECTORS, _OTHERS = "vectors.tmp", "others.tmp"
+"""Where the vectors of a large catalogue lie, and those of a model of a part of it."""
 
 
 def with_codes(
@@ -48,15 +53,17 @@ def with_codes(
     """The model with heads for all of LENGTHS; the same seed gives the same ones.
 
     learn: trains the same kind of model on a part of the catalogue, for the views. History, curves and
-    checkpoint of each length go below out_dir. A catalogue with fewer than 40 tagged images keeps the rotated
-    axes, as does a length at which training does no better on the held views.
+    checkpoint of each length go below out_dir, and for a while the vectors of a large catalogue. One with
+    fewer than 40 tagged images keeps the rotated axes, as does a length at which training does no better on
+    the held views.
     """
-    index = build_index(trained, data, progress=progress)
-    embeddings = np.asarray(index.states.embeddings)
-    space = space_of(index)
-    views = cross_fitted(data, trained, embeddings, learn, seed=seed, progress=progress)
-    tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
-    material = _material(space, embeddings, views.rows, views.blended, tags, seed)
+    with scratch_room(out_dir / _VECTORS, needed=is_large(len(data.features))) as room:
+        space, embeddings = _embedded(trained, data, how_in(room), progress)
+        views = cross_fitted(
+            data, trained, embeddings, learn, out_dir / _OTHERS, seed=seed, progress=progress
+        )
+        tags = TagTable.from_csr(data.tags_of_image, data.num_tags)
+        material = _material(space, embeddings, views.rows, views.blended, tags, seed)
     looks = space.looks_of(material.items)
     made_from = {
         "data": trained.data,
@@ -87,6 +94,14 @@ class _Renamed:
     def phase(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
         del name
         return self.progress.phase(self.name, total)
+
+
+def _embedded(
+    trained: TrainedModel, data: GraphData, how: How, progress: Progress
+) -> tuple[CodeSpace, Float32Array]:
+    """The space of the codes and the catalogue's vectors; the rest of the index leaves the memory."""
+    index = build_index(trained, data, progress=progress, how=how, choice=UNSEARCHED)
+    return space_of(index), np.asarray(index.states.embeddings)
 
 
 def space_of(index: GraphIndex) -> CodeSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.special import expit
 
+from gnn import calibration_cells
 from gnn.calibration import Calibration, fit_calibration
+from gnn.calibration_cells import cells_of
 
 SCORES = np.linspace(-0.5, 1.5, 401, dtype=np.float32)
 
@@ -76,3 +79,44 @@ def test_it_comes_back_from_json() -> None:
     fitted = fit_calibration(*outcomes(0, -2, 4))
     again = Calibration(**json.loads(json.dumps(fitted.to_dict())))
     assert_array_equal(again(SCORES), fitted(SCORES))
+
+
+@pytest.mark.parametrize(("bias", "slope"), [(-7, 9), (-3, 5), (-2, 0.5)])
+def test_alike_scores_taken_together_give_the_same_curve(
+    bias: float, slope: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, truth = outcomes(0, bias, slope, count=100_000)
+    one_by_one = fit_calibration(scores, truth)
+    monkeypatch.setattr(calibration_cells, "EXACT_UP_TO", 1000)
+    together = fit_calibration(scores, truth)
+    for name, value in together.to_dict().items():
+        assert value == pytest.approx(one_by_one.to_dict()[name], abs=1e-3)
+
+
+def test_a_few_scores_far_out_do_not_blur_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, truth = outcomes(0, -3, 5, count=100_000)
+    scores[:3] = (-1e6, 1e6, 1e30)
+    one_by_one = fit_calibration(scores[3:], truth[3:])
+    monkeypatch.setattr(calibration_cells, "EXACT_UP_TO", 1000)
+    cells = cells_of(scores, truth)
+    near = np.abs(cells.inputs[:, 1]) < 2
+    expected = one_by_one(cells.inputs[near, 1].astype(np.float32))
+    assert cells.weights.sum() == len(scores)
+    assert near.sum() > 1000
+    assert (cells.weights[near] @ expected) == pytest.approx(truth[3:].sum(), rel=1e-3)
+
+
+def test_up_to_four_million_scores_are_fitted_one_by_one() -> None:
+    cells = cells_of(*outcomes(0, -3, 5, count=500))
+    assert cells.inputs.shape == (500, 3)
+    assert (cells.weights == 1).all()
+
+
+def test_five_million_scores_are_fitted_in_less_than_twice_their_own_room() -> None:
+    scores = np.random.default_rng(0).beta(0.5, 8.0, (1000, 5000)).astype(np.float32)
+    truth = (scores > 0.4).astype(np.float32)
+    tracemalloc.start()
+    fit_calibration(scores, truth)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2 * scores.nbytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -115,6 +116,18 @@ def test_what_was_measured_on_another_catalogue_is_not_taken_over(
     other = replace(data, images=replace(data.images, ids=("renamed", *data.images.ids[1:])))
     interrupted(other, tmp_path, 3)
     assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_shorter_search_goes_on_from_no_more_than_it_would_have_measured(
+    data: GraphData, whole: Path, tmp_path: Path
+) -> None:
+    trained(data, tmp_path / "short", epochs=2).save(tmp_path / "short")
+    (tmp_path / "cut").mkdir()
+    shutil.copy(whole / "history.jsonl", tmp_path / "cut")
+    trained(data, tmp_path / "cut", epochs=2, resume=True).save(tmp_path / "cut")
+    assert history(tmp_path / "cut") == history(whole)[:2]
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("short", "cut")]
+    assert models[0] == models[1]
 
 
 def test_without_resuming_an_earlier_run_is_forgotten(data: GraphData, whole: Path, tmp_path: Path) -> None:

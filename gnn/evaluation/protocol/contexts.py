@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gnn.evaluation.intervals import bootstrap
 from gnn.evaluation.metrics import Float64Array
-from gnn.evaluation.relevance import TagTable
+from gnn.evaluation.relevance import TagTable, chunks
 from gnn.evaluation.results import Part, Row, Systems
 from graph_store.arrays import Float32Array, Int64Array
 
@@ -37,27 +38,24 @@ def context_queries(
     one is taken whose rarer member is commonest after the images that show both are taken off. Up to `pairs`
     pairs of held-out images for each.
     """
-    joint = np.asarray((index.matrix.T @ index.matrix).toarray())
-    shown = queries.dense()
+    indexed, asking = index.matrix.tocsc(), queries.matrix.tocsc()
+    shown = queries.counts()
     found: list[tuple[int, tuple[int, int], tuple[int, int]]] = []
     for tag in range(index.num_tags):
-        usable = [
-            context
-            for context in np.flatnonzero(joint[tag] >= together).tolist()
-            if context != tag and (shown[:, context] & ~shown[:, tag]).any()
-        ]
-        carriers = index.matrix[index.matrix[:, [tag]].toarray().ravel() > 0]
-        beside = np.asarray((carriers.T @ carriers).toarray())
-        best: tuple[float, int, int] = (0.0, -1, -1)
-        for place, one in enumerate(usable):
-            for other in usable[place + 1 :]:
-                apart = min(beside[one, one], beside[other, other]) - 2 * beside[one, other]
-                best = max(best, (float(apart), one, other))
-        if best[0] <= 0:
+        if len(found) >= limit:
+            break
+        carriers = index.rows(_carriers(indexed, tag))
+        # Only what an image that can ask shows, which is one without the tag.
+        is_usable = (carriers.counts() >= together) & (shown > queries.rows(_carriers(asking, tag)).counts())
+        is_usable[tag] = False
+        usable = np.flatnonzero(is_usable)
+        best = furthest_apart(carriers.matrix[:, usable]) if len(usable) > 1 else None
+        if best is None:
             continue
-        _, one, other = best
+        one, other = (int(usable[place]) for place in best)
+        images = {each: _carriers(asking, each) for each in (tag, one, other)}
         sides = [
-            np.flatnonzero(shown[:, mine] & ~shown[:, theirs] & ~shown[:, tag])[:pairs]
+            np.setdiff1d(images[mine], np.union1d(images[theirs], images[tag]))[:pairs]
             for mine, theirs in ((one, other), (other, one))
         ]
         found += [(tag, (one, other), (int(a), int(b))) for a, b in zip(*sides, strict=False)]
@@ -67,6 +65,24 @@ def context_queries(
         np.array([contexts for _, contexts, _ in chosen], dtype=np.int64).reshape(-1, 2),
         np.array([images for _, _, images in chosen], dtype=np.int64).reshape(-1, 2),
     )
+
+
+def furthest_apart(carried: Any) -> tuple[int, int] | None:
+    """The columns a < b of a sparse 0/1 matrix [n, c] with the largest min(|a|, |b|) - 2 |a ∧ b|, of equal
+    pairs the last; None where it is above 0 for none.
+    """
+    both = (carried.T @ carried).tocsr()
+    sizes = both.diagonal()
+    best, found = 0.0, None
+    # Part by part: a tag may have nearly as many contexts as there are tags.
+    for part in chunks(len(sizes), len(sizes)):
+        for one, shared in enumerate(both[part].toarray(), part.start):
+            apart = np.minimum(sizes[one], sizes) - 2 * shared
+            apart[: one + 1] = 0
+            other = len(apart) - 1 - int(apart[::-1].argmax())
+            if apart[other] > 0 and apart[other] >= best:
+                best, found = float(apart[other]), (one, other)
+    return found
 
 
 def contexts(
@@ -104,9 +120,13 @@ def _share(rows: Int64Array, tags: Int64Array, index: TagTable) -> Float64Array:
     by_tag = index.matrix.tocsc()
     shares = np.zeros(tags.shape)
     for place, tag in np.ndenumerate(tags):
-        carriers = by_tag.indices[by_tag.indptr[tag] : by_tag.indptr[tag + 1]]
-        shares[place] = np.isin(rows[place], carriers).mean()
+        shares[place] = np.isin(rows[place], _carriers(by_tag, int(tag))).mean()
     return np.asarray(shares.mean(axis=1), dtype=np.float64)
+
+
+def _carriers(by_tag: Any, tag: int) -> Int64Array:
+    """The images that carry a tag, rising. by_tag: the 0/1 matrix [images, tags] by columns."""
+    return np.asarray(by_tag.indices[by_tag.indptr[tag] : by_tag.indptr[tag + 1]], dtype=np.int64)
 
 
 def filtered_rows(raw: Float32Array, carries: Float32Array, k: int) -> Int64Array:
