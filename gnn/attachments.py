@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from gnn.attach import attach, inputs_of
-from gnn.model.edge_weights import cap_degree, weigh
+from gnn.model.edge_weights import similar_messages, tag_messages
 from gnn.picture_alone import Found
 from gnn.query_nodes import Node
 from gnn.stored_images import StoredImages
@@ -43,8 +43,8 @@ class Attachments:
         weights = self.trained.preset.weights
         states = self.states(
             inputs_of(self.trained.model, features),
-            weigh(similar, weights.similar, weights.similar_temperature),
-            weigh(tags, weights.tags),
+            similar_messages(similar, weights),
+            tag_messages(tags, weights),
         )
         result: Float32Array = self.trained.model.embed_images(states).numpy()
         return result
@@ -62,9 +62,7 @@ class Attachments:
         kept = (rows >= 0) & (rows != own_rows[:, np.newaxis])
         kept &= np.cumsum(kept, axis=1) <= how.neighbours
         similar = Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
-        most = self.trained.preset.weights.max_degree
-        told = tags if most is None else cap_degree(tags, most, self.trained.preset.weights.seed)
-        return self.embeddings(features, similar, told), similar
+        return self.embeddings(features, similar, tags), similar
 
     def similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:
         """The message-weighted `similar` edges of each node: searched for a new picture, stored for an
@@ -73,8 +71,7 @@ class Attachments:
         weights = self.trained.preset.weights
         searched = [node.looks and node.row is None for node in nodes]
         if all(searched):
-            found = self.neighbour_edges(vectors)
-            return weigh(found, weights.similar, weights.similar_temperature)
+            return similar_messages(self.neighbour_edges(vectors), weights)
         rows: list[Int64Array] = []
         edges: list[tuple[Int64Array, Float32Array]] = []
         new = np.flatnonzero(searched)
@@ -94,7 +91,7 @@ class Attachments:
             np.concatenate([cosines for _, cosines in edges]),
             len(nodes),
         )
-        return weigh(found, weights.similar, weights.similar_temperature)
+        return similar_messages(found, weights)
 
     def neighbour_edges(self, vectors: Float32Array) -> Csr:
         """`similar` edges of new pictures, given as neighbours are searched; weights = cosines."""
@@ -109,7 +106,6 @@ class Attachments:
 
     def tag_edges(self, nodes: Sequence[Node]) -> Csr:
         """The message-weighted tag edges of each node."""
-        weights = self.trained.preset.weights
         edges = [edge for node in nodes for edge in node.tags]
         if not edges:
             return Csr.empty(len(nodes))
@@ -118,6 +114,4 @@ class Attachments:
             [edge.tag for edge in edges],
             [edge.weight for edge in edges],
         )
-        if weights.max_degree is not None:
-            told = cap_degree(told, weights.max_degree, weights.seed)
-        return weigh(told, weights.tags)
+        return tag_messages(told, self.trained.preset.weights)

@@ -12,6 +12,8 @@ EXACT_LANDMARKS = 6000
 MOST_LANDMARKS = 3072
 _VISITS_A_LANDMARK = 16
 _ROUNDS = 6
+_SEEDS = 2**31 - 2
+"""So many seeds faiss can tell apart: it has them in a C int, and takes 0 for none."""
 
 
 def landmark_count(inputs: int) -> int:
@@ -37,7 +39,7 @@ def choose_landmarks(inputs: Tensor, seed: int, whole: int = 0) -> Tensor:
         inputs.shape[1],
         count,
         niter=_ROUNDS,
-        seed=seed + 1,  # 0 would be taken for none
+        seed=1 + seed % _SEEDS,
         min_points_per_centroid=1,
         max_points_per_centroid=_VISITS_A_LANDMARK,
     )

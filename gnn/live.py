@@ -14,7 +14,7 @@ from typing import overload
 
 import numpy as np
 
-from gnn.model.edge_weights import weigh
+from gnn.model.edge_weights import similar_messages
 from gnn.query import QueryEngine
 from gnn.query_types import AttachedEdges, Hits, Query, QueryVectors
 from gnn.stored_images import Edges, StoredImages
@@ -173,13 +173,10 @@ class LiveEngine(QueryEngine):
 
     def _edges_of(self, row: int) -> AttachedEdges:
         others, cosines = self.similar_of(row)
-        how = self._trained.preset.weights
-        weighed = weigh(
-            Csr.from_rows([len(others)], others, cosines), how.similar, how.similar_temperature
-        ).weights
+        heard = similar_messages(Csr.from_rows([len(others)], others, cosines), self._trained.preset.weights)
         tags, weights = self._images.tags(row)
         return AttachedEdges(
-            tuple(zip(others.tolist(), weighed.tolist(), strict=True)),
+            tuple(zip(heard.indices.tolist(), heard.weights.tolist(), strict=True)),
             tuple(
                 (tag, weight, self.tag_names[tag])
                 for tag, weight in zip(tags.tolist(), weights.tolist(), strict=True)

@@ -30,27 +30,29 @@ def random_walk_loss(
 
 
 def sampled_softmax(
-    source: Tensor,
-    target: Tensor,
-    negatives: Tensor,
-    target_log_q: Tensor,
-    negative_log_q: Tensor,
-    hits: Tensor | None = None,
+    sources: Tensor,
+    candidates: Tensor,
+    log_q: Tensor,
+    rows: Tensor,
+    columns: Tensor,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Cross-entropy of the target among itself and the negatives, logits corrected by -log Q.
+    """Cross-entropy of each target among itself and the candidates that are no target of its source.
 
-    Subtracting the log of each candidate's expected count makes the loss an estimate of the full softmax
-    (Bengio and Senécal 2008; Jean et al. 2015, Eq. 8). source, target: [p, d]; negatives: [q, d] or [p, q,
-    d]; target_log_q: [p]; negative_log_q: [q] or [p, q]; hits: [p, q] bool, negatives that do not count.
-    Mean over pairs; zero, with a gradient of zero, for no pairs.
+        -1/p Σ_(i, t) log [ e^s_it / (e^s_it + Σ_(j not a target of i) e^s_ij) ],   s = x·c / T - log q
+
+    Subtracting the log of each candidate's chance to be one makes the loss an estimate of the full softmax
+    (Bengio and Senécal 2008; Jean et al. 2015, Eq. 8). sources: [n, d]; candidates: [c, d]; log_q: [c]; rows,
+    columns: [p], the source and the candidate of each pair. Mean over pairs; zero, with a gradient of zero,
+    for no pairs. The sum over j is one for all targets of a source: nothing larger than [n, c] is made.
     """
-    positive = (source * target).sum(dim=1) / temperature - target_log_q
-    logits = _against(source, negatives) / temperature - negative_log_q
-    if hits is not None:
-        logits = logits.masked_fill(hits, -torch.inf)
-    total = torch.logsumexp(torch.cat([positive.unsqueeze(1), logits], dim=1), dim=1)
-    return (total - positive).sum() / max(len(source), 1)
+    logits = sources @ candidates.T / temperature - log_q
+    positive = logits[rows, columns]
+    # The lowest number, and not -inf: where all candidates are targets its gradient is a number too.
+    nothing = logits.new_tensor(torch.finfo(logits.dtype).min)
+    others = torch.logsumexp(logits.index_put((rows, columns), nothing), dim=1)
+    total = torch.logaddexp(positive, others[rows])
+    return (total - positive).sum() / max(len(rows), 1)
 
 
 def _against(source: Tensor, negatives: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from gnn.kernel_picture import KernelPicture
-from gnn.model.edge_weights import weigh_row
+from gnn.model.edge_weights import cap_row, weigh_row
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.sage import HeteroSage
 from gnn.query_edges import cancelled
@@ -74,9 +74,9 @@ class PictureAlone(Generic[State]):
 
     def weighed(self, rows: Int64Array, cosines: Float32Array) -> Found:
         """The images that were found and their message weights, both [n]."""
-        found = rows[0] >= 0
-        how = self._weights
-        return rows[0, found], weigh_row(cosines[0, found], how.similar, how.similar_temperature)
+        found, how = rows[0] >= 0, self._weights
+        near, likeness = cap_row(rows[0, found], cosines[0, found], how.max_degree, how.seed)
+        return near, weigh_row(likeness, how.similar, how.similar_temperature)
 
     def read(self, embedding: Float32Array, rows: Int64Array, weights: Float32Array) -> QueryVectors:
         """What a picture with this embedding [dim] and these edges asks with."""

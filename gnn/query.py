@@ -22,7 +22,7 @@ from gnn.attachments import Attachments
 from gnn.carried_tags import CarriedTags
 from gnn.encoders.base import TextEncoder
 from gnn.graph_index import GraphIndex, open_index
-from gnn.model.edge_weights import cap_degree, weigh
+from gnn.model.edge_weights import similar_messages, tag_messages
 from gnn.model.huge_pages import onto_huge_pages
 from gnn.picture_alone import picture_alone_of
 from gnn.query_edges import (
@@ -216,10 +216,9 @@ class QueryEngine:
 
     def tag_scores(self, features: Float32Array) -> Float32Array:
         """[n, num_tags] for new pictures attached by `similar` edges only; not calibrated."""
-        weights = self._trained.preset.weights
         inputs = inputs_of(self._trained.model, features)
         found = self.attachments.neighbour_edges(self._trained.neighbour_vectors(inputs, features))
-        similar = weigh(found, weights.similar, weights.similar_temperature)
+        similar = similar_messages(found, self._trained.preset.weights)
         states = self.attachments.states(inputs, similar, Csr.empty(len(features)))
         return self._readout.tag_scores(states, similar)
 
@@ -227,7 +226,6 @@ class QueryEngine:
         """[len(rows), num_tags] for indexed images, attached by their stored `similar` edges; not
         calibrated.
         """
-        weights = self._trained.preset.weights
         found = [self.similar_of(row) for row in rows.tolist()]
         similar = Csr.from_rows(
             [len(others) for others, _ in found],
@@ -235,7 +233,7 @@ class QueryEngine:
             np.concatenate([cosines for _, cosines in found]),
         )
         features = np.stack([self._images.features(row) for row in rows.tolist()])
-        weighed = weigh(similar, weights.similar, weights.similar_temperature)
+        weighed = similar_messages(similar, self._trained.preset.weights)
         states = self.attachments.states(
             inputs_of(self._trained.model, features), weighed, Csr.empty(len(rows))
         )
@@ -282,10 +280,7 @@ class QueryEngine:
         def mean_tag_vector() -> Float32Array:
             own, weights = own_tags()
             tags = Csr(np.array([0, len(own)]), np.array(own), np.array(weights))
-            most = self._trained.preset.weights.max_degree
-            if most is not None:
-                tags = cap_degree(tags, most, self._trained.preset.weights.seed)
-            return self._mean_tag_vectors(weigh(tags, self._trained.preset.weights.tags))
+            return self._mean_tag_vectors(tag_messages(tags, self._trained.preset.weights))
 
         return QueryVectors(
             self._readout.visual(embedding)[0],

@@ -185,7 +185,8 @@ class Trainer:
         """Train to the end. With ``resume`` go on from the checkpoint if there is one.
 
         Raises TrainingDiverged on a NaN or infinite loss, BadInput when the checkpoint is of another
-        configuration, CorruptFile when it is damaged. The global torch generator is left as it was found.
+        configuration or past ``max_epochs``, CorruptFile when it is damaged. The global torch generator is
+        left as it was found.
         """
         with refusing_unwritable(self.out_dir):
             self.out_dir.mkdir(parents=True, exist_ok=True)
@@ -311,14 +312,31 @@ class Trainer:
         path = self.out_dir / CHECKPOINT
         return path.exists() and load_checkpoint(path)[1]["identity"] == self.settings.identity()
 
+    def _refuse_another(self, meta: Mapping[str, Any]) -> None:
+        """Raises BadInput for a checkpoint that a run of these settings cannot go on from."""
+        now, then = self.settings.identity(), meta["identity"]
+        epochs, planned = self.settings.max_epochs, then.get("max_epochs")
+        if planned is not None and planned != epochs and _but_for_length(now) == _but_for_length(then):
+            raise BadInput(
+                f"{CHECKPOINT} is of a run over {planned} epochs, along which the learning rate falls: "
+                f"it cannot go on as one over {epochs}",
+                hint=f"Ask for {planned} epochs, or train again without resuming.",
+            )
+        if now != then:
+            raise BadInput(
+                f"{CHECKPOINT} comes from another configuration (seed, preset, data or optimiser)",
+                hint="Train again without resuming.",
+            )
+        if meta["epoch"] > epochs:
+            raise BadInput(
+                f"{CHECKPOINT} is of epoch {meta['epoch']}, past the {epochs} that are asked for",
+                hint=f"Ask for {meta['epoch']} epochs or more, or train again without resuming.",
+            )
+
     def _restore(self) -> _Run:
         path = self.out_dir / CHECKPOINT
         tensors, meta = load_checkpoint(path)
-        if meta["identity"] != self.settings.identity():
-            raise BadInput(
-                f"{path.name} comes from another configuration (seed, preset, data or optimiser)",
-                hint="Train again without resuming.",
-            )
+        self._refuse_another(meta)
         self.objective.load_state_dict(strip_prefix("now/", tensors))
         self.optimizer.load_state_dict(
             optimizer_state(strip_prefix("optimizer/", tensors), meta["optimizer"])
@@ -345,6 +363,11 @@ def learning_rate_factor(settings: TrainerSettings, at: float) -> float:
     span = max(settings.max_epochs - settings.warmup_epochs, 1e-9)
     done = min((at - settings.warmup_epochs) / span, 1.0)
     return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _but_for_length(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What is left of an identity where a run's length, and what follows from it, does not matter."""
+    return {name: value for name, value in identity.items() if name not in ("max_epochs", "warmup_epochs")}
 
 
 def _groups(

@@ -95,7 +95,11 @@ Options = Annotated[
 Epochs = Annotated[
     int | None, typer.Option("--epochs", min=1, help="At most so many passes. Without it: the preset's own.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+MOST_SEED = 2**32 - 1
+"""The most that numpy's old generators take; the API has the same limit."""
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="The same seed gives the same result.")
+]
 
 
 def recipe_changes(given: list[str] | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 The gain of a result is the number of tags that it shares with the query (not Jaccard), as usual where codes
 for multi-label search are compared: Zhao et al., *Deep semantic ranking based hashing* (CVPR 2015); Ma, Lu
 and Zhou (TMM 2020). shared: [num_queries, num_ranked] gains, best result first. Every measure is
-[num_queries], and NaN where nothing that is indexed shares a tag with the query.
+[num_queries]. Those that see all that is indexed are NaN where nothing of it shares a tag with the query.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ def exponential_ndcg(shared: Float32Array, ideal: Float32Array, k: int = CUT) ->
 
 
 def average_gain(shared: Float32Array, k: int = CUT) -> Float64Array:
-    """ACG@k = Σ_(i ≤ k) r_i / k: tags shared, on average, by the first k (Järvelin and Kekäläinen 2000)."""
+    """ACG@k = Σ_(i ≤ k) r_i / k: tags shared, on average, by the first k (Järvelin and Kekäläinen 2000).
+
+    0 where none of them shares one: what was not ranked may, so whether a query counts is for the caller.
+    """
     gains: Float64Array = shared[:, :k].astype(np.float64).sum(axis=1) / k
-    gains[~(shared > 0).any(axis=1)] = np.nan
     return gains
 
 

@@ -118,6 +118,7 @@ class _Gains:
             "ACG@100": average_gain(ranked),
             "nDCG@10": ndcg_at_k(_taken(jaccard, order[:, :10]), ideal_gains(jaccard, 10), 10),
         }
+        # Of all that is indexed: a ranking that was cut off and shares nothing counts as 0.
         figures["ACG@100"][~(shared > 0).any(axis=1)] = np.nan
         if whole:
             figures["WMAP"] = weighted_map(ranked)

@@ -95,6 +95,7 @@ class GraphRiseObjective:
         self.messages = message_graph(self.graph, how)
         self.truth = TagTable.from_csr(self.graph.tags_of_image, graph.num_tags)
         self.learnt = np.flatnonzero(self.graph.tags_of_image.degrees()).astype(np.int64)
+        self.carried = self.truth.counts() / max(len(self.learnt), 1)
         self.negatives = NegativeSampler(self.graph.images_of_tag.degrees())
         self._epoch: tuple[int, BlockSampler] | None = None
 
@@ -165,49 +166,60 @@ class GraphRiseObjective:
         return self.model.meaning(states.images), self.model.meaning(states.tags)
 
     def _neighbours(self, batch: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, Tensor]:
-        """`regularised` neighbours of each, [size * regularised], and the weights [size, regularised] of
-        their edges; 0 where an image has none.
+        """`regularised` = r neighbours of each, [size * r], drawn with P(v) = w_uv / D_u out of all, and what
+        each draw weighs, [size, r]: D_u / r, with D_u = Σ_v w_uv; 0 where an image has none.
+
+        A node's sum over its draws is then that over its edges, E Σ_j (D_u / r) d_uj = Σ_v w_uv d_uv, and the
+        weights of its draws add up to D_u whatever was drawn. So both normalisers of
+        :func:`gnn.objectives.regularity.graph_regularity` are those of all edges of the batch.
         """
-        similar, count = self.graph.similar, self.config.regularised
-        degrees = similar.degrees()[batch]
-        places = (rng.random((len(batch), count)) * degrees[:, None]).astype(np.int64)
-        edges = similar.indptr[batch][:, None] + np.minimum(places, np.maximum(degrees - 1, 0)[:, None])
-        joined = (degrees > 0)[:, None] & np.ones(count, dtype=np.bool_)
-        edges = np.where(joined, edges, 0)
+        count = self.config.regularised
+        similar = self.graph.similar.take(batch)
+        first, degrees = similar.indptr[:-1], similar.degrees()
+        drawn = rng.random((len(batch), count))
         if similar.num_edges == 0:
             return np.repeat(batch, count), self.x.new_zeros(len(batch), count)
-        near = np.where(joined, similar.indices[edges], batch[:, None])
-        weights = np.where(joined, np.maximum(similar.weights[edges], 0), 0).astype(np.float32)
+        cumulated = np.cumsum(np.maximum(similar.weights, 0), dtype=np.float64)
+        ends = np.concatenate([[0.0], cumulated])[similar.indptr]
+        totals = np.diff(ends)
+        # side="right" skips edges of no weight; rounding may put a draw past the end of its row.
+        edges = np.searchsorted(cumulated, ends[:-1, None] + drawn * totals[:, None], side="right")
+        edges = np.clip(edges, first[:, None], (first + np.maximum(degrees - 1, 0))[:, None])
+        near = np.where(totals[:, None] > 0, similar.indices.take(edges, mode="clip"), batch[:, None])
+        weights = np.repeat((totals / count)[:, None], count, axis=1).astype(np.float32)
         return near.ravel(), torch.from_numpy(weights).to(self.x.device)
 
     def _candidates(self, batch: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, Tensor | None]:
-        """Tags to tell apart, sorted, and the log of how often each is expected among them; None = all."""
+        """Tags to tell apart, sorted, and the log of each one's chance to be among them; None = all.
+
+        The true tags of the batch are always among them, beside those that are drawn, so
+
+            q_t = 1 - (1 - p_t)^candidates · (1 - f_t)^batch,
+
+        f_t the share of the learnt images that carry tag t, p_t its chance in a draw.
+        """
         count = self.config.candidates
         if self.graph.num_tags <= count:
             return np.arange(self.graph.num_tags, dtype=np.int64), None
         true = self.truth.matrix[batch].indices.astype(np.int64)
         tags = np.unique(np.concatenate([true, self.negatives.sample(count, rng)]))
-        log_q = torch.from_numpy(self.negatives.log_expected(tags, count)).clamp(max=0.0)
-        return tags, log_q.to(self.x.device)
+        log_q = self.negatives.log_chosen(tags, count, self.carried[tags], len(batch))
+        return tags, torch.from_numpy(log_q).to(self.x.device)
 
     def _classification(
         self, batch: Int64Array, images: Tensor, tags: Int64Array, vectors: Tensor, log_q: Tensor | None
     ) -> Tensor:
         """Sampled softmax of each true tag of each image against the candidates that are not true."""
         truth = self.truth.matrix[batch]
-        rows = np.repeat(np.arange(len(batch)), np.diff(truth.indptr))
-        columns = np.searchsorted(tags, truth.indices)
-        true = np.zeros((len(batch), len(tags)), dtype=np.bool_)
-        true[rows, columns] = True
+        rows = torch.from_numpy(np.repeat(np.arange(len(batch)), np.diff(truth.indptr)))
+        columns = torch.from_numpy(np.searchsorted(tags, truth.indices))
         correction = images.new_zeros(len(tags)) if log_q is None else log_q
-        row, column = torch.from_numpy(rows).to(images.device), torch.from_numpy(columns).to(images.device)
         return sampled_softmax(
-            images[row],
-            vectors[column],
+            images,
             vectors,
-            correction[column],
             correction,
-            torch.from_numpy(true[rows]).to(images.device),
+            rows.to(images.device),
+            columns.to(images.device),
             self.config.temperature,
         )
 

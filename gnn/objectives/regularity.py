@@ -15,7 +15,8 @@ def graph_regularity(
 ) -> Tensor:
     """Weighted mean of d(φ_u, φ_v) = ‖φ_u - φ_v‖² over edges (u, v).
 
-    ends: [n, d]; others: [n, r, d], the r sampled neighbours of each; weights: [n, r] ≥ 0, zero = no edge.
+    ends: [n, d]; others: [n, r, d], neighbours of each; weights: [n, r] ≥ 0, zero = no edge. Of neighbours
+    that were sampled, the weights of a row have to add up to the weighted degree of its node.
     "edges": Σ_uv w_uv d / Σ_uv w_uv, the regulariser of Graph-RISE (Juan et al. 2020), where well-joined
     nodes rule. "degree": each node's sum is divided by its weighted degree Σ_v w_uv first, as in neural
     structured learning (Gopalan et al. 2021), so each node counts once; those without neighbours do not.

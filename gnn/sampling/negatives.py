@@ -40,10 +40,22 @@ class NegativeSampler:
         places: Int64Array = np.searchsorted(self._cumulated, draws, side="right")
         return np.minimum(places, self._last)
 
-    def log_expected(self, nodes: Int64Array, count: int) -> Float32Array:
-        """log of how often each node is expected among ``count`` draws: the log-Q of a sampled softmax."""
-        expected = np.maximum(self.probabilities[nodes] * count, np.finfo(np.float32).tiny)
-        result: Float32Array = np.log(expected).astype(np.float32)
+    def log_chosen(
+        self, nodes: Int64Array, count: int, forced: AnyArray | float = 0.0, batch: int = 0
+    ) -> Float32Array:
+        """log of the chance that each of ``nodes`` [n] is among ``count`` draws, or is put there by one of a
+        batch, each of which does so with a chance of its own, ``forced`` [n] = f:
+
+            log q = log(1 - (1 - p)^count · (1 - f)^batch),
+
+        the log-Q of a sampled softmax whose targets are candidates too.
+        """
+        with np.errstate(divide="ignore"):  # log 0: certain to be there
+            log_absent = count * np.log1p(-self.probabilities[nodes])
+            if batch:
+                log_absent = log_absent + batch * np.log1p(-np.asarray(forced))
+        chance = np.maximum(-np.expm1(log_absent), np.finfo(np.float32).tiny)
+        result: Float32Array = np.log(chance).astype(np.float32)
         return result
 
 

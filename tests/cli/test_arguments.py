@@ -9,10 +9,11 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.job_schemas import TrainRequest
 from app.cli import run
 from app.cli.asking import slider_value, tag_and_weight
-from app.cli.errors import FAILURE
-from app.cli.options import recipe_changes
+from app.cli.errors import FAILURE, USAGE
+from app.cli.options import MOST_SEED, recipe_changes
 from graph_store.errors import BadInput
 
 
@@ -64,6 +65,21 @@ def test_changes_to_a_recipe_are_names_and_values() -> None:
 def test_a_change_without_name_or_value_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(typer.BadParameter):
         recipe_changes([wrong])
+
+
+@pytest.mark.parametrize(("seed", "bound"), [(-1, "equal to 0"), (MOST_SEED + 1, f"equal to {MOST_SEED}")])
+def test_a_seed_outside_32_bits_is_a_usage_error_that_says_the_bound(
+    seed: int, bound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--data", str(tmp_path / "data"), "--seed", str(seed)]) == USAGE
+    told = capsys.readouterr().err
+    assert "--seed" in told
+    assert bound in told
+
+
+def test_the_api_takes_the_seeds_that_the_command_line_takes() -> None:
+    seed = TrainRequest.model_json_schema()["properties"]["seed"]
+    assert (seed["minimum"], seed["maximum"]) == (0, MOST_SEED)
 
 
 @pytest.mark.parametrize(("option", "device"), [([], "cuda"), (["--device", "cpu"], "cpu")])

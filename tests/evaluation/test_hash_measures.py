@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gnn.evaluation.hash_measures import average_gain, exponential_ndcg, weighted_map
+from gnn.evaluation.hash_part import _Gains
+from gnn.evaluation.questions import Questions
+from gnn.evaluation.relevance import TagTable
 from graph_store.arrays import Float32Array
 
 
@@ -36,8 +39,47 @@ def test_weighted_map_of_one_tag_is_average_precision() -> None:
 
 def test_a_query_that_shares_nothing_with_anything_does_not_count() -> None:
     nothing = gains(0, 0)
-    for measure in (average_gain(nothing), weighted_map(nothing), exponential_ndcg(nothing, nothing)):
+    for measure in (weighted_map(nothing), exponential_ndcg(nothing, nothing)):
         assert bool(np.isnan(measure).all())
+
+
+def test_the_average_gain_of_results_that_share_nothing_is_zero() -> None:
+    assert average_gain(gains(0, 0, 0))[0] == 0.0
+
+
+@pytest.fixture(scope="module")
+def cut_off() -> dict[str, np.ndarray]:
+    """The figures of two rankings that were cut off at 100 of 101: the first query shares a tag with the
+    image left out, the second with none.
+    """
+    index = np.zeros((101, 3), dtype=bool)
+    index[:100, 0] = index[100, 1] = True
+    queries = np.array([[False, True, False], [False, False, True]])
+    questions = Questions(
+        ("left out", "ranked", "unknown"),
+        3,
+        (),
+        (),
+        np.zeros((101, 4), np.float32),
+        np.zeros((2, 4), np.float32),
+        TagTable.from_dense(index),
+        TagTable.from_dense(queries),
+    )
+    return _Gains(questions, np.arange(2)).of_rows(np.tile(np.arange(100), (2, 1)))
+
+
+@pytest.mark.parametrize("figure", ["NDCG@100", "ACG@100", "nDCG@10"])
+def test_a_query_whose_relevant_images_were_cut_off_counts_as_zero(
+    cut_off: dict[str, np.ndarray], figure: str
+) -> None:
+    assert cut_off[figure][0] == 0.0
+
+
+@pytest.mark.parametrize("figure", ["NDCG@100", "ACG@100", "nDCG@10"])
+def test_a_query_without_relevant_images_does_not_count_where_results_are_cut_off(
+    cut_off: dict[str, np.ndarray], figure: str
+) -> None:
+    assert np.isnan(cut_off[figure][1])
 
 
 @given(shared=arrays(np.float32, (3, 12), elements=st.sampled_from([0, 1, 2, 5])))

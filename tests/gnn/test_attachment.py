@@ -133,6 +133,79 @@ def test_an_attached_query_equals_a_node_of_the_graph(
     np.testing.assert_allclose(attached, embedded_by_full_pass(index, features, near, told), atol=1e-5)
 
 
+@pytest.fixture(scope="module", params=["paper", "graph-rise"])
+def crowded(
+    request: pytest.FixtureRequest, data: GraphData, tmp_path_factory: pytest.TempPathFactory
+) -> GraphIndex:
+    """Images have more neighbours than they hear."""
+    model = trained(
+        data, tmp_path_factory.mktemp(request.param), request.param, neighbours="120", threshold="-1"
+    )
+    most = model.preset.weights.max_degree
+    index = build_index(model, data)
+    assert most is not None and index.graph.similar.degrees().min() == 120 > most
+    return index
+
+
+def new_picture(index: GraphIndex) -> tuple[np.ndarray, Csr]:
+    """Features [1, dim], and the edges to its 120 neighbours."""
+    features = np.random.default_rng(3).standard_normal((1, SPEC.dim)).astype(np.float32)
+    features /= np.linalg.norm(features)
+    rows, cosines = index.neighbours.search(index.trained.space(features), 120, -1.0)
+    return features, one_row(rows[0].tolist(), cosines[0].tolist())
+
+
+def test_a_query_with_more_neighbours_than_are_heard_equals_a_node_of_the_graph(crowded: GraphIndex) -> None:
+    features, near = new_picture(crowded)
+    expected = embedded_by_full_pass(crowded, features, near, Csr.empty(1))
+    attached = QueryEngine(crowded).attachments.embeddings(features, near, Csr.empty(1))[0]
+    np.testing.assert_allclose(attached, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_one_picture_or_several_ask_with_the_neighbours_that_a_node_hears(
+    crowded: GraphIndex, asked: int
+) -> None:
+    features, near = new_picture(crowded)
+    engine = QueryEngine(crowded)
+    node = embedded_by_full_pass(crowded, features, near, Csr.empty(1))[np.newaxis]
+    meant = engine._readout.conceptual(node, lambda: np.zeros_like(node), np.array([False]))
+    for vectors in engine.embed_many([Query(images=features)] * asked):
+        np.testing.assert_allclose(vectors.visual, engine._readout.visual(node)[0], atol=1e-5)
+        np.testing.assert_allclose(vectors.conceptual, meant[0], atol=1e-5)
+
+
+def test_a_new_picture_is_named_by_the_neighbours_that_a_node_hears(crowded: GraphIndex) -> None:
+    features, near = new_picture(crowded)
+    engine = QueryEngine(crowded)
+    node = embedded_by_full_pass(crowded, features, near, Csr.empty(1)) * engine._readout.meaning
+    np.testing.assert_allclose(
+        engine.tag_scores(features)[0], crowded.states.tag_embeddings @ node, atol=1e-5
+    )
+
+
+def test_an_indexed_image_is_named_by_the_neighbours_that_it_hears(crowded: GraphIndex) -> None:
+    engine = QueryEngine(crowded)
+    near = one_row(*(each.tolist() for each in crowded.graph.similar.row(9)))
+    untold = embedded_by_full_pass(crowded, crowded.features[9:10], near, Csr.empty(1))
+    np.testing.assert_allclose(
+        engine.tag_scores_of(np.array([9]))[0],
+        crowded.states.tag_embeddings @ (untold * engine._readout.meaning),
+        atol=1e-5,
+    )
+
+
+def test_an_indexed_image_with_more_neighbours_than_it_hears_asks_with_its_own_embedding(
+    crowded: GraphIndex,
+) -> None:
+    engine = QueryEngine(crowded)
+    quick = engine.embed(Query(indexed_row=9))
+    attached = engine.embed_many([Query(indexed_row=9)])[0]
+    np.testing.assert_allclose(quick.visual, attached.visual, atol=1e-5)
+    np.testing.assert_allclose(quick.conceptual, attached.conceptual, atol=1e-5)
+    assert quick.edges == attached.edges
+
+
 def test_every_indexed_image_has_the_embedding_of_the_full_pass(index: GraphIndex) -> None:
     model = index.trained.model
     with torch.no_grad():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnn import landmarks
 from gnn.kernel_solve import solve
 from gnn.landmarks import (
     EXACT_LANDMARKS,
@@ -26,7 +27,7 @@ def clustered(rows: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "landmarks"),
+    ("inputs", "count"),
     [
         (0, 0),
         (EXACT_LANDMARKS, EXACT_LANDMARKS),
@@ -34,8 +35,8 @@ def clustered(rows: int, seed: int) -> Tensor:
         (1_000_000, MOST_LANDMARKS),
     ],
 )
-def test_every_input_is_one_up_to_a_bound(inputs: int, landmarks: int) -> None:
-    assert landmark_count(inputs) == landmarks
+def test_every_input_is_one_up_to_a_bound(inputs: int, count: int) -> None:
+    assert landmark_count(inputs) == count
 
 
 def test_few_inputs_are_their_own_landmarks() -> None:
@@ -55,6 +56,13 @@ def test_the_same_seed_gives_the_same_landmarks_and_another_gives_others() -> No
     assert once.shape == (MOST_LANDMARKS, 8)
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
+
+
+@pytest.mark.parametrize("seed", [2**31 - 3, 2**31 - 2, 2**31 - 1, 2**32 - 1])
+def test_every_seed_of_32_bits_chooses_landmarks(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmarks, "EXACT_LANDMARKS", 50)
+    monkeypatch.setattr(landmarks, "MOST_LANDMARKS", 20)
+    assert choose_landmarks(clustered(100, 0), seed).shape == (20, 8)
 
 
 def test_centres_of_clusters_predict_what_all_inputs_predict() -> None:

@@ -115,10 +115,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert [json.loads(line) for line in lines] == list(expected.history)
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    first, one = trained(tmp_path)
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, schedule: str) -> None:
+    first, one = trained(tmp_path, schedule=schedule)
     again = Regression(3)
-    two = Trainer(again, tmp_path, settings()).run(resume=True)
+    two = Trainer(again, tmp_path, settings(schedule=schedule)).run(resume=True)
     assert same(first.state_dict(), again.state_dict())
     assert (one.epochs, one.best_epoch, one.history) == (two.epochs, two.best_epoch, two.history)
 
@@ -128,12 +129,44 @@ def test_resuming_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"learning_rate": 0.5}, {"fingerprint": {"preset": "other"}}]
+    "change",
+    [
+        {"seed": 1},
+        {"learning_rate": 0.5},
+        {"fingerprint": {"preset": "other"}},
+        {"seed": 1, "max_epochs": 4},
+        {"seed": 1, "max_epochs": 4, "schedule": "constant"},
+    ],
 )
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     trained(tmp_path)
     with pytest.raises(BadInput, match="another configuration"):
         Trainer(Regression(0), tmp_path, settings(**change)).run(resume=True)
+
+
+def test_a_run_past_the_epochs_that_are_asked_for_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    trained(tmp_path, schedule="constant", patience=None)
+    shorter = settings(schedule="constant", patience=None, max_epochs=4)
+    with pytest.raises(BadInput, match=r"epoch 6, past the 4") as caught:
+        Trainer(Regression(0), tmp_path, shorter).run(resume=True)
+    assert "6 epochs or more" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("epochs", [4, 9])
+def test_a_falling_rate_goes_on_over_its_own_epochs_only_and_says_so(tmp_path: Path, epochs: int) -> None:
+    trained(tmp_path, warmup_epochs=1.0)
+    other = settings(max_epochs=epochs, warmup_epochs=0.5)
+    with pytest.raises(BadInput, match=f"over 6 epochs.* one over {epochs}") as caught:
+        Trainer(Regression(0), tmp_path, other).run(resume=True)
+    assert "Ask for 6 epochs" in str(caught.value.hint)
+
+
+def test_a_refused_run_leaves_its_history_as_it_was(tmp_path: Path) -> None:
+    trained(tmp_path, schedule="constant", patience=None)
+    before = (tmp_path / "history.jsonl").read_bytes()
+    with pytest.raises(BadInput):
+        Trainer(Regression(0), tmp_path, settings(schedule="constant", max_epochs=4)).run(resume=True)
+    assert (tmp_path / "history.jsonl").read_bytes() == before
 
 
 def test_a_constant_rate_may_be_resumed_for_more_epochs(tmp_path: Path) -> None:

@@ -102,10 +102,26 @@ def test_there_must_be_a_node_to_draw() -> None:
         NegativeSampler(np.zeros(0, np.int64))
 
 
-def test_log_expected_counts_match_the_draws() -> None:
+def test_the_chance_to_be_chosen_is_how_often_draws_choose() -> None:
+    sampler, rng, rounds = NegativeSampler(np.array([1, 4, 9, 100])), np.random.default_rng(0), 20_000
+    drawn = sampler.sample(3 * rounds, rng).reshape(rounds, 3)
+    found = (drawn[:, :, None] == np.arange(4)).any(axis=1).mean(axis=0)
+    assert np.exp(sampler.log_chosen(np.arange(4), 3)) == pytest.approx(found, abs=0.01)
+
+
+def test_the_chance_to_be_chosen_counts_those_that_a_batch_puts_there() -> None:
+    sampler, rng, rounds = NegativeSampler(np.array([1, 4, 9, 100])), np.random.default_rng(0), 20_000
+    forced = np.array([0.3, 0.0, 0.1, 0.2])
+    drawn = sampler.sample(3 * rounds, rng).reshape(rounds, 3)
+    chosen = (drawn[:, :, None] == np.arange(4)).any(axis=1)
+    chosen |= (rng.random((rounds, 5, 4)) < forced).any(axis=1)
+    expected = np.exp(sampler.log_chosen(np.arange(4), 3, forced, 5))
+    assert expected == pytest.approx(chosen.mean(axis=0), abs=0.01)
+
+
+def test_what_every_image_carries_is_certain_to_be_chosen() -> None:
     sampler = NegativeSampler(np.array([1, 4, 9, 100]))
-    counts = np.bincount(sampler.sample(100_000, np.random.default_rng(0)), minlength=4)
-    assert sampler.log_expected(np.arange(4), 100_000) == pytest.approx(np.log(counts), abs=0.05)
+    assert sampler.log_chosen(np.arange(4), 3, np.ones(4), 5).tolist() == [0.0] * 4
 
 
 def test_the_link_set_knows_every_edge_and_no_other() -> None:
