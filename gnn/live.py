@@ -30,7 +30,8 @@ class LivePictures:
     [m, dim]; similar: m rows over the snapshot's images, weights = cosines; tags: m rows over its tags;
     features(i): [feature_dim] of the i-th; carried(i): the snapshot's tags that it has by name, where `tags`
     also holds those that its new ones may mean. removed: rows of the snapshot that are not to be found any
-    more, rising.
+    more, rising; unheard: those of them that are no neighbours any more either, since nothing beside looks
+    and is tagged as they are.
     """
 
     ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class LivePictures:
     features: Callable[[int], Float32Array]
     carried: Callable[[int], Int64Array]
     removed: Int64Array
+    unheard: Int64Array
 
     @cached_property
     def place_of_id(self) -> dict[str, int]:
@@ -92,9 +94,12 @@ class LiveEngine(QueryEngine):
         self._base_images = len(base.image_ids)
         self._pictures = pictures
         self._removed = frozenset(pictures.removed.tolist())
-        self._kept = self._rows_kept()
+        self._unheard = frozenset(pictures.unheard.tolist())
+        self._kept = self._rows_without(pictures.removed)
         self._images = _AllImages(base._images, self._base_images, pictures)
-        self.attachments = replace(base.attachments, images=self._images, kept=self._kept)
+        self.attachments = replace(
+            base.attachments, images=self._images, kept=self._rows_without(pictures.unheard)
+        )
         self._resolver = base._resolver.over(self._images)
         self.image_ids = _Ids(base.image_ids, pictures)
         self.num_images = self._base_images - len(pictures.removed) + len(pictures.ids)
@@ -128,7 +133,7 @@ class LiveEngine(QueryEngine):
     def similar_of(self, row: int) -> tuple[Int64Array, Float32Array]:
         """The images that an image is joined to, without those that are gone, with their cosines."""
         others, cosines = self._images.similar(row)
-        kept = [place for place, other in enumerate(others.tolist()) if other not in self._removed]
+        kept = [place for place, other in enumerate(others.tolist()) if other not in self._unheard]
         return others[kept], cosines[kept]
 
     def embed(self, query: Query) -> QueryVectors:
@@ -138,7 +143,7 @@ class LiveEngine(QueryEngine):
         if row is None or not plain:
             return self.embed_many([query])[0]
         if not self.is_live(row):
-            return self._without_removed(super().embed(query))
+            return self._without_unheard(super().embed(query))
         place = self._pictures.place(row)
         own = self._pictures.embeddings[place : place + 1]
         named = self._images.tags(row)
@@ -146,7 +151,7 @@ class LiveEngine(QueryEngine):
 
     def embed_many(self, queries: Sequence[Query]) -> list[QueryVectors]:
         """The same for several at once."""
-        return [self._without_removed(vectors) for vectors in super().embed_many(queries)]
+        return [self._without_unheard(vectors) for vectors in super().embed_many(queries)]
 
     def search(
         self,
@@ -183,25 +188,24 @@ class LiveEngine(QueryEngine):
             ),
         )
 
-    def _rows_kept(self) -> Int64Array | None:
-        """The snapshot's rows that may be found; None for all."""
-        removed = self._pictures.removed
-        if not len(removed):
+    def _rows_without(self, rows: Int64Array) -> Int64Array | None:
+        """The snapshot's other rows; None for all."""
+        if not len(rows):
             return None
         kept = np.ones(self._base_images, dtype=np.bool_)
-        kept[removed] = False
-        rows: Int64Array = np.flatnonzero(kept).astype(np.int64, copy=False)
-        rows.flags.writeable = False
-        return rows
+        kept[rows] = False
+        others: Int64Array = np.flatnonzero(kept).astype(np.int64, copy=False)
+        others.flags.writeable = False
+        return others
 
-    def _without_removed(self, vectors: QueryVectors) -> QueryVectors:
+    def _without_unheard(self, vectors: QueryVectors) -> QueryVectors:
         """The same vectors; of the edges only those to pictures that are still there are told."""
-        if not self._removed:
+        if not self._unheard:
             return vectors
 
         def list_edges() -> AttachedEdges:
             edges = vectors.list_edges()
-            kept = tuple(edge for edge in edges.images if edge[0] not in self._removed)
+            kept = tuple(edge for edge in edges.images if edge[0] not in self._unheard)
             return AttachedEdges(kept, edges.tags)
 
         return replace(vectors, list_edges=list_edges)

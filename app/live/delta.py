@@ -23,13 +23,15 @@ _AT_ONCE = 512
 @dataclass(frozen=True, eq=False)
 class DeltaImage:
     """One picture beside the snapshot; `fragment` is what a hit shows of it, as JSON; `carried`: the numbers
-    of those of its tags that the snapshot knows.
+    of those of its tags that the snapshot knows; `unchanged`: the snapshot's row of the same picture, where
+    it looks and is tagged as it was and only its attributes or its caption differ.
     """
 
     record: ImageRecord
     revision: int
     fragment: bytes
     carried: Int64Array
+    unchanged: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ class Delta:
         """No difference."""
         nothing: Int64Array = np.zeros(0, dtype=np.int64)
         vectors = engine.image_vectors(nothing)
-        pictures = LivePictures((), nothing, vectors, Csr.empty(0), Csr.empty(0), _nothing, _nothing, nothing)
+        pictures = LivePictures(
+            (), nothing, vectors, Csr.empty(0), Csr.empty(0), _nothing, _nothing, nothing, nothing
+        )
         return cls(since, since, (), pictures)
 
     @property
@@ -77,6 +81,7 @@ class Delta:
                 change.revision,
                 fragment_of(change.record),
                 _carried(engine, change.record),
+                _unchanged(engine, change.record, features),
             )
             for change in changes.by_id.values()
             if change.record is not None
@@ -86,6 +91,7 @@ class Delta:
         rows = (engine.row_of(image_id) for image_id in changes.by_id)
         removed = {row for row in rows if row is not None}.union(self.pictures.removed.tolist())
         images = (*(self.images[place] for place in kept), *new)
+        unheard = removed - {image.unchanged for image in images}
         pictures = self._joined(engine, kept, new, features)
         return Delta(
             since=self.since,
@@ -100,6 +106,7 @@ class Delta:
                 features=_features_of(images, features),
                 carried=lambda place: images[place].carried,
                 removed=np.array(sorted(removed), dtype=np.int64),
+                unheard=np.array(sorted(unheard), dtype=np.int64),
             ),
             replaced=sum(engine.row_of(image.record.id) is not None for image in images),
             meant=self.meant,
@@ -113,18 +120,31 @@ class Delta:
         embeddings = [before.embeddings[kept]]
         similar, tags = [_taken(before.similar, kept)], [_taken(before.tags, kept)]
         for start in range(0, len(new), _AT_ONCE):
-            part = new[start : start + _AT_ONCE]
-            own = [engine.row_of(image.record.id) for image in part]
-            told = self._tag_edges(engine, part)
-            vectors, edges = engine.attachments.pictures(
-                np.array(features[[image.record.row for image in part]], dtype=np.float32),
-                told,
-                np.array([-1 if row is None else row for row in own], dtype=np.int64),
-            )
+            vectors, joined, told = self._attached(engine, new[start : start + _AT_ONCE], features)
             embeddings.append(vectors)
-            similar.append(edges)
+            similar.append(joined)
             tags.append(told)
         return np.concatenate(embeddings), _stacked(similar), _stacked(tags)
+
+    def _attached(
+        self, engine: QueryEngine, images: Sequence[DeltaImage], features: Float32Array
+    ) -> tuple[Float32Array, Csr, Csr]:
+        """The same of new ones. What is unchanged has those of the snapshot, so it scores as it did."""
+        rows = np.array([image.unchanged for image in images if image.unchanged is not None], dtype=np.int64)
+        changed = [image for image in images if image.unchanged is None]
+        own = [engine.row_of(image.record.id) for image in changed]
+        told = self._tag_edges(engine, changed)
+        vectors, similar = engine.attachments.pictures(
+            np.array(features[[image.record.row for image in changed]], dtype=np.float32),
+            told,
+            np.array([-1 if row is None else row for row in own], dtype=np.int64),
+        )
+        place = np.argsort(np.argsort([image.unchanged is None for image in images], kind="stable"))
+        return (
+            np.concatenate([engine.image_vectors(rows), vectors])[place],
+            _stacked([engine.graph.similar.take(rows), similar]).take(place),
+            _stacked([engine.graph.tags_of_image.take(rows), told]).take(place),
+        )
 
     def _tag_edges(self, engine: QueryEngine, images: Sequence[DeltaImage]) -> Csr:
         """For each picture the tags of the snapshot that its own are or, where they are new, mean."""
@@ -134,7 +154,7 @@ class Delta:
         for image in images:
             edges: dict[int, float] = {}
             for tag in image.record.tags:
-                weight = min(max(tag.weight, LEAST_WEIGHT), MOST_WEIGHT)  # as in ImageTable.has
+                weight = _stored_weight(tag.weight)
                 meant = self.meant.get(tag.name)
                 if meant is None:
                     meant = self.meant[tag.name] = engine.tags_meant(tag.name)
@@ -164,6 +184,22 @@ def _features_of(images: Sequence[DeltaImage], features: Float32Array) -> _Featu
 def _carried(engine: QueryEngine, record: ImageRecord) -> Int64Array:
     numbers = (engine.tag_number(tag.name) for tag in record.tags)
     return np.array([number for number in numbers if number is not None], dtype=np.int64)
+
+
+def _unchanged(engine: QueryEngine, record: ImageRecord, features: Float32Array) -> int | None:
+    row = engine.row_of(record.id)
+    if row is None:
+        return None
+    numbers, weights = engine.carried.of_image.row(row)
+    had = dict(zip(numbers.tolist(), weights.tolist(), strict=True))
+    has = {engine.tag_number(tag.name): _stored_weight(tag.weight) for tag in record.tags}
+    is_same = has == had and np.array_equal(features[record.row], engine.image_features(row))
+    return row if is_same else None
+
+
+def _stored_weight(weight: float) -> float:
+    """As in ImageTable.has."""
+    return float(np.float32(min(max(weight, LEAST_WEIGHT), MOST_WEIGHT)))
 
 
 def _nothing(place: int) -> Any:

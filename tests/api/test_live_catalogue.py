@@ -296,6 +296,51 @@ def test_tags_and_attributes_are_edited_without_the_picture(live: TestClient, in
     assert [tag["name"] for tag in shown["tags"]] == ["blue", "brand new"]
 
 
+def test_new_attributes_for_all_pictures_change_no_answer(live: TestClient) -> None:
+    """As of a shop that writes its prices every night: a picture that looks and is tagged as before scores as
+    before, and is still a neighbour of what is asked.
+    """
+    picture = {"data": base64.b64encode(png(NEW)).decode()}
+    questions: list[dict[str, Any]] = [
+        {"image": picture, "explain": True},
+        {"image": picture, "visual_weight": 0, "tags": ["blue"]},
+        {"tags": ["red"]},
+    ]
+    ids = everything(live)
+
+    def scores() -> list[dict[str, float]]:
+        return [
+            {hit["id"]: hit["score"] for hit in search(live, **question)["hits"]} for question in questions
+        ]
+
+    def edges() -> list[list[str]]:
+        heard = search(live, **questions[0])["explain"]["images"]
+        shown = [live.get(f"/v1/images/{image_id}/neighbors").json()["similar"] for image_id in ids[:5]]
+        return [[edge["id"] for edge in each] for each in (heard, *shown)]
+
+    scores_before, edges_before = scores(), edges()
+    for number, image_id in enumerate(ids):
+        edited = live.patch(f"/v1/images/{image_id}", json={"attributes": {"price": number}})
+        assert edited.status_code == 200
+    assert index(live)["delta"]["replaced"] == index(live)["counts"]["images"]
+    assert scores() == [pytest.approx(one, abs=1e-5) for one in scores_before]
+    assert edges() == edges_before
+    assert all(hit["attributes"]["price"] >= 0 for hit in search(live, tags=["red"])["hits"])
+
+
+def test_a_picture_with_other_tags_is_no_neighbour_before_the_next_reindex(live: TestClient) -> None:
+    picture = {"data": base64.b64encode(png(NEW)).decode()}
+
+    def heard() -> list[str]:
+        return [edge["id"] for edge in search(live, image=picture, explain=True)["explain"]["images"]]
+
+    first, *others = heard()
+    edited = live.patch(f"/v1/images/{first}", json={"tags": ["something else"]})
+    assert edited.status_code == 200
+    assert first not in heard()
+    assert set(others) <= set(heard())
+
+
 @pytest.mark.parametrize("body", [{}, {"tags": None}, {"tags": [""]}, {"image": {"data": ""}}])
 def test_an_edit_that_is_not_valid_is_refused(
     live: TestClient, indexed: list[Shape], body: dict[str, Any]
