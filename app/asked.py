@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from app.api.filter_schemas import Condition, Filter
-from app.api.schemas import SearchOptions
+from app.api.schemas import ImageRef, SearchOptions, SearchRequest
 from app.cursor import BadCursor, Cursor, check_seal, fingerprint
 from app.filtering import Clause, RowFilter
-from app.picture_finder import Picture
+from app.picture_finder import LONG_TEXT, Picture
 from app.request_errors import InvalidRequest
 from gnn.query import Query, QueryTag
 from graph_store.errors import BadInput, EmptyQuery
 from graph_store.tag_names import normalise_tag
 
-_NOT_ASKED = {"cursor", "limit", "explain"}
+_NOT_ASKED: dict[str, Any] = {"cursor": True, "limit": True, "explain": True}
 
 
 def query_of(options: SearchOptions, pictures: Sequence[Picture]) -> Query:
@@ -80,8 +81,36 @@ def _clause(condition: Condition) -> Clause:
 
 def question_of(options: SearchOptions, upload: bytes | None) -> str:
     """The fingerprint of what is asked, for cursors: equal for all pages of one question."""
-    asked = options.model_dump_json(exclude=_NOT_ASKED)
-    return fingerprint(asked.encode("utf-8", "surrogatepass"), upload or b"")
+    pictures = _pictures_in(options)
+    asked = options.model_dump_json(exclude=_NOT_ASKED | _without_bytes(options))
+    # Pictures are not written out as JSON first: that would hold up every other thread.
+    parts = [data.encode("utf-8", "surrogatepass") for data in pictures]
+    return fingerprint(asked.encode("utf-8", "surrogatepass"), upload or b"", *parts)
+
+
+def is_large(options: SearchOptions, upload: bytes | None) -> bool:
+    """Whether a question carries so many bytes of pictures that to go through them takes a thread."""
+    return len(upload or b"") + sum(map(len, _pictures_in(options))) >= LONG_TEXT
+
+
+def _pictures_in(options: SearchOptions) -> list[str]:
+    """The pictures that a question itself holds, in base64."""
+    return [each.data for each in _named_by(options) if each.data is not None]
+
+
+def _named_by(options: SearchOptions) -> Sequence[ImageRef]:
+    image = options.image if isinstance(options, SearchRequest) else None
+    return () if image is None else (image,) if isinstance(image, ImageRef) else image
+
+
+def _without_bytes(options: SearchOptions) -> dict[str, Any]:
+    """What to leave out of the JSON of a question, so that it is short."""
+    named = _named_by(options)
+    held = {number: {"data": True} for number, each in enumerate(named) if each.data is not None}
+    if not held:
+        return {}
+    assert isinstance(options, SearchRequest)
+    return {"image": held[0] if isinstance(options.image, ImageRef) else held}
 
 
 def cursor_of(text: str, question: str) -> Cursor:

@@ -35,8 +35,9 @@ class Position:
     `seen` results were returned before, the lowest with `score`; `near` are the rows of those that scored so
     close to it that noise could move them behind it. What has a lower score and is not near comes next: a
     position by value, so a page neither repeats nor skips a result when equal scores come in another order
-    at another depth. Of an approximate index, which may find better ones at a greater depth, `near` is all
-    that was shown, and with diversity too, in order, out of a pool of `pool` candidates.
+    at another depth. `near` is all that was shown, in order, where a later page has to know it: of an
+    approximate index, which may find better ones at a greater depth; where near copies are folded; and with
+    diversity, out of a pool of `pool` candidates, of which `score` is then the lowest.
     """
 
     seen: int

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from rich.table import Table
@@ -108,8 +112,19 @@ def describe(data_dir: DataDir) -> Summary:
         snapshot=manifest and {key: value for key, value in manifest.items() if key != "files"},
         snapshot_problem=problem,
         snapshots_kept=tuple(versions(data_dir)),
-        bytes=sum(path.stat().st_size for path in data_dir.root.rglob("*") if path.is_file()),
+        bytes=_size_of(data_dir.root),
     )
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files in a folder. What a job removes meanwhile, as an old snapshot, does not count."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                stat = Path(place, name).stat()
+                size += stat.st_size if S_ISREG(stat.st_mode) else 0
+    return size
 
 
 def list_skips(data_dir: DataDir) -> Iterator[str]:

@@ -21,11 +21,7 @@ def configure_logs(level: Level, form: Format) -> None:
     """Send the logs of this process to standard error, those of libraries that use `logging` included."""
     number = getattr(logging, level.upper())
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    shared = _told_of_each()
     if console:
         renderer: list[Any] = [_printable_values, _console_renderer()]
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
@@ -58,6 +54,24 @@ def configure_logs(level: Level, form: Format) -> None:
     # Libraries speak up from warnings on; the server itself also says where it listens.
     root.setLevel(max(number, logging.WARNING))
     logging.getLogger("uvicorn.error").setLevel(number)
+
+
+def logs_of_a_command() -> None:
+    """Send what a command logs to standard error, in words: standard output is for its answer."""
+    structlog.configure(
+        processors=[*_told_of_each(), _printable_values, _console_renderer()],
+        # Asked for at each line, where standard error leads may change meanwhile.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def _told_of_each() -> list[Any]:
+    """What each line says beside the event."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
 
 
 def _to_json(event: Any, **_: Any) -> bytes:

@@ -25,7 +25,7 @@ from gnn.encoders.registry import image_encoder
 from gnn.query import Query, QueryEngine, QueryTag, QueryVectors
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
-from graph_store.errors import CorruptFile, NotFound, NothingToServe
+from graph_store.errors import CorruptFile, ImsageError, NothingToServe
 from graph_store.milvus_server import MilvusServer
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, last_good
@@ -98,7 +98,7 @@ class Lookup:
         self._device = device
         self._encoder: ImageEncoder | None = None
         words = snapshot.manifest.get("text_encoder")
-        encoder = None if words is None else LazyTextEncoder(EncoderSpec.from_dict(words))
+        encoder = None if words is None else LazyTextEncoder(EncoderSpec.from_dict(words), device=device)
         opened = ServingState(
             snapshot, QueryEngine.open(snapshot, encoder, milvus), RecordTable.open(snapshot.path("records"))
         )
@@ -145,7 +145,8 @@ class Lookup:
         try:
             with Image.open(self._reader.thumbnail(image_id).path) as picture:
                 return picture.convert("RGB")
-        except (NotFound, OSError):
+        except (ImsageError, OSError):
+            # Also where the whole catalogue is gone or damaged: what was found is told without it.
             return None
 
     def _encode(self, picture: Path) -> Float32Array:

@@ -20,8 +20,13 @@ from app.settings import Settings
 from graph_store.arrays import Float32Array
 from graph_store.errors import BadInput, NotFound
 
-_LONG_TEXT = 2**20
+LONG_TEXT = 2**20
 """Base64 of this length keeps the event loop for longer than a hop to a thread would."""
+
+_AT_ONCE = 32
+"""Pictures of all questions together that are fetched, held and decoded at the same time: a batch may name a
+thousand, and each may be as large as max_image_bytes.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class PictureFinder:
     def __init__(self, settings: Settings, catalogue: CatalogueReader) -> None:
         self.encoding = QueryPictures(settings)
         self._catalogue = catalogue
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._fetcher = (
             PictureFetcher(settings.max_image_bytes, settings.url_fetch_timeout, settings.url_fetch_ports)
             if settings.url_fetch
@@ -94,13 +100,14 @@ class PictureFinder:
         if image.data is not None:
             data = await self.from_base64(image.data, where)
             return await self._encoded(state, data, f"{where}/data", stages)
-        fetched = await self.fetch(image.url or "", where)
-        return await self._encoded(state, fetched, f"{where}/url", stages)
+        async with self._turns:
+            fetched = await self.fetch(image.url or "", where)
+            return await self._encoded(state, fetched, f"{where}/url", stages)
 
     async def from_base64(self, text: str, where: str) -> bytes:
         """The bytes in a text. Raises InvalidRequest, which points below `where`."""
         try:
-            if len(text) < _LONG_TEXT:
+            if len(text) < LONG_TEXT:
                 return base64.b64decode(text, validate=True)
             return await asyncio.to_thread(lambda: base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError) as error:

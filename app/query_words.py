@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import structlog
 
@@ -13,27 +14,32 @@ from app.api.batching import Batcher
 from app.serving_state import ServingState
 from gnn.encoders.base import EncoderSpec, TextEncoder, check_same_encoder
 from gnn.encoders.registry import text_encoder
-from gnn.query import Query, QueryVectors
+from gnn.encoders.remembering import RememberingTextEncoder
+from gnn.query import Query, QueryEngine, QueryVectors
+from gnn.words import readings
 from graph_store.arrays import Float32Array
-from graph_store.errors import Exhausted, ImsageError
+from graph_store.errors import BadInput, Exhausted, ImsageError
 from graph_store.exhaustion import exhausted
 from graph_store.snapshot import Snapshot
 
 
 class QueryWords:
     """Embeds questions that need a text encoder, in a thread of its own, several at once where they come
-    together: `size` at most, after `wait` seconds at the latest.
+    together: `size` at most, after `wait` seconds at the latest. Their words are read together too, `size`
+    texts in one call of the encoder, which runs on `device`.
     """
 
-    def __init__(self, *, size: int, wait: float) -> None:
-        self._encoders: dict[EncoderSpec, TextEncoder] = {}
+    def __init__(self, *, size: int, wait: float, device: str = "auto") -> None:
+        self._size = size
+        self._device = device
+        self._encoders: dict[EncoderSpec, RememberingTextEncoder] = {}
         self._clock = _Clock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
         self._batches: Batcher[tuple[ServingState, Query], tuple[QueryVectors, float]] = Batcher(
             self._embed_batch, self._thread, size=size, wait=wait
         )
 
-    def encoder(self, snapshot: Snapshot) -> TextEncoder | None:
+    def encoder(self, snapshot: Snapshot) -> RememberingTextEncoder | None:
         """The encoder that a snapshot's words were embedded with; None where there is none."""
         recorded = snapshot.manifest.get("text_encoder")
         if recorded is None:
@@ -42,7 +48,8 @@ class QueryWords:
         encoder = self._encoders.get(spec)
         if encoder is None:
             try:
-                encoder = _Clocked(text_encoder(spec.name), self._clock)
+                loaded = text_encoder(spec.name, device=self._device)
+                encoder = RememberingTextEncoder(_Clocked(loaded, self._clock), at_once=self._size)
                 check_same_encoder(spec, encoder.spec)
                 encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
             except Exhausted:
@@ -74,10 +81,28 @@ class QueryWords:
         before = self._clock.seconds
         for state in {state for state, _ in batch}:
             mine = [number for number, (other, _) in enumerate(batch) if other is state]
-            answers = state.engine.embed_many([batch[number][1] for number in mine])
+            queries = [batch[number][1] for number in mine]
+            self._read_ahead(state, queries)
+            answers = state.engine.embed_many(queries)
             vectors.update(zip(mine, answers, strict=True))
         spent = self._clock.seconds - before
         return [(vectors[number], spent) for number in range(len(batch))]
+
+    def _read_ahead(self, state: ServingState, queries: Sequence[Query]) -> None:
+        """Let the encoder read at once what the engine will ask it for word by word."""
+        recorded = state.snapshot.manifest.get("text_encoder")
+        encoder = None if recorded is None else self._encoders.get(EncoderSpec.from_dict(recorded))
+        if encoder is not None:
+            encoder.read_ahead([text for query in queries for text in _to_read(state.engine, query)])
+
+
+def _to_read(engine: QueryEngine, query: Query) -> Iterator[str]:
+    """The texts that stand for the words of a query that are no tags."""
+    asked = [tag.name for tag in query.tags if tag.weight]
+    for words in [*asked, query.text.strip()] if query.text else asked:
+        with suppress(BadInput):  # the engine says what is wrong with it
+            if engine.tag_number(words) is None:
+                yield from readings(words)
 
 
 class _Clock(threading.local):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -62,6 +62,10 @@ class _Candidates:
     conceptual: list[float]
     copies: Sequence[list[int]] = ()
 
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        """Row and score of each."""
+        return zip(self.rows, self.score, strict=True)
+
     def take(self, places: Sequence[int]) -> _Candidates:
         return _Candidates(
             [self.rows[place] for place in places],
@@ -102,7 +106,9 @@ def _by_score(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, afte
         found = _below(engine, vectors, ranking, after, limit + 1)
     more = None
     if len(found.rows) > limit > 0 and seen + limit < MAX_DEPTH:
-        more = _after(found, limit, after, whole=not engine.is_exact)
+        # What was shown folds its copies away from later pages too, so all of it has to be known there.
+        whole = not engine.is_exact or ranking.collapse is not None
+        more = _after(found, limit, after, whole)
     return found.page(limit, more)
 
 
@@ -127,42 +133,51 @@ def _below(
 
     An approximate index that is asked for more looks at more candidates, and some that it had not looked at
     are better than what was shown. They come next, unless they are copies of what was shown. Pictures beside
-    the snapshot are compared one by one: of them only what is no better than what was shown comes next.
+    the snapshot are compared one by one: of them only what is no better than what was shown comes next. What
+    is left out folds nothing, or what is only like it would not come at all.
     """
     shown = set(after.near)
     by_value_from = 0 if engine.is_exact else engine.graph.num_images
 
-    def is_next(found: _Candidates, place: int) -> bool:
-        row = found.rows[place]
-        if row in shown or (row >= by_value_from and found.score[place] >= after.score + _NOISE):
-            return False
-        return engine.is_exact or not found.copies or shown.isdisjoint(found.copies[place])
+    def is_next(row: int, score: float) -> bool:
+        return row not in shown and (row < by_value_from or score < after.score + _NOISE)
 
     depth = after.seen + wanted
+    if ranking.collapse is not None:
+        depth = min(2 * depth, MAX_DEPTH)
     while True:
-        found = _results(engine, vectors, ranking, depth)
-        left = [place for place in range(len(found.rows)) if is_next(found, place)]
-        if ranking.collapse is not None and not engine.is_exact:
-            left = _no_copies(engine, found, left, after.near, ranking.collapse)
-        if len(left) >= wanted or len(found.rows) < depth:
-            return found.take(left)
+        found = _candidates(engine, vectors, ranking, depth)
+        left = found.take([at for at, (row, score) in enumerate(found) if is_next(row, score)])
+        looked_at = len(left.rows)
+        if ranking.collapse is not None:
+            left = _folded(engine, left, ranking.collapse, wanted, after.near)
+        deep_enough = ranking.collapse is not None and looked_at >= MAX_DEPTH
+        if len(left.rows) >= wanted or len(found.rows) < depth or deep_enough:
+            return left
         # Pictures came since the last page that rank before it: as many more are needed to get past them. At
         # least a half more, so that many are not got past one by one.
-        depth += max(wanted - len(left), depth // 2)
+        depth += max(wanted - len(left.rows), depth // 2)
 
 
-def _no_copies(
-    engine: QueryEngine, found: _Candidates, places: Sequence[int], shown: Sequence[int], threshold: float
-) -> list[int]:
-    """Those of `places` that are no near copies of what was shown. What was folded into one of these stands
-    for itself where a deeper search puts before both a third picture that is like the shown one alone.
+def _folded(
+    engine: QueryEngine,
+    found: _Candidates,
+    threshold: float,
+    most: int | None = None,
+    shown: Sequence[int] = (),
+) -> _Candidates:
+    """Those that are near copies neither of what was shown nor of one before them, each with its copies; at
+    least the first `most` of them, if there are so many.
     """
     before = [row for row in shown if _is_there(engine, row)]
-    rows = [*before, *(found.rows[place] for place in places)]
+    rows = [*before, *found.rows]
     if not rows:
-        return []
-    kept = fold(np.stack([engine.image_features(row) for row in rows]), threshold)
-    return [place for number, place in enumerate(places, len(before)) if number in kept]
+        return found
+    features = np.stack([engine.image_features(row) for row in rows])
+    copies = fold(features, threshold, None if most is None else len(before) + most)
+    kept = {leader: alike for leader, alike in copies.items() if leader >= len(before)}
+    leaders = found.take([leader - len(before) for leader in kept])
+    return replace(leaders, copies=[[rows[place] for place in alike] for alike in kept.values()])
 
 
 def _is_there(engine: QueryEngine, row: int) -> bool:
@@ -176,23 +191,57 @@ def _is_there(engine: QueryEngine, row: int) -> bool:
 def _diverse(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, after: Position | None) -> Page:
     # All pages are cut from one pool of fixed depth: an order that depends on what came before needs the same
     # start. What was shown is told by the position, so that it stays the start when pictures come or go.
-    shown = after.near if after else ()
-    pool = after.pool if after and after.pool else min(max(4 * ranking.limit, LEAST_POOL), MOST_POOL)
-    found = _results(engine, vectors, ranking, pool)
-    place_of = {row: place for place, row in enumerate(found.rows)}
-    first = [place_of[row] for row in shown if row in place_of]
-    until = len(first) + ranking.limit
+    if after is None:
+        shown: list[int] = []
+        pool = min(max(4 * ranking.limit, LEAST_POOL), MOST_POOL)
+        found = _results(engine, vectors, ranking, pool)
+        worst = found.score[-1] if found.rows else 0.0
+    else:
+        shown = [row for row in after.near if _is_there(engine, row)]
+        pool, worst = after.pool, after.score
+        found = _rest_of_pool(engine, vectors, ranking, shown, pool, worst)
+    seen = after.near if after else ()
+    limit = min(ranking.limit, MAX_DEPTH - len(seen))
     order = marginal_relevance(
-        engine.image_vectors(np.asarray(found.rows, dtype=np.int64)),
-        np.asarray(found.score),
+        engine.image_vectors(np.asarray([*shown, *found.rows], dtype=np.int64)),
+        np.asarray([0.0] * len(shown) + found.score),
         ranking.diversity,
-        until,
-        first,
+        len(shown) + limit,
+        range(len(shown)),
     ).tolist()
-    page = found.take(order[len(first) : until])
-    near = (*shown, *page.rows)
-    more = Position(seen=len(near), near=near, pool=pool) if until < len(found.rows) else None
-    return page.page(ranking.limit, more)
+    page = found.take([place - len(shown) for place in order[len(shown) :]])
+    near = (*seen, *page.rows)
+    more = None
+    if len(page.rows) < len(found.rows) and len(near) < MAX_DEPTH:
+        more = Position(seen=len(near), score=worst, near=near, pool=pool)
+    return page.page(limit, more)
+
+
+def _rest_of_pool(
+    engine: QueryEngine,
+    vectors: QueryVectors,
+    ranking: Ranking,
+    shown: Sequence[int],
+    pool: int,
+    worst: float,
+) -> _Candidates:
+    """What the pool of a first page holds beside what was shown since: the best, and all that is no worse
+    than the `worst` was then. Pictures that came since would push those out of the best.
+    """
+    before, least = set(shown), worst - _NOISE
+    depth = pool
+    while True:
+        depth = min(2 * depth, MAX_DEPTH)
+        found = _candidates(engine, vectors, ranking, depth)
+        left = found.take([at for at, (row, _) in enumerate(found) if row not in before])
+        wanted = max(pool - len(shown), sum(score >= least for score in left.score))
+        if ranking.collapse is not None:
+            left = _folded(engine, left, ranking.collapse, wanted, shown)
+        is_whole = bool(found.score) and found.score[-1] < least and len(left.rows) >= pool - len(shown)
+        if is_whole or len(found.rows) < depth or depth == MAX_DEPTH:
+            return left.take(
+                [at for at, score in enumerate(left.score) if score >= least or at < pool - len(shown)]
+            )
 
 
 def _results(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:
@@ -206,13 +255,9 @@ def _results(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: in
         # A little deeper than needed, so that most questions with few copies are searched once.
         depth = min(2 * depth, MAX_DEPTH)
         found = _candidates(engine, vectors, ranking, depth)
-        if not found.rows:
-            return found
-        features = np.stack([engine.image_features(row) for row in found.rows])
-        copies = fold(features, ranking.collapse, k)
-        if len(copies) >= k or len(found.rows) < depth or depth == MAX_DEPTH:
-            kept = found.take(list(copies))
-            return replace(kept, copies=[[found.rows[i] for i in places] for places in copies.values()])
+        kept = _folded(engine, found, ranking.collapse, k)
+        if len(kept.rows) >= k or len(found.rows) < depth or depth == MAX_DEPTH:
+            return kept
 
 
 def _candidates(engine: QueryEngine, vectors: QueryVectors, ranking: Ranking, k: int) -> _Candidates:

@@ -25,7 +25,7 @@ from app.api.schemas import (
     SearchRequest,
     WeightedImageRef,
 )
-from app.asked import check_cursor, cursor_of, query_of, question_of, row_filter_of
+from app.asked import check_cursor, cursor_of, is_large, query_of, question_of, row_filter_of
 from app.catalogue_reader import CatalogueReader
 from app.cursor import Cursor, Position
 from app.explain import explain_edges, explain_hits
@@ -69,7 +69,9 @@ class SearchService:
     ) -> None:
         self._settings = settings
         self.observe = observe
-        self._words = QueryWords(size=settings.batch_size, wait=settings.batch_wait_ms / 1000)
+        self._words = QueryWords(
+            size=settings.batch_size, wait=settings.batch_wait_ms / 1000, device=settings.device
+        )
         self._follower = follower_of(settings, lambda: self.states.refused, on_change)
         self.catalogue = (NoCatalogue if settings.replica else CatalogueReader)(settings.data_dir)
         self._keeper = self._follower or DeltaKeeper(settings.data_dir, self.catalogue, on_change)
@@ -234,7 +236,7 @@ class SearchService:
         after = None
         question = ""
         if options.cursor is not None:
-            question = question_of(options, upload)
+            question = await self._question(options, upload)
             cursor = cursor_of(options.cursor, question)
             if not in_batch:
                 state = await self._pinned(cursor.version)
@@ -270,7 +272,7 @@ class SearchService:
         more = page.more
         next_cursor = None
         if more is not None:
-            question = question or question_of(options, upload)
+            question = question or await self._question(options, upload)
             next_cursor = Cursor(state.version, question, more).encode(state.snapshot.secret)
         body: dict[str, Any] = {}
         why: list[dict[str, Any]] | None = None
@@ -286,6 +288,11 @@ class SearchService:
         # Counted when the answer is on its way.
         asyncio.get_running_loop().call_soon(self.observe, stages)
         return orjson.dumps(body)
+
+    async def _question(self, options: SearchOptions, upload: bytes | None) -> str:
+        if is_large(options, upload):
+            return await self.run(lambda: question_of(options, upload))
+        return question_of(options, upload)
 
     async def _pinned(self, version: str) -> ServingState:
         current = self.states.current
@@ -351,6 +358,12 @@ class SearchService:
         return await self.run(lambda: state.filters.allowed(row_filter, name))
 
     # -- tags
+
+    async def complete(self, prefix: str, limit: int) -> list[tuple[str, int]]:
+        """At most `limit` tags, with how many pictures carry them, of which a word begins with `prefix`."""
+        state = await self.latest()
+        # In a thread: what finds them is made anew after each write, in proportion to the vocabulary.
+        return await self.run(lambda: state.completion.find(prefix, limit))
 
     async def predict(self, request: PredictRequest) -> bytes:
         """The JSON of the likeliest tags of a picture, the likeliest first, scores in [0, 1]."""

@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
+from app.keys import keys_path, read_keys
 from app.settings import Settings
-from graph_store.errors import BadInput, NothingToServe
+from graph_store.errors import BadInput, ImsageError, NothingToServe
 from graph_store.snapshot_files import versions
+
+CANNOT_START = 3
+"""The exit code of a server process that would fail in the same way again: it is not begun anew."""
 
 _FACTORY = "app.api.application:app_from_environment"
 _GRACE_SECONDS = 10
@@ -24,8 +29,9 @@ def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
     Raises NothingToServe when the data directory has no snapshot, BadInput when the address cannot be
-    listened on or the package is missing that reaches a replica's store. A replica starts without a snapshot,
-    and is ready when it has fetched one.
+    listened on or the package is missing that reaches a replica's store, CorruptFile when the API keys cannot
+    be read, and ImsageError when a server process cannot start, which has said why in the log. A replica
+    starts without a snapshot, and is ready when it has fetched one.
     """
     if settings.replica and settings.store is not None:
         _ = settings.store.files  # a missing package is told here, in one line; connecting comes later
@@ -33,6 +39,7 @@ def serve(settings: Settings) -> None:
         raise NothingToServe(
             f"There is nothing to serve in {settings.data}", hint="Build an index with `imsage build SOURCE`."
         )
+    read_keys(keys_path(settings.data_dir))
     _check_address(settings.host, settings.port)
     # Worker processes read their settings from here. FAISS reads OMP_NUM_THREADS once, when it is loaded, and
     # setting its threads later does not reach the threads of a pool: so it must stand here before anything
@@ -40,19 +47,38 @@ def serve(settings: Settings) -> None:
     os.environ.update(settings.to_environment())
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     with _shared_metrics(settings.workers):
-        uvicorn.run(
-            _FACTORY,
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Nothing here asks who the client is or by which scheme it came.
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+        _run(
+            uvicorn.Config(
+                _FACTORY,
+                factory=True,
+                host=settings.host,
+                port=settings.port,
+                workers=settings.workers,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Nothing here asks who the client is or by which scheme it came.
+                proxy_headers=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
         )
+
+
+def _run(config: uvicorn.Config) -> None:
+    """What `uvicorn.run` does, which does not say why it has ended."""
+    if config.workers == 1:
+        server = uvicorn.Server(config)
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            return  # it has stopped in good order by then
+        is_up = server.started
+    else:
+        supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+        supervisor.run()
+        is_up = all(process.exitcode != CANNOT_START for process in supervisor.processes)
+    if not is_up:
+        raise ImsageError("The server could not start", hint="The lines above say why.")
 
 
 def _check_address(host: str, port: int) -> None:

@@ -19,9 +19,11 @@ import orjson
 import structlog
 
 from app.filtering import FilterIndex, Filters
+from app.kept_rows import KeptRows
 from app.neighbours import Edges, NamedEdge, named, neighbours_as_json
 from app.tag_completion import TagCompletion
 from gnn.encoders.base import EncoderSpec, TextEncoder
+from gnn.graph_index import milvus_collection
 from gnn.query import QueryEngine
 from graph_store.arrays import Int64Array
 from graph_store.data_dir import DataDir
@@ -72,6 +74,7 @@ class ServingState:
     engine: QueryEngine
     records: RecordTable
     pace: Pace = field(default_factory=Pace)
+    kept_rows: KeptRows = field(default_factory=KeptRows)
 
     @property
     def is_quick(self) -> bool:
@@ -125,6 +128,7 @@ class ServingState:
             rows_of_tag=rows_of_tag,
             tagged=lambda: np.flatnonzero(carried.of_image.degrees()).astype(np.int64, copy=False),
             attributes=lambda: (orjson.loads(records.fragment(row))["attributes"] for row in range(num_rows)),
+            kept=self.kept_rows,
         )
 
     def fragments(self, rows: Sequence[int]) -> list[bytes]:
@@ -172,6 +176,8 @@ class ServingStates:
         self._seen: object = object()
         self._again_at = math.inf
         self._old: OrderedDict[str, ServingState] = OrderedDict()
+        # All snapshots that are held share it, and what was written beside them.
+        self._kept_rows = KeptRows()
         # Opening a snapshot takes seconds; what is served is revised meanwhile.
         self._opening = threading.Lock()
         self._lock = threading.Lock()
@@ -255,19 +261,16 @@ class ServingStates:
 
     def pinned(self, version: str) -> ServingState | None:
         """The state of that version: served now or lately, or opened from the disk again; None when it is
-        gone.
+        gone. Raises Exhausted, and IndexUnreachable while the server does not answer that its vectors are in.
         """
         state = self._state
         if state is not None and state.version == version:
             return state
         with self._opening:
             known = self._old.get(version)
-            try:
-                opened = self._open(Snapshot.open(self.data_dir, version)) if known is None else known
-            except Exhausted:
-                raise
-            except (ImsageError, FileNotFoundError):
-                return None  # damaged, or removed while it was opened
+            opened = self._opened_again(version) if known is None else known
+            if opened is None:
+                return None
             with self._lock:
                 revised = self.revised(opened)
                 # Asked last, for what was forgotten meanwhile. A removed picture must not come back.
@@ -276,6 +279,26 @@ class ServingStates:
                     return None
                 self._keep(revised)
             return revised
+
+    def _opened_again(self, version: str) -> ServingState | None:
+        try:
+            snapshot = Snapshot.open(self.data_dir, version)
+            try:
+                return self._open(snapshot)
+            except IndexUnreachable:
+                # A server that is away may come back; one that answers has dropped the collection for good.
+                if self._is_in_milvus(snapshot):
+                    raise
+                return None
+        except (Exhausted, IndexUnreachable):
+            raise  # nothing is known of the snapshot: the next try may well open it
+        except (ImsageError, FileNotFoundError):
+            return None  # damaged, or removed while it was opened
+
+    def _is_in_milvus(self, snapshot: Snapshot) -> bool:
+        """Whether the vectors of a snapshot that is searched in Milvus are there. Raises IndexUnreachable."""
+        collection = milvus_collection(snapshot)
+        return self.milvus is not None and collection is not None and self.milvus.has(collection)
 
     def _signature(self) -> object:
         path = self.data_dir.current_path
@@ -317,7 +340,10 @@ class ServingStates:
             snapshot,
             QueryEngine.open(snapshot, self.text_encoder(snapshot), self.milvus),
             RecordTable.open(snapshot.path("records")),
+            kept_rows=self._kept_rows,
         )
+        # In proportion to the vocabulary, so not on the event loop, which looks up the words of questions.
+        _ = opened.tag_numbers
         return self.revised(opened)
 
     def _keep(self, state: ServingState) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 
 from graph_store.tag_names import tag_key
 
@@ -16,33 +17,43 @@ class TagCompletion:
     """
 
     def __init__(self, names: Sequence[str], counts: Sequence[int]) -> None:
-        self._names = names
-        self._counts = counts
-        self._by_use = sorted(range(len(names)), key=lambda tag: (-counts[tag], names[tag]))
-        starts: list[tuple[str, int]] = []
-        for tag, name in enumerate(names):
-            text = tag_key(name)
-            starts.append((text, tag))
-            starts.extend((text[at + 1 :], tag) for at, letter in enumerate(text) if letter == " ")
-        starts.sort()
-        self._starts = starts
+        by_use = sorted(range(len(names)), key=lambda tag: (-counts[tag], names[tag]))
+        self._by_use = [(names[tag], counts[tag]) for tag in by_use]
+        keys = [tag_key(names[tag]) for tag in by_use]
+        # By place in the order of use: of many that begin alike, the most used are then the smallest numbers.
+        self._wholes = _Beginnings((key, place) for place, key in enumerate(keys))
+        self._later_words = _Beginnings(
+            (key[at + 1 :], place)
+            for place, key in enumerate(keys)
+            for at, letter in enumerate(key)
+            if letter == " "
+        )
 
     def find(self, prefix: str, limit: int) -> list[tuple[str, int]]:
         """At most `limit` (name, count): names that start with `prefix` before those with a later word that
         does.
         """
         if not prefix.strip():
-            return [(self._names[tag], self._counts[tag]) for tag in self._by_use[:limit]]
+            return self._by_use[:limit]
         text = tag_key(prefix)
-        low = bisect_left(self._starts, (text, -1))
-        high = bisect_left(self._starts, (text + _LAST, -1))
-        found = {tag for _, tag in self._starts[low:high]}
-        ranked = sorted(
-            found,
-            key=lambda tag: (
-                not tag_key(self._names[tag]).startswith(text),
-                -self._counts[tag],
-                self._names[tag],
-            ),
-        )
-        return [(self._names[tag], self._counts[tag]) for tag in ranked[:limit]]
+        found = nsmallest(limit, self._wholes.of(text))
+        if len(found) < limit:
+            # Then these are all that start with it.
+            others = set(self._later_words.of(text)).difference(found)
+            found += nsmallest(limit - len(found), others)
+        return [self._by_use[place] for place in found]
+
+
+class _Beginnings:
+    """Numbers by how the text that each belongs to begins."""
+
+    def __init__(self, texts: Iterable[tuple[str, int]]) -> None:
+        ordered = sorted(texts)
+        self._texts = [text for text, _ in ordered]
+        self._numbers = [number for _, number in ordered]
+
+    def of(self, prefix: str) -> list[int]:
+        """Those whose text starts with `prefix`."""
+        low = bisect_left(self._texts, prefix)
+        high = bisect_left(self._texts, prefix + _LAST, low)
+        return self._numbers[low:high]

@@ -61,9 +61,9 @@ class GraphData:
         return digest.hexdigest()
 
 
-def load_graph_data(data_dir: DataDir) -> GraphData:
-    """Read the catalogue. Raises BadInput when there is nothing to index, CorruptFile when features are
-    damaged of which no snapshot has a copy.
+def load_graph_data(data_dir: DataDir, device: str = "auto") -> GraphData:
+    """Read the catalogue; device: where names of tags are encoded. Raises BadInput when there is nothing to
+    index, CorruptFile when features are damaged of which no snapshot has a copy.
     """
     with Catalog.open(data_dir.catalog_path) as catalog:
         # Before the images: what a server writes in between then counts as later, among them or not.
@@ -79,7 +79,7 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
     refuse_damaged(table, heal_features(data_dir, table, images))
     features = _rows_of(table.view(), images.rows)
     names = images.tag_names
-    words = word_encoder(spec)
+    words = word_encoder(spec, device)
     return GraphData(
         images,
         features,
@@ -93,9 +93,10 @@ def load_graph_data(data_dir: DataDir) -> GraphData:
     )
 
 
-def word_encoder(spec: EncoderSpec) -> TextEncoder:
+def word_encoder(spec: EncoderSpec, device: str = "auto") -> TextEncoder:
     """The text encoder that goes with an image encoder: its own where it has one, else the default."""
-    return text_encoder(spec.name if spec.name.startswith("open_clip:") else DEFAULT_TEXT_ENCODER)
+    name = spec.name if spec.name.startswith("open_clip:") else DEFAULT_TEXT_ENCODER
+    return text_encoder(name, device=device)
 
 
 def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:

@@ -71,6 +71,7 @@ def reindex(
     engine: Engine | None = None,
     store: SnapshotStore | None = None,
     policy: IndexPolicy = _BY_DEFAULT,
+    device: str = "auto",
 ) -> Snapshot:
     """Embed the whole catalogue with a trained model into a new snapshot, and make it current.
 
@@ -78,11 +79,11 @@ def reindex(
     has changed since the current snapshot it is returned as it is, and when the catalogue has, only what the
     changes reach is computed again, unless `full`. The newest `keep` snapshots stay. With `milvus` the
     vectors are searched there: a collection for each snapshot, and an alias for the newest; else `policy`
-    says in which index. `engine` computes the layers; None is this process. The snapshot is published to
-    `store` last; StoreUnreachable then means that it is current here and not there, and the next reindex
-    publishes it. Raises NothingToServe when no model is trained, EncoderMismatch when the features are of
-    another encoder, IndexUnreachable, EngineFailed, and IncompleteReindex, which names images, when one would
-    be lost; then nothing has changed.
+    says in which index. `engine` computes the layers; None is this process. `device` is where names of tags
+    are encoded. The snapshot is published to `store` last; StoreUnreachable then means that it is current
+    here and not there, and the next reindex publishes it. Raises NothingToServe when no model is trained,
+    EncoderMismatch when the features are of another encoder, IndexUnreachable, EngineFailed, and
+    IncompleteReindex, which names images, when one would be lost; then nothing has changed.
     """
     progress = progress or SilentProgress()
     if store is not None:
@@ -95,7 +96,7 @@ def reindex(
         refuse_codes_in_milvus(trained, milvus)
         # Hashing lets other threads run, so a large snapshot is checked while the catalogue is read.
         checked = None if full else checking.submit(_current, data_dir)
-        data = load_graph_data(data_dir)
+        data = load_graph_data(data_dir, device)
         check_same_encoder(trained.encoder, data.encoder)
         made_from: dict[str, Any] = {
             "model_sha256": model_checksum(directory),

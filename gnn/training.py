@@ -95,7 +95,7 @@ def _trained_by(
         # One after the other: whoever reads first puts back what is damaged.
         if not team.leads:
             team.wait()
-        data = load_graph_data(data_dir)
+        data = load_graph_data(data_dir, device)
         if team.leads:
             team.wait()
         # A server may write while they read: one would look up its rows in the features of another catalogue.

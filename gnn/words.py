@@ -85,7 +85,8 @@ class Words:
         expected = [(edge.tag, min(edge.weight, 1.0)) for edge in others]
         return certain + [TagEdge(tag, chance, text, chance) for tag, chance in expected]
 
-    def describes(self, text: str) -> bool:
+    @staticmethod
+    def describes(text: str) -> bool:
         """Whether a text is longer than a name, and so speaks of several things."""
         return len(_words_of(text)) > _LONGEST_NAME
 
@@ -152,6 +153,11 @@ def nearest_in_meaning(cosine: Float32Array) -> tuple[Int64Array, Float32Array]:
     heard = shares >= _SMALLEST_SHARE * shares.sum()
     order, shares = order[heard], shares[heard]
     return order, (shares / shares.sum()).astype(np.float32)
+
+
+def readings(text: str) -> list[str]:
+    """What a text encoder has to read where a text is no tag: as :class:`Words` asks for it."""
+    return [text] if Words.describes(text) else [text, NAME_PROMPT.format(text)]
 
 
 def name_vectors(encoder: TextEncoder, names: Sequence[str]) -> Float32Array:

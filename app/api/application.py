@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,8 +42,10 @@ from app.keys import keys_path
 from app.live.service import LiveCatalogue
 from app.logs import configure_logs
 from app.search_service import SearchService
+from app.serve import CANNOT_START
 from app.settings import Settings, load_settings
 from app.tidying import tidy_up_or_say
+from graph_store.errors import ImsageError
 
 WEB = Path(__file__).parent.parent / "web"
 _SWITCH_SECONDS = 0.001
@@ -144,12 +147,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def app_from_environment() -> FastAPI:
-    """What a server process runs: settings come from its environment (see `app.serve`)."""
-    settings = load_settings()
-    configure_logs(settings.log_level, settings.log_format)
-    # A search changes threads a few times, and each time it may wait as long for the interpreter.
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    return create_app(settings)
+    """What a server process runs: settings come from its environment (see `app.serve`). Where that cannot be
+    done, one line in the log says why, and the process ends so that it is not begun anew for ever.
+    """
+    try:
+        settings = load_settings()
+        configure_logs(settings.log_level, settings.log_format)
+        # A search changes threads a few times, and each time it may wait as long for the interpreter.
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        return create_app(settings)
+    except ImsageError as error:
+        structlog.get_logger().error("cannot_start", reason=str(error))
+        sys.exit(CANNOT_START)
 
 
 def _serve_page(app: FastAPI) -> None:

@@ -59,8 +59,9 @@ class Batcher(Generic[T, R]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch = [waiting for waiting in self._waiting[: self._size] if not waiting.answer.cancelled()]
-        del self._waiting[: self._size]
+        # Before the batch is cut: behind a whole batch of callers that left nobody would come for the rest.
+        waiting = [each for each in self._waiting if not each.answer.cancelled()]
+        batch, self._waiting = waiting[: self._size], waiting[self._size :]
         if batch:
             task = asyncio.get_running_loop().create_task(self._work(batch))
             self._running.add(task)

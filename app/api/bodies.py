@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.access import needed_scope
 from app.api.problems import validation_errors
@@ -50,18 +54,19 @@ async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
     UnsupportedMediaType.
     """
     media_type = request.headers.get("content-type", "nothing")
-    if not media_type.lower().startswith("multipart/form-data"):
+    kind, options = parse_options_header(media_type)
+    if kind != b"multipart/form-data":
         raise UnsupportedMediaType(
             f"The body is {media_type}, and this call takes multipart/form-data",
             hint="Send the parts image (a file) and query (JSON).",
         )
     # The form would be decoded by whatever codec of Python's is named here, and some are no character sets.
-    charset = parse_options_header(media_type)[1].get(b"charset", b"utf-8")
+    charset = options.get(b"charset", b"utf-8")
     if charset.lower() not in (b"utf-8", b"us-ascii"):
         raise UnsupportedMediaType(
             f"The form is in {charset[:40].decode('latin-1')!r}", hint="Send it in UTF-8."
         )
-    async with request.form(max_files=2, max_fields=2) as form:
+    async with _form(request) as form:
         unknown = sorted(set(form) - {"image", "query"})
         if unknown:
             raise InvalidRequest(
@@ -76,6 +81,28 @@ async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
             raise InvalidRequest.at("#form/image", "give the picture as a file in this part")
         query = await _part(form, "query")
     return parse(query or b"{}", SearchOptions, "#form/query"), picture
+
+
+class _InMemory(MultiPartParser):
+    """A parser that writes no file: a form may not be larger than any other body, and those are held too. A
+    full /tmp then costs nobody an answer.
+    """
+
+    spool_max_size = 0  # as for a SpooledTemporaryFile: no limit
+
+
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    """The parts of a form, as `request.form` gives them."""
+    async with aclosing(request.stream()) as body:
+        try:
+            form = await _InMemory(request.headers, body, max_files=2, max_fields=2).parse()
+        except MultiPartException as error:
+            raise HTTPException(400, error.message) from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _part(form: FormData, name: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from app.api.strict import Strict, one_key, one_of
+from app.attribute_columns import LONGEST_NAME
 
 MAX_CONDITIONS = 100
 
@@ -80,7 +81,7 @@ class Condition(Strict):
         }
     )
 
-    key: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
+    key: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)] = Field(
         description='"tags", or the name of an attribute.', examples=["tags", "year"]
     )
     match: Scalar = Field(None, description="The value is this one, or the list holds it.")

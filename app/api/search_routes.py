@@ -110,8 +110,7 @@ def tag_routes(service: SearchService) -> APIRouter:
     )
     async def complete_tag(query: Annotated[TagsQuery, Query()]) -> Response:
         """Tags of which some word begins as was typed, with how many pictures carry them."""
-        state = await service.latest()
-        found = state.completion.find(query.prefix, query.limit)
+        found = await service.complete(query.prefix, query.limit)
         return Response(
             orjson.dumps({"tags": [{"name": name, "count": count} for name, count in found]}), media_type=JSON
         )

@@ -123,9 +123,8 @@ def search(
     questions = _questions(image or [], image_id or [], tag or [], text)
 
     from app.lookup import Lookup
-    from app.settings import load_settings
 
-    settings = load_settings(data=data)
+    settings = settings_for(data)
     lookup = Lookup(
         settings.data_dir,
         max_bytes=settings.max_image_bytes,

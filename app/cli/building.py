@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,6 +112,10 @@ def reindex(
     ] = False,
 ) -> None:
     """Embed the whole catalogue into a new snapshot and swap it in; a running server moves over by itself."""
+    _reindex(data, preset, engine, full, None)
+
+
+def _reindex(data: Path | None, preset: str | None, engine: str, full: bool, device: str | None) -> None:
     from app.tidying import tidy_up
     from gnn.engines.registry import engine_named
     from gnn.reindex import reindex as make_snapshot
@@ -128,6 +133,7 @@ def reindex(
             policy=settings.index_policy,
             engine=engine_named(engine),
             store=settings.store,
+            device=device or settings.device,
         )
     )
 
@@ -160,4 +166,4 @@ def build(
     except (BadInput, CorruptFile):
         # A checkpoint of other settings, of the catalogue as it was, or damaged is nothing to go on from.
         train(data, preset, epochs, seed, False, device, option)
-    reindex(data, None, engine)
+    _reindex(data, None, engine, False, device)

@@ -114,9 +114,11 @@ def recipe_changes(given: list[str] | None) -> dict[str, str]:
 
 
 def settings_for(given: Path | None) -> Settings:
-    """The settings, with the data directory that `--data` names."""
+    """The settings of a command, with the data directory that `--data` names."""
+    from app.logs import logs_of_a_command
     from app.settings import load_settings
 
+    logs_of_a_command()
     return load_settings(data=given)
 
 

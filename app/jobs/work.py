@@ -30,6 +30,7 @@ def _reindex(parameters: Mapping[str, Any], settings: Settings, progress: Progre
         milvus=settings.milvus,
         store=settings.store,
         policy=settings.index_policy,
+        device=settings.device,
     )
     return {"index_version": snapshot.version, "counts": snapshot.manifest["counts"]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from app.filtering import FilterIndex, Filters, RowFilter
+from app.kept_rows import KeptRows
 from app.live.delta import Delta
 from app.neighbours import NamedEdge, named
 from app.serving_state import ServingState
 from gnn.live import LiveEngine
-from graph_store.arrays import Int64Array
+from graph_store.arrays import BoolArray, Int64Array
 from graph_store.tag_names import tag_key
-
-_KEPT_RESULTS = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,6 +36,7 @@ class LiveState(ServingState):
             engine=LiveEngine(base.engine, delta.pictures),
             records=base.records,
             pace=base.pace,
+            kept_rows=base.kept_rows,
             base=base,
             delta=delta,
         )
@@ -47,6 +46,11 @@ class LiveState(ServingState):
         """What the catalogue holds beyond the snapshot."""
         delta = self.delta
         return {"images": len(delta.images), "replaced": delta.replaced, "deleted": delta.deleted}
+
+    @property
+    def tag_numbers(self) -> dict[str, int]:
+        """Tag index by `tag_key` of its name: a write brings the snapshot no new ones."""
+        return self.base.tag_numbers
 
     @cached_property
     def tag_counts(self) -> dict[str, int]:
@@ -62,7 +66,7 @@ class LiveState(ServingState):
     @cached_property
     def filters(self) -> LiveFilters:
         """Filters over the rows that can be found."""
-        return LiveFilters(self.base.filters, self.delta)
+        return LiveFilters(self.base.filters, self.delta, self.kept_rows)
 
     def fragments(self, rows: Sequence[int]) -> list[bytes]:
         """What hits show, as JSON objects."""
@@ -89,45 +93,62 @@ class LiveState(ServingState):
 
 
 class LiveFilters:
-    """Filters over a snapshot without its removed rows, and over the pictures beside it."""
+    """Filters over a snapshot without its removed rows, and over the pictures beside it. Making one costs
+    nothing: what takes work in proportion to the delta is done when a filter is first evaluated.
+    """
 
-    def __init__(self, base: Filters, delta: Delta) -> None:
+    def __init__(self, base: Filters, delta: Delta, kept: KeptRows) -> None:
         self._base = base
-        self._rows = delta.pictures.rows
-        self._removed = delta.pictures.removed
-        # By row, up to the last that is removed.
-        self._holds = np.ones(int(self._removed[-1]) + 1 if len(self._removed) else 0, dtype=np.bool_)
-        self._holds[self._removed] = False
-        images = delta.images
-        carriers: dict[str, list[int]] = {}
-        for place, image in enumerate(images):
-            for tag in image.record.tags:
-                carriers.setdefault(tag_key(tag.name), []).append(place)
-        self._beside = FilterIndex(
-            num_rows=len(images),
-            rows_of_tag=lambda name: np.array(carriers.get(tag_key(name), []), dtype=np.int64),
-            tagged=lambda: np.flatnonzero([bool(image.record.tags) for image in images]),
-            attributes=lambda: (image.record.attributes for image in images),
-        )
-        self._results: dict[str, Int64Array] = {}
-        self._lock = threading.Lock()
+        self._delta = delta
+        self._kept = kept
+        self._results = kept.of_one()
 
     def known(self, name: str) -> Int64Array | None:
-        """The rows of a filter that `allowed` has evaluated under this name."""
+        """The rows of a filter that `allowed` has evaluated lately under this name."""
         return self._results.get(name)
 
     def allowed(self, row_filter: RowFilter, name: str) -> Int64Array:
         """The rows that pass, sorted, [n] int64. `name` stands for the filter (its JSON)."""
-        of_base = self._base.allowed(row_filter, name)
-        if len(self._holds):
-            # Rows are sorted, so those behind the last removed one stay as they are.
-            within = int(np.searchsorted(of_base, len(self._holds)))
-            first = of_base[:within]
-            of_base = np.concatenate([first[self._holds[first]], of_base[within:]])
-        rows = np.concatenate([of_base, self._rows[self._beside.allowed(row_filter, name)]])
-        rows.flags.writeable = False
-        with self._lock:
-            if len(self._results) >= _KEPT_RESULTS:
-                self._results.clear()
-            self._results[name] = rows
+        rows = self._without_removed(self._base.allowed(row_filter, name))
+        beside = self._delta.pictures.rows[self._beside.allowed(row_filter, name)]
+        if len(beside):
+            rows = np.concatenate([rows, beside])
+            rows.flags.writeable = False
+        self._results.put(name, rows)
         return rows
+
+    def _without_removed(self, rows: Int64Array) -> Int64Array:
+        """Those of the snapshot's rows that are still there; the same array where all of them are."""
+        holds = self._holds
+        # Rows are sorted, so those behind the last removed one stay as they are.
+        within = int(np.searchsorted(rows, len(holds)))
+        first = rows[:within]
+        stays = holds[first]
+        if stays.all():
+            return rows
+        left = np.concatenate([first[stays], rows[within:]])
+        left.flags.writeable = False
+        return left
+
+    @cached_property
+    def _holds(self) -> BoolArray:
+        """By row of the snapshot, up to the last that is removed."""
+        removed = self._delta.pictures.removed
+        holds: BoolArray = np.ones(int(removed[-1]) + 1 if len(removed) else 0, dtype=np.bool_)
+        holds[removed] = False
+        return holds
+
+    @cached_property
+    def _beside(self) -> FilterIndex:
+        images = self._delta.images
+        carriers: dict[str, list[int]] = {}
+        for place, image in enumerate(images):
+            for tag in image.record.tags:
+                carriers.setdefault(tag_key(tag.name), []).append(place)
+        return FilterIndex(
+            num_rows=len(images),
+            rows_of_tag=lambda name: np.array(carriers.get(tag_key(name), []), dtype=np.int64),
+            tagged=lambda: np.flatnonzero([bool(image.record.tags) for image in images]),
+            attributes=lambda: (image.record.attributes for image in images),
+            kept=self._kept,
+        )

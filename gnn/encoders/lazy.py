@@ -11,10 +11,11 @@ from graph_store.arrays import Float32Array
 
 
 class LazyTextEncoder:
-    """The text encoder that `spec` records. Any thread may call."""
+    """The text encoder that `spec` records, on that device. Any thread may call."""
 
-    def __init__(self, spec: EncoderSpec) -> None:
+    def __init__(self, spec: EncoderSpec, *, device: str = "auto") -> None:
         self._spec = spec
+        self._device = device
         self._encoder: TextEncoder | None = None
         self._loading = threading.Lock()
 
@@ -29,7 +30,7 @@ class LazyTextEncoder:
         """
         with self._loading:
             if self._encoder is None:
-                encoder = text_encoder(self._spec.name)
+                encoder = text_encoder(self._spec.name, device=self._device)
                 check_same_encoder(self._spec, encoder.spec)
                 self._encoder = encoder
         return self._encoder.encode_text(texts)

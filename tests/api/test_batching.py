@@ -88,3 +88,20 @@ async def test_a_caller_that_left_is_not_worked_for(executor: ThreadPoolExecutor
     leaving.cancel()
     assert await staying == 36
     assert squares.batches == [[6]]
+
+
+async def test_who_waits_behind_a_whole_batch_of_callers_that_left_is_worked_for(
+    executor: ThreadPoolExecutor,
+) -> None:
+    squares = Squares(pause=0.05)
+    batcher = Batcher(squares, executor, size=2, wait=0.0)
+    first = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.02)
+    leaving = [asyncio.create_task(batcher.submit(number)) for number in (2, 3)]
+    staying = asyncio.create_task(batcher.submit(4))
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    async with asyncio.timeout(5):
+        assert await first == 1 and await staying == 16
+    assert squares.batches == [[1], [4]]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.filtering import Clause, FilterIndex, RowFilter, scalar_key, value_at
+from app.attribute_columns import LONGEST_NAME, AttributeColumns, by_name, scalar_key
+from app.filtering import Clause, FilterIndex, RowFilter
+from app.kept_rows import KeptRows
 
 RECORDS: list[dict[str, Any]] = [
     {"tags": ["Dog", "beach"], "year": 2019, "place": {"city": "Rome"}, "size": [1, 2]},
@@ -21,7 +24,7 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
-def index_of(records: list[dict[str, Any]]) -> FilterIndex:
+def index_of(records: list[dict[str, Any]], kept: KeptRows | None = None) -> FilterIndex:
     def rows_of_tag(name: str) -> Any:
         folded = name.casefold()
         return np.array(
@@ -36,6 +39,7 @@ def index_of(records: list[dict[str, Any]]) -> FilterIndex:
         rows_of_tag=rows_of_tag,
         tagged=lambda: np.array([i for i, r in enumerate(records) if r["tags"]], dtype=np.int64),
         attributes=attributes,
+        kept=kept,
     )
 
 
@@ -96,8 +100,8 @@ def test_exists_means_neither_null_nor_empty() -> None:
 
 def test_a_dotted_key_reaches_inside_unless_an_attribute_has_that_name() -> None:
     assert rows(must=[Clause("place.city", "match", "Rome")]) == [0, 3]
-    assert value_at({"a": {"b": 1}, "a.b": 2}, "a.b") == 2
-    assert value_at({"a": {"b": 1}}, "a.c") is None
+    assert by_name({"a": {"b": 1}, "a.b": 2})["a.b"] == 2
+    assert "a.c" not in by_name({"a": {"b": 1}})
 
 
 def test_an_attribute_that_nobody_has_matches_nothing() -> None:
@@ -105,13 +109,107 @@ def test_an_attribute_that_nobody_has_matches_nothing() -> None:
     assert rows(must_not=[Clause("nothing", "match", "x")]) == [0, 1, 2, 3, 4]
 
 
-def test_attributes_without_number_do_not_fill_the_memory() -> None:
-    index = index_of(RECORDS)
+class Rows:
+    """Attributes of rows that count how often they are read."""
+
+    def __init__(self, *rows: Mapping[str, Any]) -> None:
+        self.rows = rows
+        self.readings = 0
+
+    def __call__(self) -> Iterator[Mapping[str, Any]]:
+        self.readings += 1
+        return iter(self.rows)
+
+
+def test_all_columns_of_a_filter_are_made_in_one_reading() -> None:
+    rows = Rows({"a": 1, "b": {"c": 2}}, {"d": [3]})
+    columns = AttributeColumns(rows).of(["a", "b", "b.c", "d", "made up"])
+    assert {name: column.present.tolist() for name, column in columns.items()} == {
+        "a": [0],
+        "b": [0],
+        "b.c": [0],
+        "d": [1],
+    }
+    assert rows.readings == 1
+
+
+def test_a_name_that_no_row_has_costs_no_further_reading() -> None:
+    rows = Rows({"a": 1}, {"b": {"c": 2}})
+    columns = AttributeColumns(rows)
+    columns.of(["a"])
+    for number in range(300):
+        assert not columns.of([f"made up {number}", f"b.{number}"])
+    assert rows.readings == 1
+
+
+def test_a_name_that_no_row_has_a_value_for_costs_no_further_reading_either() -> None:
+    rows = Rows({"a": 1, "b": None}, {"b": []})
+    columns = AttributeColumns(rows)
+    for _ in range(5):
+        assert list(columns.of(["a"])) == ["a"] and not columns.of(["b"])
+    assert rows.readings == 2
+
+
+def test_a_name_that_occurs_is_read_when_it_is_first_asked_for_and_then_kept() -> None:
+    rows = Rows({"a": 1, "b": 2})
+    columns = AttributeColumns(rows)
+    for name in ("a", "b", "a", "b"):
+        assert list(columns.of([name])) == [name]
+    assert rows.readings == 2
+
+
+def test_names_that_clients_make_up_throw_nobodys_column_out() -> None:
+    rows = Rows({"a": 1})
+    columns = AttributeColumns(rows)
+    kept = columns.of(["a"])["a"]
+    columns.of([f"made up {number}" for number in range(1000)])
+    assert columns.of(["a"])["a"] is kept
+
+
+def test_where_names_are_without_number_a_filter_costs_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.attribute_columns._KEPT_NAMES", 3)
+    rows = Rows(*({f"named {number}": number} for number in range(9)))
+    columns = AttributeColumns(rows)
+    assert list(columns.of(["named 8", "made up", "nor this"])) == ["named 8"]
+    assert not columns.of(["made up", "nor this"])
+    assert rows.readings == 2
+
+
+def test_names_inside_of_names_end_where_no_filter_can_ask_for_them() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(1000):
+        nested = {"a": nested}
+    assert max(map(len, by_name(nested))) <= LONGEST_NAME
+
+
+NAMES = st.text("ab.", max_size=2)
+
+
+@given(
+    attributes=st.recursive(
+        st.none() | st.integers(0, 2), lambda inner: st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
+    ).filter(lambda drawn: isinstance(drawn, dict)),
+    key=st.text("ab.", min_size=1, max_size=5),
+)
+def test_a_name_means_the_attribute_or_else_the_way_to_a_nested_one(
+    attributes: Mapping[str, Any], key: str
+) -> None:
+    value: Any = attributes.get(key)
+    if key not in attributes:
+        value = attributes
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+    assert by_name(attributes).get(key) == value
+
+
+def test_results_are_kept_within_a_measure_of_memory() -> None:
+    kept = KeptRows(most_bytes=20_000)
+    index = index_of(RECORDS, kept)
     for number in range(1000):
         name = f"made up {number}"
-        index.allowed(RowFilter(must=(Clause(name, "exists", True),)), name)
-    assert len(index._columns) <= 128
-    assert len(index._results) <= 64
+        index.allowed(RowFilter(must=(Clause(name, "exists", False),)), name)
+    assert index.known("made up 999") is not None and index.known("made up 0") is None
+    assert kept.bytes <= 20_000
 
 
 def test_a_filter_is_evaluated_once() -> None:
@@ -177,12 +275,3 @@ def test_whole_numbers_that_floats_cannot_tell_apart_are_told_apart(values: list
 
 def test_what_is_no_scalar_has_no_key() -> None:
     assert scalar_key({"a": 1}) is None and scalar_key(None) is None
-
-
-def test_keys_that_clients_make_up_are_not_all_kept() -> None:
-    index = index_of(RECORDS)
-    for number in range(1000):
-        absent = Clause(f"no such key {number}", "exists", False)
-        assert index.allowed(RowFilter(must=(absent,)), f"{number}").tolist() == [0, 1, 2, 3, 4]
-    assert len(index._columns) < 500
-    assert rows(must=[Clause("year", "match", 2019)]) == [0]

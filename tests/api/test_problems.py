@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from graph_store.data_dir import DataDir
-from tests.api.conftest import problem, serving
+from tests.api.conftest import png, problem, serving
+from tests.shapes import Shape
 
 BAD_BODIES: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
@@ -117,6 +120,19 @@ def test_an_upload_with_wrong_parts_is_pointed_at(client: TestClient) -> None:
     assert pointers(files={"image": picture}, data={"query": '{"image": {"id": "a"}}'}) == [
         "#form/query/image"
     ]
+
+
+def test_an_upload_needs_no_room_on_the_disk(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    # As large as what such forms would be written to a file for; what follows a picture is not looked at.
+    large = png(indexed[0]) + bytes(3 * 2**20)
+    response = client.post("/v1/search/upload", files={"image": ("large.png", large)})
+    assert response.status_code == 200, response.text
 
 
 def test_a_broken_form_is_refused(client: TestClient) -> None:

@@ -16,13 +16,15 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from starlette.testclient import TestClient
 
-from app.api.application import create_app
-from app.serve import serve
+from app.api.application import app_from_environment, create_app
+from app.keys import keys_path
+from app.serve import CANNOT_START, serve
 from app.settings import Settings
 from graph_store.data_dir import DataDir
-from graph_store.errors import BadInput, NothingToServe
+from graph_store.errors import BadInput, CorruptFile, NothingToServe
 from tests.shapes import Shape
 
 START = "from app.serve import serve; from app.settings import load_settings; serve(load_settings())"
@@ -135,6 +137,53 @@ def _is_listening(port: int) -> bool:
 def test_serving_nothing_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(NothingToServe, match="nothing to serve"):
         serve(Settings(data=tmp_path))
+
+
+@pytest.fixture
+def locked_out(built_copy: DataDir) -> DataDir:
+    """A data directory whose API keys cannot be read."""
+    keys_path(built_copy).write_text("no keys")
+    return built_copy
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_keys_that_cannot_be_read_are_told_before_any_server_starts(
+    locked_out: DataDir, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.serve._run", lambda _: pytest.fail("a server was started"))
+    with pytest.raises(CorruptFile, match=r"keys\.json"):
+        serve(Settings(data=locked_out.root, workers=workers))
+
+
+def test_a_server_process_that_cannot_start_says_why_and_is_not_begun_anew(
+    locked_out: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.application.configure_logs", lambda *_: None)
+    monkeypatch.setenv("IMSAGE_DATA", str(locked_out.root))
+    with pytest.raises(SystemExit) as ended, structlog.testing.capture_logs() as logged:
+        app_from_environment()
+    assert ended.value.code == CANNOT_START
+    assert [line["event"] for line in logged] == ["cannot_start"]
+    assert "keys.json" in logged[0]["reason"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_serving_fails_when_its_processes_cannot_start(locked_out: DataDir, workers: int) -> None:
+    chosen = Settings(data=locked_out.root, port=free_port(), workers=workers, log_format="json")
+    # As when the keys are damaged after they were looked at.
+    unlooked = (
+        "import sys, app.serve; app.serve.read_keys = lambda path: (); "
+        "from app.cli import run; sys.exit(run(['serve']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", unlooked],
+        env={**os.environ, **chosen.to_environment()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "keys.json" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_address_that_is_taken_is_refused_by_name(built_data_dir: DataDir) -> None:

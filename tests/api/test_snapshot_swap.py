@@ -15,8 +15,9 @@ from gnn.query import QueryEngine
 from gnn.reindex import reindex
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
+from graph_store.milvus_server import IndexUnreachable
 from graph_store.snapshot import Snapshot, SnapshotWriter
-from tests.api.conftest import problem, serving
+from tests.api.conftest import problem, service_of, serving
 from tests.shapes import Shape
 
 
@@ -126,6 +127,39 @@ def test_a_cursor_whose_snapshot_is_removed_while_it_is_opened_is_gone(
         monkeypatch.setattr(QueryEngine, "open", removing)
         asked = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
         problem(asked, 410, "cursor-gone")
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "code"), [(False, 503, "index-unreachable"), (True, 410, "cursor-gone")]
+)
+def test_a_cursor_is_gone_when_milvus_has_dropped_its_vectors_and_not_while_milvus_is_away(
+    built_copy: DataDir,
+    indexed: list[Shape],
+    monkeypatch: pytest.MonkeyPatch,
+    answers: bool,
+    status: int,
+    code: str,
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    with serving(built_copy.root) as client:
+        first = client.post("/v1/search", json=body).json()
+    commit_copy(built_copy)
+
+    def unreachable(*_: Any) -> QueryEngine:
+        raise IndexUnreachable("Milvus does not hold them, or does not answer")
+
+    class Server:
+        def has(self, _: str) -> bool:
+            if not answers:
+                raise IndexUnreachable("Milvus does not answer")
+            return False
+
+    with serving(built_copy.root) as client:
+        monkeypatch.setattr(QueryEngine, "open", unreachable)
+        monkeypatch.setattr("app.serving_state.milvus_collection", lambda _: "imsage_1")
+        monkeypatch.setattr(service_of(client).states, "milvus", Server())
+        asked = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+        problem(asked, status, code)
 
 
 def test_a_cursor_whose_snapshot_can_no_longer_be_told_what_was_removed_is_gone(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.tag_completion import TagCompletion
 from graph_store.errors import BadInput
@@ -36,3 +38,26 @@ def test_an_unknown_beginning_finds_nothing(completion: TagCompletion) -> None:
 def test_a_lone_surrogate_is_refused(completion: TagCompletion) -> None:
     with pytest.raises(BadInput):
         completion.find("\ud800", 5)
+
+
+WORDS = st.text("abA", min_size=1, max_size=3)
+
+
+@given(
+    tags=st.dictionaries(
+        st.lists(WORDS, min_size=1, max_size=3).map(" ".join), st.integers(0, 3), max_size=12
+    ),
+    prefix=st.text("abA ", max_size=4),
+    limit=st.integers(1, 6),
+)
+def test_what_is_found_is_what_reading_every_tag_finds(tags: dict[str, int], prefix: str, limit: int) -> None:
+    typed = " ".join(prefix.split()).casefold()
+
+    def rank(name: str) -> int:
+        key = name.casefold()
+        later = any(key[at + 1 :].startswith(typed) for at, letter in enumerate(key) if letter == " ")
+        return 0 if key.startswith(typed) else 1 if later else 2
+
+    ranked = sorted((rank(name), -count, name) for name, count in tags.items() if rank(name) < 2)
+    expected = [(name, -count) for _, count, name in ranked][:limit]
+    assert TagCompletion(list(tags), list(tags.values())).find(prefix, limit) == expected

@@ -47,3 +47,17 @@ def test_a_search_goes_on_without_the_file_that_names_the_newest(
     code, out, err = asked(data_dir, capsys)
     assert code == 0 and "red" in out
     assert newer in err
+
+
+@pytest.mark.parametrize("damage", ["no database", None])
+def test_a_search_without_a_catalogue_that_can_be_read_prints_its_table_and_logs_elsewhere(
+    built_copy: DataDir, capsys: pytest.CaptureFixture[str], damage: str | None
+) -> None:
+    built_copy.catalog_path.unlink()
+    if damage is not None:
+        built_copy.catalog_path.write_text(damage)
+    options = ["--tag", "red", "--images", "always", "--visual-weight", "0"]
+    assert run(["search", "--data", str(built_copy.root), *options]) == 0
+    told = capsys.readouterr()
+    assert "red" in told.out and "changes_not_read" not in told.out
+    assert "changes_not_read" in told.err

@@ -1,0 +1,96 @@
+"""What grows with the catalogue or with a request is not done on the event loop."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+import app.search_service
+import app.serving_state
+from app.api.schemas import SearchOptions, SearchRequest
+from app.asked import question_of
+from app.live.state import LiveState
+from app.tag_completion import TagCompletion
+from graph_store.data_dir import DataDir
+from tests.api.conftest import png, service_of, serving
+from tests.shapes import Shape
+
+T = TypeVar("T")
+
+NEW = Shape("red", "circle", "large", 7, (0.52, 0.49), 0.36)
+
+
+def noting(work: Callable[..., T], threads: list[str]) -> Callable[..., T]:
+    """The same work, which notes in which threads it was done."""
+
+    def noted(*given: Any) -> T:
+        threads.append(threading.current_thread().name)
+        return work(*given)
+
+    return noted
+
+
+def upserted(data: str) -> dict[str, Any]:
+    return {"images": [{"id": "new", "image": {"data": data}, "tags": NEW.tags}]}
+
+
+def test_after_a_write_the_words_of_questions_are_looked_up_where_they_were_before(
+    built_copy: DataDir,
+) -> None:
+    with serving(built_copy.root) as client:
+        assert client.post("/v1/images", json=upserted(base64.b64encode(png(NEW)).decode())).is_success
+        state = service_of(client).states.current
+        assert isinstance(state, LiveState)
+        assert "tag_numbers" in vars(state.base), "they were numbered when the snapshot was opened"
+        assert state.tag_numbers is state.base.tag_numbers
+
+
+def test_tags_are_made_ready_for_completion_in_a_thread(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(app.serving_state, "TagCompletion", noting(TagCompletion, threads))
+    with serving(built_copy.root) as client:
+        assert client.get("/v1/tags?prefix=re").json()["tags"]
+        assert client.post("/v1/images", json=upserted(base64.b64encode(png(NEW)).decode())).is_success
+        assert client.get("/v1/tags?prefix=re").json()["tags"]
+    assert len(threads) == 2 and all(name.startswith("search") for name in threads)
+
+
+@pytest.mark.parametrize(("large", "thread"), [(1, "search"), (10**9, "asyncio")])
+def test_a_question_that_carries_much_is_gone_through_in_a_thread(
+    built_data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, large: int, thread: str
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(app.search_service, "question_of", noting(question_of, threads))
+    monkeypatch.setattr("app.asked.LONG_TEXT", large)
+    body: dict[str, Any] = {"image": {"data": base64.b64encode(png(NEW)).decode()}, "limit": 1}
+    with serving(built_data_dir.root) as client:
+        first = client.post("/v1/search", json=body).json()
+        again = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
+    assert again.status_code == 200
+    assert threads and all(name.startswith(thread) for name in threads)
+
+
+def asked(image: Any) -> str:
+    return question_of(SearchRequest.model_validate({"image": image, "limit": 3}), None)
+
+
+def test_questions_with_other_pictures_or_the_same_in_other_places_are_told_apart() -> None:
+    images: list[Any] = [
+        {"data": "AAAA"},
+        {"data": "AAAB"},
+        {"id": "AAAA"},
+        [{"data": "AAAA"}],
+        [{"data": "AAAA"}, {"id": "x"}],
+        [{"id": "x"}, {"data": "AAAA"}],
+        [{"data": "AAAA"}, {"data": "BBBB"}],
+        [{"data": "BBBB"}, {"data": "AAAA"}],
+        [{"data": "AAAABBBB"}],
+    ]
+    uploaded = question_of(SearchOptions(tags=[]), b"AAAA")
+    assert len({uploaded, *map(asked, images)}) == len(images) + 1
