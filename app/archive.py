@@ -93,7 +93,13 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
         aside, checked = data_dir.root / UNFINISHED, data_dir.root / CHECKED
         shutil.rmtree(aside, ignore_errors=True)
         if checked.exists():
-            # What is in place already came from there: it is no catalogue that somebody works with.
+            # What is in place already came from there: it is no catalogue that somebody works with. One that
+            # somebody has made since is told by its name, which would still be to come.
+            if data_dir.catalog_path.exists() and (checked / data_dir.catalog_path.name).exists():
+                raise BadInput(
+                    f"{data_dir.root} holds a catalogue that was made after an import into it was cut short",
+                    hint=f"Import into an empty directory, and remove {checked}.",
+                )
             count = _taken_up(file, checked)
         elif _holds_something(data_dir):
             raise BadInput(
@@ -189,8 +195,12 @@ def _members(data_dir: DataDir) -> Iterator[_Member]:
         folders.append(Snapshot.open(data_dir).directory)
         files.append(data_dir.current_path)
     for folder in folders:
-        # A name that begins with a dot is one that a killed writer left behind.
-        files += sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+        # A name that begins with a dot is one that a killed writer left behind, or what lies below one.
+        files += sorted(
+            path
+            for path in folder.rglob("[!.]*")
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        )
     for path in files:
         yield _Member(path.relative_to(data_dir.root).as_posix(), path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,9 @@ def _remove_temporary(data_dir: DataDir) -> None:
             for path in [*data_dir.root.glob(".*.tmp*"), *_below(data_dir)]:
                 if path.is_file() and (slot is not None or not path.name.startswith(jobs)):
                     path.unlink(missing_ok=True)
+            for room in [*data_dir.models_dir.rglob(".*.tmp/")]:
+                # The arrays of a training that was killed; one that runs would hold the lock.
+                shutil.rmtree(room, ignore_errors=True)
     finally:
         if slot is not None:
             os.close(slot)

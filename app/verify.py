@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 
 from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path
@@ -88,26 +88,33 @@ def _pictures(data_dir: DataDir) -> Iterator[str]:
             ids = {record.sha256: record.id for record in catalog.records() if record.sha256 is not None}
     except CorruptFile:
         return  # the catalogue itself is among the problems already
+    lacking: list[str] = []
     for sha256, image_id in ids.items():
         try:
             thumbnail, original = thumbnail_path(data_dir, sha256), original_path(data_dir, sha256)
         except CorruptFile as error:
             yield f"{error}, {image_id!r}"
             continue
-        if not is_whole_thumbnail(thumbnail) and _is_kept(data_dir, sha256):
-            what = "not whole" if thumbnail.exists() else "missing"
-            yield f"{thumbnail}: the thumbnail of {image_id!r} is {what}; ingest its source again"
+        if not is_whole_thumbnail(thumbnail):
+            lacking.append(sha256)
         with suppress(FileNotFoundError):  # a service may remove it while it is read
             if original.is_file() and sha256_of_file(original) != sha256:
                 yield f"{original}: the original of {image_id!r} was altered"
+    for sha256 in _kept(data_dir, lacking):
+        thumbnail = thumbnail_path(data_dir, sha256)
+        what = "not whole" if thumbnail.exists() else "missing"
+        yield f"{thumbnail}: the thumbnail of {ids[sha256]!r} is {what}; ingest its source again"
 
 
-def _is_kept(data_dir: DataDir, sha256: str) -> bool:
-    """Whether the catalogue still has a picture of these bytes: a service beside may have removed it, and its
+def _kept(data_dir: DataDir, digests: Sequence[str]) -> Iterator[str]:
+    """Those of which the catalogue still has a picture: a service beside may have removed others, and their
     files, since all were listed.
     """
+    if not digests:
+        return
     try:
-        with Catalog.open(data_dir.catalog_path) as catalog:
-            return catalog.keeps_blob(sha256)
+        with Catalog.open(data_dir.catalog_path, again=True) as catalog:
+            kept = [sha256 for sha256 in digests if catalog.keeps_blob(sha256)]
     except CorruptFile:
-        return True
+        kept = list(digests)
+    yield from kept

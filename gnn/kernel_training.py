@@ -38,7 +38,7 @@ of its own, other numbers are best.
 """
 SEARCHED_UNTAGGED = 20_000
 """Images without tags are neighbours only; so many of them are as near to one another as need be."""
-_STATES = "states.tmp"
+_STATES = ".states.tmp"
 """Where the states of a large catalogue lie while the readout is solved for."""
 
 

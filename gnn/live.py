@@ -97,9 +97,10 @@ class LiveEngine(QueryEngine):
         self._unheard = frozenset(pictures.unheard.tolist())
         self._kept = self._rows_without(pictures.removed)
         self._images = _AllImages(base._images, self._base_images, pictures)
-        self.attachments = replace(
-            base.attachments, images=self._images, kept=self._rows_without(pictures.unheard)
-        )
+        # Mostly the same, and as long as the catalogue.
+        same = len(pictures.unheard) == len(pictures.removed)
+        heard = self._kept if same else self._rows_without(pictures.unheard)
+        self.attachments = replace(base.attachments, images=self._images, kept=heard)
         self._resolver = base._resolver.over(self._images)
         self.image_ids = _Ids(base.image_ids, pictures)
         self.num_images = self._base_images - len(pictures.removed) + len(pictures.ids)

@@ -13,7 +13,8 @@ from graph_store.durable import refusing_unwritable
 @contextmanager
 def scratch_room(folder: Path, *, needed: bool) -> Iterator[Path | None]:
     """`folder`, empty, which goes with the block; None where it is not `needed`. What a killed run left there
-    goes first either way. Raises Unwritable.
+    goes first either way, or when the data directory is tidied up, where it is named `.*.tmp` below models/.
+    Raises Unwritable.
     """
     shutil.rmtree(folder, ignore_errors=True)
     if not needed:

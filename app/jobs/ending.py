@@ -12,12 +12,20 @@ SERVER_STOPPED = "The server stopped while the job ran"
 """Why a job was interrupted, as long as nobody knows otherwise."""
 
 
-def stopped(store: JobStore, job_id: str, reason: StopReason, why: str = SERVER_STOPPED) -> Job:
-    """Write down that the job was stopped, and `why` if it was interrupted."""
+def stopped(store: JobStore, job_id: str, reason: StopReason, why: str | None = None) -> Job:
+    """Write down that the job was stopped, and `why` if it was interrupted: None where the server ended."""
     if reason == "canceled":
         return store.finish(job_id, "canceled")
-    error = {"type": "urn:imsage:problem:interrupted", "detail": f"{why}. Resume it to go on."}
+    error = {
+        "type": "urn:imsage:problem:interrupted",
+        "detail": f"{why or SERVER_STOPPED}. Resume it to go on.",
+    }
     return store.finish(job_id, "failed", error=error, interrupted=True)
+
+
+def told_to_end(number: int) -> str:
+    """Why a process ended that got a signal and stopped its work by itself."""
+    return f"Its process was told to end by signal {number}"
 
 
 def why_it_ended(code: int) -> str:

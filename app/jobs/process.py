@@ -20,7 +20,7 @@ from types import FrameType
 
 import structlog
 
-from app.jobs.ending import stopped
+from app.jobs.ending import stopped, told_to_end
 from app.jobs.places import jobs_path
 from app.jobs.store import JobStore
 from app.jobs.tracker import Stopped, Tracker
@@ -90,7 +90,7 @@ class Pulse(threading.Thread):
             # A kill at any point leaves whole files, so this is safe, only less tidy. Where the end cannot be
             # written down, the server does it.
             with suppress(ImsageError):
-                stopped(self._store, self._job_id, reason)
+                stopped(self._store, self._job_id, reason, self._tracker.why_stopped)
             os._exit(0)
 
     def _wait(self) -> None:
@@ -112,8 +112,8 @@ def run_job(settings: Settings, job_id: str) -> None:
     job = store.claim(job_id)
     tracker = Tracker(store.earlier_phases(job.kind, job.parameters))
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        tracker.stop("interrupted")
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        tracker.stop("interrupted", told_to_end(number))
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
@@ -124,7 +124,7 @@ def run_job(settings: Settings, job_id: str) -> None:
         result = do_work(job.kind, job.parameters, settings, tracker)
     except Stopped as stop:
         pulse.end()
-        stopped(store, job_id, stop.reason)
+        stopped(store, job_id, stop.reason, tracker.why_stopped)
     except ImsageError as error:
         pulse.end()
         store.finish(job_id, "failed", error=_told(error))

@@ -39,6 +39,7 @@ class Tracker:
         self._clock = clock
         self._guard = threading.Lock()
         self._stop: StopReason | None = None
+        self._why: str | None = None
         self._depth = 0
         self._phases: list[tuple[str, float]] = []
         self._begin(START_PHASE, None)
@@ -65,14 +66,20 @@ class Tracker:
         finally:
             self._depth -= 1
 
-    def stop(self, reason: StopReason) -> None:
-        """Tell the work to stop; the first reason counts."""
-        self._stop = self._stop or reason
+    def stop(self, reason: StopReason, why: str | None = None) -> None:
+        """Tell the work to stop, and why, where that is known; the first reason counts."""
+        if self._stop is None:
+            self._stop, self._why = reason, why
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why it was told to stop."""
+        """For what reason it was told to stop."""
         return self._stop
+
+    @property
+    def why_stopped(self) -> str | None:
+        """What it was told with the reason."""
+        return self._why
 
     def progress(self) -> JobProgress:
         """How far it is now, with an estimate of the seconds left."""

@@ -20,7 +20,6 @@ from scipy import sparse
 from gnn.agreement.network import agreement_of, shared, train_agreement
 from gnn.agreement.posterior import believe
 from gnn.agreement.tag_evidence import TagEvidence
-from gnn.model.edge_weights import MessageWeights, reweighed
 from gnn.projection import principal_projection
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.csr import Csr
@@ -32,7 +31,6 @@ _WIDTH = 64
 _REGRESSED_WIDTH = 256
 _CHANCE = 20_000
 _FAINT = 1e-3
-_BY_WEIGHT = MessageWeights(similar="proportional")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +43,9 @@ class Agreed:
     extended: int
 
 
-def agree(
-    graph: Graph,
-    features: Float32Array,
-    rounds: int,
-    seed: int = 0,
-    weights: MessageWeights = _BY_WEIGHT,
-) -> Agreed:
-    """The graph with the edges that are believed after so many rounds. Its weights are such that under
-    `weights` a message counts for the probability that its edge is right as well; where all edges of a
-    relation weigh the same, that only decides which of them stay.
+def agree(graph: Graph, features: Float32Array, rounds: int, seed: int = 0) -> Agreed:
+    """The graph with the edges that are believed after so many rounds. Its weights are as stored: a `similar`
+    edge's cosine and a tag's weight, each times the probability that the edge is right.
 
     features: [num_images, dim] unit norm. With 0 rounds, or without edges to compare, the graph is as it was.
     """
@@ -65,42 +56,27 @@ def agree(
     looks = _projected(features, _WIDTH)
     inputs = _projected(features, _REGRESSED_WIDTH)
     for _ in range(rounds):
-        result = _round(graph, result.graph, looks, inputs, rng, weights)
+        result = _round(graph, result.graph, looks, inputs, rng)
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """Edges that are believed, with their cosines, and how probably each is right."""
-
-    cosines: Csr
-    right: Float32Array
-
-    def edges(self, how: MessageWeights) -> Csr:
-        return reweighed(self.cosines, self.right, how.similar, how.similar_temperature)
-
-
 def _round(
-    given: Graph,
-    believed: Graph,
-    looks: Float32Array,
-    inputs: Float32Array,
-    rng: np.random.Generator,
-    weights: MessageWeights,
+    given: Graph, believed: Graph, looks: Float32Array, inputs: Float32Array, rng: np.random.Generator
 ) -> Agreed:
     """Each round judges the edges that were given, in the light of those that are believed so far."""
     tags = _matrix(believed.tags_of_image, believed.num_tags)
-    judged, wrong_similar = _believed_similar(given, _binary(tags), looks, rng)
-    evidence = TagEvidence.gather(inputs, tags, _matrix(judged.edges(_BY_WEIGHT), given.num_images), rng)
+    similar, wrong_similar = _believed_similar(given, _binary(tags), looks, rng)
+    evidence = TagEvidence.gather(inputs, tags, _matrix(similar, given.num_images), rng)
     has, wrong_has, extended = _believed_has(given, evidence, rng)
-    similar, of_tag = judged.edges(weights), has.transpose(given.num_tags)
-    graph = Graph(given.num_images, given.num_tags, similar, has, of_tag, given.related)
+    graph = Graph(
+        given.num_images, given.num_tags, similar, has, has.transpose(given.num_tags), given.related
+    )
     return Agreed(graph, wrong_similar, wrong_has, extended)
 
 
 def _believed_similar(
     given: Graph, truth: sparse.csr_matrix, looks: Float32Array, rng: np.random.Generator
-) -> tuple[_Judged, float]:
+) -> tuple[Csr, float]:
     rows, cols = given.similar.edge_rows(), given.similar.indices
     network = train_agreement(looks, truth, (rows, cols), rng)
     chance = _strangers(given, truth, rng)
@@ -108,8 +84,8 @@ def _believed_similar(
         agreement_of(network, looks, rows, cols), agreement_of(network, looks, chance[0], chance[1])
     )
     kept = belief.right >= BELIEVED
-    edges = Csr.from_edges(rows[kept], cols[kept], given.similar.weights[kept], given.num_images)
-    return _Judged(edges, belief.right[kept]), belief.wrong_share
+    weights = given.similar.weights[kept] * belief.right[kept]
+    return Csr.from_edges(rows[kept], cols[kept], weights, given.num_images), belief.wrong_share
 
 
 def _strangers(given: Graph, truth: sparse.csr_matrix, rng: np.random.Generator) -> Int64Array:

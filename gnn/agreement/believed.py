@@ -19,7 +19,7 @@ def believed_graph(graph: Graph, features: Float32Array, preset: Preset) -> Grap
     """The preset's graph with the edges that are believed. features: [num_images, dim]. Raises BadInput when
     not one tag is.
     """
-    believed = agree(graph, features, preset.agreement, weights=preset.weights).graph
+    believed = agree(graph, features, preset.agreement).graph
     if graph.tags_of_image.num_edges and not believed.tags_of_image.num_edges:
         raise BadInput(
             f"Graph agreement believes none of the {graph.tags_of_image.num_edges} tags of this catalogue",
@@ -30,7 +30,7 @@ def believed_graph(graph: Graph, features: Float32Array, preset: Preset) -> Grap
 
 def with_believed_tags(data: GraphData, preset: Preset) -> GraphData:
     """Wrong tags pruned, sure ones added, over the preset's own graph. The records stay as they are, and so
-    do `similar` edges: those of a question are not judged, and such a preset learns from images as questions.
+    do `similar` edges: those of a question are not judged, and an image is to be where such a one is.
     """
     features = np.asarray(data.features)
     vectors = similar_space(features, preset.graph)(features)

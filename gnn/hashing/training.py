@@ -36,7 +36,7 @@ MOST_HELD = 500
 HELD_SHARE = 0.15
 FEWEST_VIEWS = 40
 _MOST_RATE, _RATE_BITS = 0.03, 0.6
-_VECTORS, _OTHERS = "vectors.tmp", "others.tmp"
+_VECTORS, _OTHERS = ".vectors.tmp", ".others.tmp"
 """Where the vectors of a large catalogue lie, and those of a model of a part of it."""
 
 

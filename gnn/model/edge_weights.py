@@ -52,18 +52,6 @@ def weigh(csr: Csr, weighting: Weighting, temperature: float = 1.0) -> Csr:
     return proportional(csr) if weighting == "proportional" else softmax(csr, temperature)
 
 
-def reweighed(csr: Csr, factors: Float32Array, weighting: Weighting, temperature: float = 1.0) -> Csr:
-    """The relation with stored weights by which `weigh` gives each edge `factors` times as much, before its
-    row is made a mean. factors: [num_edges] > 0. Where all edges weigh the same there is nothing to store.
-    """
-    if weighting == "proportional":
-        return with_weights(csr, csr.weights * factors)
-    if weighting == "softmax" and temperature > 0:
-        # p e^(T w) = e^(T (w + ln p / T))
-        return with_weights(csr, csr.weights + np.log(factors) / temperature)
-    return csr
-
-
 def weigh_row(weights: Float32Array, weighting: Weighting, temperature: float = 1.0) -> Float32Array:
     """`weigh` of the stored weights [n] of a single row, in a tenth of the time."""
     if not len(weights) or weighting == "uniform":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sqlite3
 import tarfile
 from contextlib import closing
@@ -22,6 +23,7 @@ from app.info import describe
 from app.ingest.blobs import is_whole_thumbnail
 from app.jobs.places import jobs_path
 from app.keys import keys_path
+from app.verify import verify_data_dir
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.progress import SilentProgress
@@ -114,6 +116,26 @@ def test_verify_does_not_take_a_picture_that_is_being_removed_for_damage(
     monkeypatch.setattr("app.verify.is_whole_thumbnail", removed_then_looked)
     assert run(["verify", "--data", str(ingested_copy.root)]) == 0
     assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_verify_opens_the_catalogue_no_more_often_for_many_missing_thumbnails(
+    ingested_copy: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    original = Catalog.open
+
+    def noted(path: Path, **options: bool) -> Catalog:
+        opened.append(path)
+        return original(path, **options)
+
+    thumbnails = list(ingested_copy.blobs_dir.rglob("*.webp"))
+    for thumbnail in thumbnails:
+        thumbnail.unlink()
+    monkeypatch.setattr(Catalog, "open", noted)
+    problems = verify_data_dir(ingested_copy, SilentProgress())
+
+    assert len(problems) == len(thumbnails) > 100
+    assert len(opened) < 10
 
 
 def test_verify_names_damaged_keys_and_a_damaged_history_at_once(
@@ -233,6 +255,35 @@ def test_an_interrupted_import_is_taken_up_again(
     assert run(["import", str(archive), "--data", str(there.root)]) == 0
     assert run(["verify", "--data", str(there.root)]) == 0
     assert [path.name for path in there.root.glob(".*")] == []
+
+
+def test_an_interrupted_import_does_not_overwrite_a_catalogue_that_was_made_since(
+    archive: Path,
+    ingested_copy: DataDir,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = DataDir(tmp_path / "there")
+    import_until(2, archive, there, monkeypatch)
+    shutil.copy(ingested_copy.catalog_path, there.catalog_path)
+    before = files_of(there), there.catalog_path.read_bytes()
+
+    assert run(["import", str(archive), "--data", str(there.root)]) == FAILURE
+    assert "was made after an import into it was cut short" in capsys.readouterr().err
+    assert (files_of(there), there.catalog_path.read_bytes()) == before
+
+
+def test_the_arrays_of_a_training_that_was_killed_are_not_exported(
+    ingested_copy: DataDir, tmp_path: Path
+) -> None:
+    left = ingested_copy.models_dir / "hash" / ".vectors.tmp" / "features.npy"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"gigabytes")
+
+    assert run(["export", str(tmp_path / "all.tar"), "--data", str(ingested_copy.root)]) == 0
+    with tarfile.open(tmp_path / "all.tar") as written:
+        assert not [name for name in written.getnames() if "vectors.tmp" in name]
 
 
 def test_an_interrupted_import_does_not_go_on_with_another_archive(

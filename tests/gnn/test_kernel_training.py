@@ -194,11 +194,11 @@ def test_a_large_catalogue_is_solved_for_from_files_that_do_not_stay(
         return new_mapped_array(path, shape)
 
     monkeypatch.setattr(embedding, "new_mapped_array", noting)
-    (tmp_path / "states.tmp").mkdir()
-    (tmp_path / "states.tmp" / "image_1.npy").write_bytes(b"of a run that was killed")
+    (tmp_path / ".states.tmp").mkdir()
+    (tmp_path / ".states.tmp" / "image_1.npy").write_bytes(b"of a run that was killed")
     trained(data, tmp_path, epochs=STEPS).save(tmp_path)
     assert made == ["image_0.npy", "image_1.npy"]
-    assert not (tmp_path / "states.tmp").exists()
+    assert not (tmp_path / ".states.tmp").exists()
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,10 +12,8 @@ from gnn.model.edge_weights import (
     cap_degree,
     message_graph,
     proportional,
-    reweighed,
     softmax,
     uniform,
-    weigh,
 )
 from graph_store.csr import Csr
 from tests.gnn_core.worlds import random_csr, random_world
@@ -46,20 +42,6 @@ def test_softmax_gives_the_formula() -> None:
 def test_softmax_at_temperature_zero_is_the_uniform_mean() -> None:
     csr = random_csr(np.random.default_rng(1), 20, 15, 6)
     assert softmax(csr, 0.0).weights == pytest.approx(uniform(csr).weights)
-
-
-@given(st.integers(0, 10_000), st.sampled_from(["proportional", "softmax"]))
-def test_reweighed_edges_count_their_factor_as_well(
-    seed: int, kind: Literal["proportional", "softmax"]
-) -> None:
-    rng = np.random.default_rng(seed)
-    csr = random_csr(rng, 20, 15, 6)
-    csr = Csr(csr.indptr, csr.indices, np.abs(csr.weights) + np.float32(0.1))
-    factors = rng.uniform(0.5, 1, csr.num_edges).astype(np.float32)
-    found = weigh(reweighed(csr, factors, kind, 10.0), kind, 10.0).weights
-    plain = weigh(csr, kind, 10.0).weights * factors
-    sums = np.bincount(csr.edge_rows(), weights=plain, minlength=csr.num_rows)
-    assert found == pytest.approx(plain / sums[csr.edge_rows()], abs=1e-5)
 
 
 def test_a_row_without_positive_weight_falls_back_to_the_mean() -> None:

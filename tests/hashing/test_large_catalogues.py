@@ -89,7 +89,7 @@ def test_vectors_in_files_give_the_same_codes(
 def test_a_large_catalogue_has_its_vectors_and_those_of_its_parts_in_files(
     mapped: tuple[HashCodes, Path, list[str]],
 ) -> None:
-    assert {"vectors.tmp/embeddings.npy", "others.tmp/embeddings.npy", "others.tmp/features.npy"} <= set(
+    assert {".vectors.tmp/embeddings.npy", ".others.tmp/embeddings.npy", ".others.tmp/features.npy"} <= set(
         mapped[2]
     )
 
