@@ -9,6 +9,7 @@ import numpy as np
 
 from graph_store import index_choice
 from graph_store.arrays import Float32Array, Int64Array
+from graph_store.copies import groups_of_copies
 from graph_store.errors import CorruptFile
 from graph_store.exact import (
     MARGIN,
@@ -22,6 +23,7 @@ from graph_store.exact import (
 from graph_store.faiss_api import faiss
 from graph_store.faiss_files import read_index, write_index
 from graph_store.faiss_storage import begun_at, held_by, link, put_over, relink, view_of
+from graph_store.hung_copies import has_hung
 from graph_store.index_inputs import checked_search, checked_vectors
 from graph_store.index_sample import Sample, between, stored_of
 from graph_store.row_selector import RowSelector
@@ -44,6 +46,9 @@ _SAMPLE, _BEST, _RECALL = 256, 10, 0.95
 """How it is measured what an index finds: one that was grown, and how wide a new one is searched."""
 
 _LINKS, _EF_CONSTRUCTION = 32, 120
+_MOST_COPIES = 2 * _LINKS
+"""With more copies of one vector, all links of a copy lead to others, and walks do not come out of them."""
+
 _EFFORTS = (128, 256, 384)
 """efSearch: a question takes 0.6, 0.9 and 1.0 ms at a million images of 640 numbers."""
 
@@ -103,7 +108,7 @@ class FaissIndex:
         index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = _EF_CONSTRUCTION
         index.hnsw.efSearch = effort or _EFFORTS[0]
-        link(index, vectors)
+        link(index, vectors, _MOST_COPIES)
         result = cls(index, "hnsw", vectors if apart else None)
         if effort is None and result.size > _EFFORTS[-1]:
             result._find_effort(questions, result._stored_sample())
@@ -125,12 +130,15 @@ class FaissIndex:
         would have it.
 
         A sample of 256 vectors must still find 95 % of their ten best, else, or where the file holds another
-        kind of index or one of that kind is not wanted, all is built anew.
+        kind of index or one of that kind is not wanted, all is built anew. So it is where more than 64 are
+        or were copies of one: what hangs is not to be linked to, and may not be a copy any more.
         """
         vectors = checked_vectors(vectors, None)
         index = read_index(path, mapped=False)  # in memory, where it may be written to
         linked = isinstance(index, faiss.IndexHNSWFlat) and kind != "flat"
         if not linked or index.d != vectors.shape[1] or index.ntotal > len(vectors):
+            return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
+        if has_hung(index) or groups_of_copies(vectors, _MOST_COPIES):
             return cls.build(vectors, kind, effort=effort, apart=apart, questions=questions)
         relink(index, vectors)
         if effort is not None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
+from graph_store.copies import groups_of_copies
 from graph_store.faiss_api import faiss
+from graph_store.hung_copies import hang, is_linked
 from graph_store.mapped_pages import release, streamed
 
 _BYTES_AT_ONCE = 2**30
@@ -50,23 +52,29 @@ def put_over(index: Any, storage: Any) -> None:
     index.storage, index.own_fields = storage, False
 
 
-def link(index: Any, vectors: Float32Array) -> None:
-    """Add `vectors` [n, dim] to an empty HNSW index, which copies them."""
+def link(index: Any, vectors: Float32Array, most_copies: int) -> None:
+    """Add `vectors` [n, dim] to an empty HNSW index, which copies them. Where more than `most_copies` (64 at
+    least) of them are one, the rest hang from a few.
+    """
+    copies = groups_of_copies(vectors, most_copies)
     _make_room(faiss.downcast_index(index.storage), vectors)
-    _add(index, vectors)
+    if not copies:
+        _add(index, vectors)
+        return
+    linked = np.flatnonzero(is_linked(copies, len(vectors)))
+    at_once = _rows_at_once(vectors)
+    for start in range(0, len(linked), at_once):
+        index.add(vectors[linked[start : start + at_once]])
+        release(vectors)
+    hang(index, copies, len(vectors))
+    _put_in(index, vectors)
 
 
 def relink(index: Any, vectors: Float32Array) -> None:
     """Add those of `vectors` [n, dim] that an HNSW index does not have yet, for one whose vectors have moved:
     all that it has are replaced by the first of `vectors`, which are copied.
     """
-    storage = faiss.IndexFlatIP(index.d)
-    _make_room(storage, vectors)
-    for start, stop in streamed(int(index.ntotal), _COPIED_AT_ONCE, vectors):
-        storage.add(vectors[start:stop])
-    put_over(index, storage)
-    storage.this.disown()
-    index.own_fields = True
+    _put_in(index, vectors)
     _add(index, vectors)
 
 
@@ -103,6 +111,17 @@ def begun_at(
     return found
 
 
+def _put_in(index: Any, vectors: Float32Array) -> None:
+    """Let an HNSW index hold copies of the first of `vectors`, as many as it has, and of no others."""
+    storage = faiss.IndexFlatIP(index.d)
+    _make_room(storage, vectors)
+    for start, stop in streamed(int(index.ntotal), _COPIED_AT_ONCE, vectors):
+        storage.add(vectors[start:stop])
+    put_over(index, storage)
+    storage.this.disown()
+    index.own_fields = True
+
+
 def _make_room(storage: Any, vectors: Float32Array) -> None:
     """For all at once: what FAISS keeps vectors in doubles when it grows, and is copied each time. A map that
     was read to be checked makes room for the copy.
@@ -113,7 +132,11 @@ def _make_room(storage: Any, vectors: Float32Array) -> None:
 
 
 def _add(index: Any, vectors: Float32Array) -> None:
-    at_once = max(1, _BYTES_AT_ONCE // vectors[:1].nbytes) if vectors.size else 1
+    at_once = _rows_at_once(vectors)
     for start in range(int(index.ntotal), len(vectors), at_once):
         index.add(vectors[start : start + at_once])
         release(vectors)
+
+
+def _rows_at_once(vectors: Float32Array) -> int:
+    return max(1, _BYTES_AT_ONCE // vectors[:1].nbytes) if vectors.size else 1
