@@ -7,21 +7,31 @@ Li 2011); of 100,000 images in clusters 99.9 % of those that a comparison of all
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.csr import Csr
 from graph_store.exact import MARGIN, scores_of_pairs
+from graph_store.similar import best_pairs, cosines_of
 
-_PAIRS = 2**22
-"""About so many pairs are looked at at a time."""
+_PAIRS = 2**20
+"""So many pairs are looked at at a time, or those of one new image."""
 
 
 def nearer_around(
-    vectors: Float32Array, images: Int64Array, new: Int64Array, worst: Float32Array, edges: Csr, beside: Csr
+    vectors: Float32Array,
+    images: Int64Array,
+    new: Int64Array,
+    worst: Float32Array,
+    edges: Csr,
+    beside: Csr,
+    k: int,
 ) -> tuple[Int64Array, Int64Array]:
     """Pairs of one of `images` [m] and one of the `new` ones [n], rising rows of `vectors`, whose cosine is
-    at least the `worst` [m] that the image has; about all of them.
+    at least the `worst` [m] that the image has; about all of them. But where there are many, only the k
+    nearest of an image.
 
     edges: the neighbours of each of the images; beside: those of each new one; both name rows of `vectors`.
     """
@@ -33,9 +43,9 @@ def nearer_around(
         edges.indices[picked], edges.edge_rows()[picked], edges.weights[picked], len(vectors)
     )
     rows, cols = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    step = max(1, _PAIRS // max(1, int(beside.degrees().max(initial=1)) ** 2))
-    for start in range(0, len(new), step):
-        near = beside.take(np.arange(start, min(start + step, len(new))))
+    held, full = 0, _PAIRS
+    for start, stop in _parts(_reached(beside, knowing, edges, place), _PAIRS):
+        near = beside.take(np.arange(start, stop))
         whose, first = near.edge_rows(), place[near.indices]
         sharing, further = knowing.take(near.indices), edges.take(first[first >= 0])
         found = np.concatenate([first, sharing.indices, place[further.indices]])
@@ -46,7 +56,48 @@ def nearer_around(
         near_enough = scores_of_pairs(vectors, new[number], images[image]) >= worst[image] - MARGIN
         rows.append(images[image[near_enough]])
         cols.append(new[number[near_enough]])
+        held += len(rows[-1])
+        if held > full:
+            nearest = nearest_of_each(vectors, np.concatenate(rows), np.concatenate(cols), k)
+            rows, cols, held = [nearest[0]], [nearest[1]], len(nearest[0])
+            full = max(_PAIRS, 2 * held)  # so that those kept are not ranked again each time
     return np.concatenate(rows), np.concatenate(cols)
+
+
+def nearest_of_each(
+    vectors: Float32Array, rows: Int64Array, cols: Int64Array, k: int
+) -> tuple[Int64Array, Int64Array]:
+    """Of these pairs the k nearest of each row, ties by lower column. Only where there are more is a cosine
+    computed.
+    """
+    _, group, count = np.unique(rows, return_inverse=True, return_counts=True)
+    many = (count > k)[group]
+    if not many.any():
+        return rows, cols
+    cosines = cosines_of(vectors, rows[many], cols[many])
+    best_rows, best_cols, _ = best_pairs(rows[many], cols[many], cosines, k, -np.inf)
+    return np.concatenate([rows[~many], best_rows]), np.concatenate([cols[~many], best_cols])
+
+
+def _reached(beside: Csr, knowing: Csr, edges: Csr, place: Int64Array) -> Int64Array:
+    """[n + 1]: how many pairs there are to look at up to each new image. Copies of one picture all know the
+    first of them, so that one new image may come near to very many.
+    """
+    first = place[beside.indices]
+    further = np.where(first >= 0, np.append(edges.degrees(), 0)[first], 0)
+    ends = np.cumsum(1 + knowing.degrees()[beside.indices] + further)
+    return np.append(0, ends)[beside.indptr]
+
+
+def _parts(ends: Int64Array, most: int) -> Iterator[tuple[int, int]]:
+    """Cuts a row of things into parts, each with a size of at most `most` or one thing. ends: [n + 1], the
+    size of all before each.
+    """
+    start = 0
+    while start < len(ends) - 1:
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] + most, side="right")) - 1)
+        yield start, stop
+        start = stop
 
 
 def inverse(old_of: Int64Array, num_old: int) -> Int64Array:

@@ -18,10 +18,16 @@ from graph_store.exact import MARGIN
 from graph_store.neighbour_index import NeighbourIndex
 from graph_store.progress import Progress
 from graph_store.similar import best_pairs, cosines_of, edges_of, is_exact, is_verified, similar_edges
-from graph_store.similar_around import inverse, nearer_around
+from graph_store.similar_around import inverse, nearer_around, nearest_of_each
 
 _PRODUCTS = 2**24
 """So many cosines, 64 MiB, are looked at at a time."""
+
+_ROWS = 2**16
+"""The vectors of so many images are copied at a time."""
+
+_PAIRS = 2**18
+"""Of so many pairs, all of which are near where there are copies, those to keep are chosen at a time."""
 
 
 def changed_edges(
@@ -50,7 +56,7 @@ def changed_edges(
     held = edges.take(np.flatnonzero(known))
     worst = _worst(held, k, threshold)
     if is_exact(len(vectors), len(new)):
-        rows, cols = _nearer(vectors, kept[known], new, worst)
+        rows, cols = _nearer(vectors, kept[known], new, worst, k)
     else:
         there = senders[known[edges.edge_rows()]]
         degrees = np.bincount(held.edge_rows()[there >= 0], minlength=held.num_rows)
@@ -58,7 +64,7 @@ def changed_edges(
         beside = fresh.take(np.searchsorted(stale, new))
         if index is not None:
             beside = _rows_of(index.near(vectors[new], 2 * k, threshold))
-        rows, cols = nearer_around(vectors, kept[known], new, worst, stays_known, beside)
+        rows, cols = nearer_around(vectors, kept[known], new, worst, stays_known, beside, k)
     gaining = np.zeros(len(vectors), dtype=np.bool_)
     gaining[rows] = True
     receivers = kept[edges.edge_rows()]
@@ -94,20 +100,52 @@ def _worst(edges: Csr, k: int, threshold: float) -> Float32Array:
 
 
 def _nearer(
-    vectors: Float32Array, images: Int64Array, new: Int64Array, worst: Float32Array
+    vectors: Float32Array, images: Int64Array, new: Int64Array, worst: Float32Array, k: int
 ) -> tuple[Int64Array, Int64Array]:
-    """Pairs of an image and a new one that may be among its k nearest. worst: of each of the images."""
+    """Pairs of an image and a new one that may be among its k nearest, at most k of each image. images [m],
+    new [n]: rising rows of `vectors`; worst: [m].
+    """
     rows, cols = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    new = _first_copies(vectors, new, k)
     if not len(new):
         return rows[0], cols[0]
     arrived = np.ascontiguousarray(vectors[new].T)
-    step = max(1, _PRODUCTS // len(new))
+    step, few = _step(len(new)), max(1, _PAIRS // len(new))
     for start in range(0, len(images), step):
         part = slice(start, start + step)
-        near = vectors[images[part]] @ arrived >= worst[part, None] - MARGIN
-        row, col = np.divmod(
-            np.flatnonzero(near), len(new)
-        )  # nonzero in two axes takes several times as long
-        rows.append(images[part][row])
-        cols.append(new[col])
+        near = _vectors_at(vectors, images[part]) @ arrived >= worst[part, None] - MARGIN
+        for begin in range(0, len(near), few):
+            places = np.flatnonzero(near[begin : begin + few])  # in two axes it takes several times as long
+            row, col = np.divmod(places, len(new))
+            nearest = nearest_of_each(vectors, images[start + begin + row], new[col], k)
+            rows.append(nearest[0])
+            cols.append(nearest[1])
     return np.concatenate(rows), np.concatenate(cols)
+
+
+def _step(num_new: int) -> int:
+    """How many images are compared with the new ones at a time: neither their cosines nor copies of their
+    vectors may fill the memory.
+    """
+    return min(_ROWS, max(1, _PRODUCTS // num_new))
+
+
+def _vectors_at(vectors: Float32Array, rows: Int64Array) -> Float32Array:
+    """The vectors [n, d] of rising rows [n]; not copied where no row between them is left out."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return vectors[rows[0] : rows[-1] + 1]
+    return vectors[rows]
+
+
+def _first_copies(vectors: Float32Array, rows: Int64Array, k: int) -> Int64Array:
+    """Of rows whose vectors are the same to the bit the first k, rising; rows: rising.
+
+    To any other image they are all as near, so that no later one comes among its k nearest.
+    """
+    looks = np.ascontiguousarray(vectors[rows])
+    row_of_bytes = np.dtype((np.void, looks.shape[1] * looks.itemsize))
+    # One opaque item a row: sorting rows number by number takes many times as long.
+    _, group = np.unique(looks.view(row_of_bytes).reshape(-1), return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    rank = np.arange(len(rows)) - np.searchsorted(group[order], group[order])
+    return np.sort(rows[order[rank < k]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_store import similar
-from graph_store.arrays import Float32Array, Int64Array
+from graph_store import similar, similar_changes
+from graph_store.arrays import AnyArray, Float32Array, Int64Array
+from graph_store.csr import Csr
 from graph_store.faiss_index import FaissIndex
 from graph_store.neighbour_index import NeighbourIndex
-from graph_store.similar import similar_edges
+from graph_store.similar import best_pairs, cosines_of, similar_edges
+from graph_store.similar_around import nearer_around
 from graph_store.similar_changes import changed_edges
 
 
-def unit(rows: Float32Array) -> Float32Array:
+def unit(rows: AnyArray) -> Float32Array:
     scaled: Float32Array = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     return scaled
 
@@ -25,6 +29,31 @@ def unit(rows: Float32Array) -> Float32Array:
 def vectors(rng: np.random.Generator, num: int) -> Float32Array:
     """Small whole numbers in few dimensions: copies and ties abound."""
     return unit(rng.integers(-2, 3, (num, 4)) + np.array([0.0, 0.0, 0.0, 0.5]))
+
+
+def copies(num: int, noise: float) -> Float32Array:
+    """[num, 16]: one picture many times, the same to the bit or, with noise, all but so."""
+    rng = np.random.default_rng(7)
+    return unit(rng.standard_normal((1, 16)) + noise * rng.standard_normal((num, 16)))
+
+
+def peak_memory(of: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        of()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def around_copies(now: Float32Array, num_old: int, k: int) -> tuple[Int64Array, Int64Array]:
+    """What comes near to the first of these copies where all, old and new, know the first k of them."""
+    known, beside = (
+        Csr.from_rows(np.full(num, k), np.tile(np.arange(k), num), np.ones(num * k))
+        for num in (num_old, len(now) - num_old)
+    )
+    worst = np.full(num_old, 0.999, np.float32)
+    return nearer_around(now, np.arange(num_old), np.arange(num_old, len(now)), worst, known, beside, k)
 
 
 def assert_as_anew(
@@ -141,3 +170,59 @@ def test_images_that_new_ones_come_near_to_are_found_without_comparing_all(
     assert len(gained[1]) > 1000
     assert len(gained[0] & gained[1]) >= 0.99 * len(gained[1])
     assert len(gained[0] - gained[1]) <= 0.01 * len(gained[1])
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+@pytest.mark.parametrize("pairs", [1, 300])
+@pytest.mark.parametrize("old_copies", [0, 80])
+def test_edges_among_many_copies_are_those_made_anew(
+    noise: float, pairs: int, old_copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similar_changes, "_PAIRS", pairs)
+    everything = np.concatenate([copies(120, noise), copies(60, 0.3)])
+    order = np.random.default_rng(8).permutation(180)
+    kept = (order < old_copies) | (order >= 120)
+    now = everything[order]
+    assert_as_anew(now, now[kept], np.where(kept, np.cumsum(kept) - 1, -1), 5, 0.0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_new_copies_of_many_old_ones_take_no_memory_for_each_pair(noise: float) -> None:
+    now = copies(2400, noise)
+    before = similar_edges(now[:2000], 5, 0.3)
+    old_of = np.where(np.arange(2400) < 2000, np.arange(2400), -1)
+    assert peak_memory(lambda: changed_edges(now, before, old_of, 5, 0.3)) < 50 * 2000 * 400
+
+
+def test_in_a_large_catalogue_too_copies_take_no_memory_for_each_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("graph_store.similar_around._PAIRS", 2**15)
+    now = copies(1500, 1e-7)
+    assert peak_memory(lambda: around_copies(now, 1000, 5)) < 25 * 1000 * 500
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_of_many_copies_around_a_new_image_the_nearest_are_the_same_however_many_are_looked_at_at_a_time(
+    noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, nearest = copies(150, noise), list[AnyArray]()
+    for pairs in (2**20, 64):
+        monkeypatch.setattr("graph_store.similar_around._PAIRS", pairs)
+        rows, cols = around_copies(now, 100, 5)
+        nearest.append(np.array(best_pairs(rows, cols, cosines_of(now, rows, cols), 5, 0.0)))
+    np.testing.assert_array_equal(nearest[0], nearest[1])
+
+
+def test_one_new_image_is_compared_without_a_copy_of_the_others() -> None:
+    now = unit(np.random.default_rng(9).standard_normal((4001, 128)))
+    before = similar_edges(now[:4000], 2, 0.9)
+    old_of = np.append(np.arange(4000), -1)
+    assert peak_memory(lambda: changed_edges(now, before, old_of, 2, 0.9)) < now.nbytes / 2
+
+
+@pytest.mark.parametrize("num_new", [1, 2, 1000, 2**25])
+def test_neither_cosines_nor_vectors_of_images_looked_at_at_a_time_fill_the_memory(num_new: int) -> None:
+    step = similar_changes._step(num_new)
+    assert 1 <= step <= 2**16
+    assert step == 1 or step * num_new <= 2**24
