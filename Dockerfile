@@ -42,12 +42,10 @@ RUN /opt/imsage/bin/python -c "from gnn.encoders.registry import image_encoder, 
 
 FROM python:3.11-slim-bookworm
 
-# One thread a search: the service runs many searches at once. See docs/deployment.md.
 # Everything that is written goes to /data, /tmp or, where snapshots are published to it, /store, so the root file system may be read-only.
 ENV PATH=/opt/imsage/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    OMP_NUM_THREADS=1 \
     HOME=/tmp \
     IMSAGE_CACHE_DIR=/opt/imsage/cache \
     IMSAGE_DATA=/data \

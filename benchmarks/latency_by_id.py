@@ -31,6 +31,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,15 @@ from fastapi import FastAPI, Request
 from PIL import Image
 from starlette.responses import Response
 
-from benchmarks.bare_index import BareIndex
+from benchmarks.bare_index import BareIndex, refuse_without_links
 from benchmarks.generated import generate
 from benchmarks.serving import free_port, listening
 from gnn.query import Query, QueryEngine
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
 from graph_store.faiss_index import NEAR_EFFORT
+from graph_store.index_choice import FLAT_BELOW
 from graph_store.snapshot import Snapshot
 
 LIMIT = 20
@@ -204,8 +207,8 @@ def measure(data_dir: DataDir, rounds: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Generate what is missing, measure, print."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Generate what is missing, measure, print. arguments: None are those of the command line."""
     parser = argparse.ArgumentParser(description="Latency of a search by id at 100,000 images.")
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--data", type=Path, help="keep the generated catalogue here and use it again")
@@ -213,10 +216,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--memory", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.memory:
         serve_from_memory(options.memory, options.port)
         return
+    if options.images < FLAT_BELOW:
+        parser.error(f"--images must be {FLAT_BELOW:,} at least: fewer are searched without HNSW")
     with ExitStack() as stack:
         root = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data_dir = DataDir(root)
@@ -224,6 +229,10 @@ def main() -> None:
             start = time.perf_counter()
             generate(data_dir, options.images)
             print(f"generated {options.images} images in {time.perf_counter() - start:.0f} s", flush=True)
+        try:
+            refuse_without_links(Snapshot.open(data_dir, verify=False))
+        except BadInput as error:
+            parser.error(str(error))
         figures = measure(data_dir, options.rounds)
     text = json.dumps(figures, indent=2)
     print(text)

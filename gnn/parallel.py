@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from graph_store.arrays import Int64Array
+from graph_store.errors import BadInput
 from graph_store.graph import Graph
 
 _PATIENCE = timedelta(hours=6)
@@ -42,17 +43,32 @@ def leads() -> bool:
 
 
 def team_of_environment(device: str) -> Team:
-    """The team that torchrun started, connected until this process ends; one by itself where it did not."""
+    """The team that torchrun started, connected until this process ends; one by itself where it did not.
+
+    Raises BadInput where more processes than GPUs would train on the GPUs of this machine.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Team()
     if not distributed.is_initialized():
         on_gpu = device != "cpu" and torch.cuda.is_available()
         if on_gpu:
+            _refuse_to_share_gpus(torch.cuda.device_count())
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
         atexit.register(distributed.destroy_process_group)
     return Team(size, distributed.get_rank())
+
+
+def _refuse_to_share_gpus(gpus: int) -> None:
+    """NCCL does not let two processes have one GPU, and ends each of them with a traceback."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if here > gpus:
+        raise BadInput(
+            f"torchrun started {here} processes on a machine with {gpus} GPU{'s' if gpus > 1 else ''}, "
+            "and each needs one of its own",
+            hint=f"Train with --device cpu, or with --nproc-per-node {gpus} at most.",
+        )
 
 
 @dataclass(frozen=True)

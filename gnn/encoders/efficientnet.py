@@ -16,6 +16,7 @@ import numpy as np
 
 from gnn.encoders.base import EncoderSpec
 from gnn.encoders.device import resolve_device
+from gnn.encoders.int8_arithmetic import int8_arithmetic
 from gnn.encoders.onnx_cache import export_graph, exported
 from graph_store.arrays import AnyArray, Float32Array, UInt8Array
 from graph_store.checksums import sha256_of_file
@@ -136,7 +137,9 @@ class EfficientNetLite0:
         floats = exported(f"{NAME}-v1-{self._float_sha256}", lambda: _export(self._weights))
         if not self._int8:
             return floats
-        return exported(f"{INT8_NAME}-v1-{self.spec.weights_sha256}", lambda: _quantize(floats))
+        # Machines may share the cache; what one of them has checked says nothing of another processor.
+        name = f"{INT8_NAME}-v1-{self.spec.weights_sha256}-{int8_arithmetic()}"
+        return exported(name, lambda: _quantize(floats))
 
     def _session(self, threads: int, providers: list[Any] | None = None) -> Any:
         import onnxruntime

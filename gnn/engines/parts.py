@@ -69,12 +69,13 @@ def share(folder: Path, work: EmbeddingWork, images: Mapping[str, Path]) -> Shar
     """Write what workers read, and make room for the states of the tags. images: where what they write of
     images lies, and `features`, where they lie in a file already.
     """
-    # A name of its own, since a worker keeps what it has opened.
-    folder = folder / secrets.token_hex(8)
+    # A name of its own, since a worker keeps what it has opened; and whole, since workers may have been
+    # started in another directory.
+    folder = folder.absolute() / secrets.token_hex(8)
     folder.mkdir(parents=True)
     work.trained.save(folder / "model")
     work.messages.save(folder / "graph")
-    arrays = {"features": folder / "features.npy", **images}
+    arrays = {"features": folder / "features.npy", **{name: file.absolute() for name, file in images.items()}}
     if "features" not in images:
         save_array(arrays["features"], work.features)
     model = work.trained.model

@@ -45,10 +45,42 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path: Path, few_dra
     write_source(tmp_path, SilentProgress())
     kept, lost = (tmp_path / "images" / f"{drawing.id}.png" for drawing in few_drawings[:2])
     lost.unlink()
-    (tmp_path / "made-from.json").unlink()
+    (tmp_path / "tags.jsonl").unlink()
     before = kept.stat().st_mtime_ns
 
     write_source(tmp_path, SilentProgress())
 
     assert lost.exists()
     assert kept.stat().st_mtime_ns == before
+
+
+def test_what_other_packages_have_rendered_is_rendered_again(
+    tmp_path: Path, few_drawings: list[Drawing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path, SilentProgress())
+    monkeypatch.setattr(demo_source, "version", lambda name: "later")
+    monkeypatch.setattr(demo_source, "render", lambda svg: b"drawn anew")
+
+    write_source(tmp_path, SilentProgress())
+
+    pictures = [tmp_path / "images" / f"{drawing.id}.png" for drawing in few_drawings]
+    assert {picture.read_bytes() for picture in pictures} == {b"drawn anew"}
+
+
+def test_an_interrupted_run_does_not_pass_its_pictures_off_as_those_of_later_packages(
+    tmp_path: Path, few_drawings: list[Drawing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> list[Drawing]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_source, "_row", lambda drawing: interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            write_source(tmp_path, SilentProgress())
+    monkeypatch.setattr(demo_source, "version", lambda name: "later")
+    monkeypatch.setattr(demo_source, "render", lambda svg: b"drawn anew")
+
+    write_source(tmp_path, SilentProgress())
+
+    picture = tmp_path / "images" / f"{few_drawings[0].id}.png"
+    assert picture.read_bytes() == b"drawn anew"

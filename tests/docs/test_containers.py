@@ -69,6 +69,11 @@ def test_the_image_serves_by_default(dockerfile: list[str]) -> None:
     assert json.loads(instruction(dockerfile, "CMD")) == ["serve"]
 
 
+def test_the_image_leaves_the_number_of_threads_to_each_command() -> None:
+    # Serving sets its own; training and reindexing take all cores where nothing is said.
+    assert not [line for line in instructions() if re.search(r"\bOMP_", line)]
+
+
 def test_the_image_holds_the_graphs_that_its_workers_would_export_at_every_start(tmp_path: Path) -> None:
     runs = [shlex.split(line) for line in instructions() if line.startswith("RUN ")]
     (code,) = [run[3] for run in runs if run[1].endswith("/python") and run[2] == "-c"]

@@ -196,6 +196,17 @@ def test_what_a_replica_refuses_is_sent_to_the_writer() -> None:
         assert goes_to(path) == "imsage-replica"
 
 
+def test_the_secret_of_the_keys_can_be_made_again_and_the_pods_that_read_it_once_are_restarted() -> None:
+    lines = (FOLDER / "writer.yaml").read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("#").strip() for line in lines if line.startswith("#   kubectl ")]
+    (made,) = [each for each in commands if " create secret " in each]
+    replica = named("Deployment", "imsage-replica")["spec"]["template"]["spec"]
+    (secret,) = [each["secret"]["secretName"] for each in replica["volumes"] if "secret" in each]
+    # `create` alone refuses a name that is there.
+    assert f" {secret} " in made and made.endswith("--dry-run=client -o yaml | kubectl apply -f -")
+    assert "kubectl rollout restart deployment/imsage-replica" in commands
+
+
 def test_no_secret_is_a_real_one() -> None:
     for document in documents():
         if document["kind"] == "Secret":

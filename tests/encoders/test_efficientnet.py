@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gnn.encoders import efficientnet as efficientnet_module
 from gnn.encoders import int8_graph
 from gnn.encoders.base import check_same_encoder
 from gnn.encoders.efficientnet import EfficientNetLite0, weights_path
@@ -120,6 +121,23 @@ def test_a_processor_that_computes_int8_wrongly_is_refused(
     monkeypatch.setenv("IMSAGE_CACHE_DIR", str(tmp_path))
     with pytest.raises(ImsageError, match="differs from float32"):
         EfficientNetLite0(int8=True).encode(np.zeros((1, 3, 224, 224), dtype=np.uint8))
+
+
+def test_what_another_processor_has_checked_is_checked_again(
+    efficientnet: EfficientNetLite0, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(floats: bytes) -> bytes:
+        raise ImsageError("differs from float32")
+
+    monkeypatch.setenv("IMSAGE_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(efficientnet_module, "_export", lambda weights: efficientnet.graph)
+    _ = EfficientNetLite0(int8=True).graph
+    monkeypatch.setattr(efficientnet_module, "_quantize", refused)
+    _ = EfficientNetLite0(int8=True).graph  # on the same processor it is taken as it lies there
+
+    monkeypatch.setattr(efficientnet_module, "int8_arithmetic", lambda: "another processor")
+    with pytest.raises(ImsageError, match="differs from float32"):
+        EfficientNetLite0(int8=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no nice value of their own here")

@@ -240,6 +240,14 @@ def test_a_worker_hands_on_what_was_brought_along(folder: Path, tmp_path: Path) 
     assert len(thumbnails(recipe.data_dir)) == 1
 
 
+def test_a_worker_started_in_another_directory_loads_the_encoder_that_the_command_has_found(
+    folder: Path, tmp_path: Path, spec: EncoderSpec
+) -> None:
+    as_written = replace(recipe_for(tmp_path), encoder="open_clip:ViT-B-32@only-there.pt")
+    (sent,) = told(as_written, spec, [folder / "again.png"])
+    assert isinstance(sent, Featured)
+
+
 def test_a_worker_with_other_weights_says_so(folder: Path, tmp_path: Path, spec: EncoderSpec) -> None:
     (error,) = told(recipe_for(tmp_path), replace(spec, weights_sha256="0" * 64), [folder / "again.png"])
     assert isinstance(error, EncoderMismatch)

@@ -18,7 +18,7 @@ from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.model.sage import HeteroSage, SageConfig
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
 from gnn.objectives.random_walk import RandomWalkConfig, RandomWalkObjective
-from gnn.parallel import Team
+from gnn.parallel import Team, team_of_environment
 from gnn.presets import preset_named
 from gnn.trained_model import MODEL, load_trained_model
 from gnn.trainer import HISTORY, Objective, Trainer, TrainerSettings
@@ -90,8 +90,8 @@ import gnn.training
 from graph_store.data_dir import DataDir
 from graph_store.errors import DataDirBusy
 load = gnn.training.load_graph_data
-def later(data_dir):
-    data = load(data_dir)
+def later(data_dir, device):
+    data = load(data_dir, device)
     if os.environ["RANK"] == "0":
         return data
     images = replace(data.images, ids=("another", *data.images.ids[1:]))  # stored after the first one read
@@ -115,6 +115,41 @@ def test_processes_that_read_the_catalogue_before_and_after_a_write_refuse_to_tr
     assert done.returncode == 0, done.stderr[-3000:]
     told = [(tmp_path / rank).read_text() for rank in ("0", "1")]
     assert told[0] == told[1] and told[0].startswith("The catalogue was written to while")
+
+
+def pretend_torchrun(monkeypatch: pytest.MonkeyPatch, *, processes: int, gpus: int) -> list[str]:
+    """This process as one of several on a machine; returns the backends by which it connects."""
+    connected: list[str] = []
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, str(processes))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: None)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, timeout: connected.append(backend)
+    )
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr("atexit.register", lambda function: None)
+    return connected
+
+
+def test_more_processes_than_gpus_are_refused_before_they_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = pretend_torchrun(monkeypatch, processes=2, gpus=1)
+    with pytest.raises(BadInput, match=r"2 processes on a machine with 1 GPU, .*--device cpu"):
+        team_of_environment("auto")
+    assert not connected
+
+
+@pytest.mark.parametrize(
+    "device, gpus, backend", [("auto", 2, "nccl"), ("cpu", 1, "gloo"), ("auto", 0, "gloo")]
+)
+def test_processes_talk_through_nccl_where_each_has_a_gpu(
+    device: str, gpus: int, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected = pretend_torchrun(monkeypatch, processes=2, gpus=gpus)
+    assert team_of_environment(device) == Team(2, 0)
+    assert connected == [backend]
 
 
 def objective(kind: str, team: Team) -> Objective:

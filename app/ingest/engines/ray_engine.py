@@ -165,7 +165,8 @@ class PictureWorker:
         """Raises EncoderMismatch when this node has other weights than the process that stores."""
         if self._recipe.features is not None:
             return AsGiven()
-        encoder = image_encoder(self._recipe.encoder, device=self._recipe.device, threads=self._threads)
+        # Not as the user wrote it: a path in the name may be relative to where the command was started.
+        encoder = image_encoder(self._spec.name, device=self._recipe.device, threads=self._threads)
         check_same_encoder(self._spec, encoder.spec)
         return Encoded(encoder)
 
