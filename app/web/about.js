@@ -1,5 +1,27 @@
 /** What every page says about the server: how much it holds, which index it serves, whom to credit. */
+import { describeIndex } from "./api.js";
 import { byId, element } from "./dom.js";
+
+let told = false;
+let asking = false;
+let wanted = false;
+
+/** Asks and shows it, once. Fails in silence, for whatever else is asked tells what is wrong: call it again then. */
+export async function tellAbout() {
+  wanted = true;
+  if (told || asking) return;
+  asking = true;
+  while (wanted && !told) {
+    wanted = false;
+    try {
+      showAbout(await describeIndex());
+      told = true;
+    } catch {
+      // Once more only if it was called meanwhile.
+    }
+  }
+  asking = false;
+}
 
 /** `index`: the answer of GET /v1/index. */
 export function showAbout(index) {

@@ -1,16 +1,19 @@
 /** The HTTP calls that the page makes. Every failure is a Problem, with the words to show. */
 import { filterOf } from "./conditions.js";
+import { toJson } from "./exact.js";
 import { askForKey, currentKey, withKey } from "./key.js";
 
 /** Results in one answer, unless more are asked for. */
 export const PAGE = 48;
 /** The API's own cap on `limit`. */
 export const MOST = 1000;
+const SCOPE_IS_MISSING = "urn:imsage:problem:insufficient-scope";
 
 /** An RFC 9457 problem, or its stand-in when the server did not answer with one. */
 export class Problem extends Error {
-  constructor({ title, detail = "", status = 0, errors = [], retryAfter = null }) {
+  constructor({ type = "", title, detail = "", status = 0, errors = [], retryAfter = null }) {
     super(detail || title);
+    this.type = type;
     this.title = title;
     this.detail = detail;
     this.status = status;
@@ -19,11 +22,21 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether it may be over in a moment: nobody answered, too many asked, or the server is starting. */
+  /** Whether it may be over in a moment: nobody answered, not even to a proxy, too many asked, or the server is starting. */
   get passes() {
-    return this.status === 0 || this.status === 429 || this.status === 503;
+    return [0, 429, 502, 503, 504].includes(this.status);
+  }
+
+  /** Whether another key would help; much else is forbidden whoever asks. */
+  get wantsKey() {
+    return this.status === 401 || (this.status === 403 && this.type === SCOPE_IS_MISSING);
   }
 }
+
+const away = () => new Problem({ title: "The server does not answer", detail: "It may be restarting, or the network is down." });
+
+/** A connection that breaks off in the middle of an answer is a TypeError of whatever reads it. */
+const brokenOff = (error) => error instanceof TypeError;
 
 /** The response, whatever its status; asks the user for a key where the server wants one. */
 export async function send(path, options = {}) {
@@ -34,7 +47,7 @@ export async function send(path, options = {}) {
       response = await fetch(path, { ...options, headers: withKey(options.headers) });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem({ title: "The server does not answer", detail: "It may be restarting, or the network is down." });
+      throw away();
     }
     if (response.status !== 401) return response;
     if (currentKey() === used && !(await askForKey(used === null ? "" : "The server did not accept that key."))) return response;
@@ -52,6 +65,7 @@ export async function problemOf(response) {
   }
   const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
   return new Problem({
+    type: body?.type,
     title: body?.title || "The server could not answer",
     detail: body?.detail || `It said: HTTP ${response.status} ${response.statusText}`.trim(),
     status: response.status,
@@ -67,6 +81,7 @@ export async function call(path, options = {}) {
     return await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (brokenOff(error)) throw away();
     throw new Problem({ title: "The server could not answer", detail: "What it sent is not JSON.", status: response.status });
   }
 }
@@ -74,14 +89,16 @@ export async function call(path, options = {}) {
 export async function fetchPicture(path) {
   const response = await send(path);
   if (!response.ok) throw await problemOf(response);
-  return response.blob();
+  return response.blob().catch((error) => {
+    throw brokenOff(error) ? away() : error;
+  });
 }
 
 export function postJson(path, body, signal) {
   return call(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: toJson(body),
     signal,
   });
 }
@@ -118,7 +135,7 @@ export async function search(query, page = {}, signal = undefined) {
   if (!query.image?.bytes || body.image) return postJson("/v1/search", body, signal);
   const form = new FormData();
   form.append("image", query.image.bytes, query.image.name || "picture");
-  form.append("query", JSON.stringify(body));
+  form.append("query", toJson(body));
   return call("/v1/search/upload", { method: "POST", body: form, signal });
 }
 

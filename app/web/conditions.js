@@ -1,21 +1,23 @@
 /**
  * Conditions on attributes as a person types them, and as the API has them:
  *   year >= 2019 · licence = cc-by, cc0 · licence != unknown · place.country = "12" · author exists
- * A value in quotes is text, also where it looks like a number or holds a comma.
+ * A value in quotes is text, also where it looks like a number or holds a comma. "title = god exists" compares.
  */
 
 const COMPARED = /^\s*(.+?)\s*(>=|<=|!=|=|>|<)\s*(.+?)\s*$/u;
 const EXISTS = /^\s*(.+?)\s+exists\s*$/iu;
 /** Each of the values that commas part; a comma in quotes parts none. */
 const VALUE = /\s*(?:"[^"]*"(?=\s*(?:,|$))|[^,]+)/gu;
+const WHOLE = /^-?\d+$/;
 const BOUNDS = { ">=": "gte", ">": "gt", "<=": "lte", "<": "lt" };
 
 /** {written, list: "must" | "must_not", condition}; null for what is no condition. */
 export function conditionOf(text) {
-  const exists = EXISTS.exec(text);
-  if (exists) return { written: `${exists[1]} exists`, list: "must", condition: { key: exists[1], exists: true } };
   const found = COMPARED.exec(text);
-  if (!found) return null;
+  if (!found) {
+    const exists = EXISTS.exec(text);
+    return exists && { written: `${exists[1]} exists`, list: "must", condition: { key: exists[1], exists: true } };
+  }
   const [, key, operator, value] = found;
   const written = `${key} ${operator} ${value}`;
   const bound = BOUNDS[operator];
@@ -30,6 +32,7 @@ function scalar(written) {
   if (written.length > 1 && written.startsWith('"') && written.endsWith('"')) return written.slice(1, -1);
   if (written === "true" || written === "false") return written === "true";
   const number = Number(written);
+  if (WHOLE.test(written) && Number.isFinite(number) && !Number.isSafeInteger(number)) return BigInt(written);
   return Number.isFinite(number) ? number : written;
 }
 

@@ -1,5 +1,5 @@
 /** The dial: 0 is all concept, 1 is all visual. */
-import { percent } from "./dom.js";
+import { isBrowsersOwn, percent } from "./dom.js";
 
 /** An arrow key moves further than the smallest drag, so that the results visibly follow. */
 const KEY_STEP = 0.05;
@@ -19,7 +19,7 @@ export class Dial {
     input.addEventListener("input", turn);
     input.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -KEY_STEP, ArrowDown: -KEY_STEP, ArrowRight: KEY_STEP, ArrowUp: KEY_STEP }[event.key];
-      if (step === undefined) return;
+      if (step === undefined || isBrowsersOwn(event)) return;
       event.preventDefault();
       input.value = String(Math.round((input.valueAsNumber + step) / KEY_STEP) * KEY_STEP);
       turn();

@@ -41,6 +41,9 @@ export const decimal = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(
 
 export const prefersStillness = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+/** Whether a key press is the browser's own: Alt and Left go a page back, Cmd and Left to the beginning of a line. */
+export const isBrowsersOwn = ({ altKey, ctrlKey, metaKey }) => altKey || ctrlKey || metaKey;
+
 /** A bar of two colours for a score; `fillBar` says how long they are. */
 export function splitBar() {
   return element("span", { class: "split", role: "img" }, element("i", { class: "concept" }), element("i", { class: "visual" }));

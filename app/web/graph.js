@@ -3,10 +3,10 @@
  * Lines are SVG; nodes are real buttons in lists, so that keyboards and screen readers have them too.
  */
 import { neighboursOf } from "./api.js";
-import { element, icon, percent, svgElement } from "./dom.js";
+import { element, icon, isBrowsersOwn, percent, svgElement } from "./dom.js";
 import { layOut } from "./layout.js";
 import { inWords } from "./state.js";
-import { thumbnail } from "./thumbnail.js";
+import { askAgain, thumbnailOr } from "./thumbnail.js";
 
 const WIDE = { images: 10, tags: 14 };
 const NARROW = { images: 6, tags: 8 };
@@ -105,12 +105,15 @@ export class Graph {
     for (const tag of tags) {
       this.#put(known, tagKey(tag.name), () => this.#tagNode(tag.name), (node) => describeTag(node, tag, asked));
     }
+    const focused = document.activeElement;
     this.#list(this.#parts.images, near.map(({ id }) => imageKey(id)));
     this.#list(this.#parts.tags, tags.map(({ name }) => tagKey(name)));
     this.#parts.note.textContent = near.some(({ joined }) => joined) || !near.length
       ? "Thicker lines join more closely. A number is the picture’s place among the results. Click a picture to go there, a tag to add it."
       : "Words alone have no pictures beside them in the graph: these are the first results. Click a picture to go there, a tag to add it.";
     this.#place();
+    // Moving a node in the document takes the focus away from it.
+    if (focused !== document.activeElement && this.#section.contains(focused)) focused.focus({ preventScroll: true });
     this.#oneStop();
   }
 
@@ -135,7 +138,8 @@ export class Graph {
     const showing = image ? image.key ?? image.id : "";
     if (middle.dataset.of !== showing || !middle.hasChildNodes()) {
       middle.dataset.of = showing;
-      const picture = image ? (image.bytes ? element("img", { src: image.preview, alt: "" }) : thumbnail(image.id)) : icon("search");
+      const picture = image ? (image.bytes ? element("img", { src: image.preview, alt: "" })
+        : thumbnailOr(() => icon("picture"), image.id)) : icon("search");
       middle.replaceChildren(element("span", { class: "core" }, picture), element("span", { class: "core-name" }));
     }
     middle.lastChild.textContent = image ? "Your query" : inWords(query);
@@ -143,16 +147,22 @@ export class Graph {
   }
 
   #imageNode(id) {
-    const picture = thumbnail(id);
     const button = element("button", { type: "button", tabindex: "-1", title: id, onclick: () => this.#listeners.pick(id) },
-      picture, element("span", { class: "rank" }));
-    picture.addEventListener("error", () => picture.replaceWith(element("span", { class: "no-picture" }, id)));
+      thumbnailOr(() => element("span", { class: "no-picture" }, id), id), element("span", { class: "rank" }));
     return element("li", { class: "node image", "data-key": imageKey(id) }, button);
   }
 
   #tagNode(name) {
-    return element("li", { class: "node tag", "data-key": tagKey(name) },
-      element("button", { type: "button", tabindex: "-1", title: name, onclick: () => this.#listeners.tag(name) }, name));
+    const button = element("button", {
+      type: "button",
+      tabindex: "-1",
+      title: name,
+      onclick: () => {
+        // One that is in the query already would lose its sign there.
+        if (button.getAttribute("aria-disabled") !== "true") this.#listeners.tag(name);
+      },
+    }, name);
+    return element("li", { class: "node tag", "data-key": tagKey(name) }, button);
   }
 
   /** Measures, lays out, moves every node to its place and draws the lines. */
@@ -195,7 +205,7 @@ export class Graph {
   #key(event) {
     const direction = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     const at = event.target.closest(".node button");
-    if (!direction || !at) return;
+    if (!direction || !at || isBrowsersOwn(event)) return;
     event.preventDefault();
     const from = middleOf(at);
     let best = null;
@@ -275,6 +285,7 @@ function line({ from, to, kind, weight }, places, middleX, middleY) {
 function describeImage(node, { id, weight, joined }, rank, tags) {
   const button = node.firstChild;
   const badge = button.querySelector(".rank");
+  askAgain(button.firstChild);
   badge.textContent = rank === undefined ? "" : String(rank);
   badge.hidden = rank === undefined;
   button.setAttribute("aria-label", [

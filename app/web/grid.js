@@ -3,8 +3,9 @@
  * animated from where the card was (measured before, played back after), unless the user asked for less motion or
  * orders follow each other faster than cards can glide: under a dial that is being dragged they go straight there.
  */
-import { decimal, element, fillBar, prefersStillness, splitBar } from "./dom.js";
-import { thumbnail } from "./thumbnail.js";
+import { isolated } from "./bidi.js";
+import { decimal, element, fillBar, isBrowsersOwn, prefersStillness, splitBar } from "./dom.js";
+import { askAgain, thumbnailOr } from "./thumbnail.js";
 
 const GLIDE = { duration: 240, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
@@ -79,8 +80,8 @@ export class Grid {
   }
 
   #card(id) {
-    const picture = thumbnail(id, { loading: "lazy" });
-    const pick = element("button", { type: "button", class: "pick", tabindex: "-1" }, picture);
+    const pick = element("button", { type: "button", class: "pick", tabindex: "-1" },
+      thumbnailOr(() => element("span", { class: "no-picture" }, id), id, { loading: "lazy" }));
     const bar = splitBar();
     const score = element("span", { class: "score", "aria-hidden": "true" });
     const scores = element("span", { class: "scores" }, bar, score);
@@ -97,10 +98,6 @@ export class Grid {
     const node = element("li", { class: "card" }, pick, element("span", { class: "leans" }, like, unlike), scores,
       element("span", { class: "card-foot" }, words, why));
     const card = { node, pick, bar, score, words, why, like, unlike, hit: null };
-    picture.addEventListener("error", () => {
-      picture.hidden = true;
-      pick.append(element("span", { class: "no-picture" }, id));
-    });
     pick.addEventListener("click", () => this.#listeners.pick(card.hit));
     why.addEventListener("click", () => this.#listeners.why(card.hit));
     return card;
@@ -108,6 +105,7 @@ export class Grid {
 
   #fill(card, hit, rank, full) {
     card.hit = hit;
+    askAgain(card.pick.firstChild);
     const tags = hit.tags.map((tag) => (typeof tag === "string" ? tag : tag.name));
     const called = tags.length ? tags.slice(0, 5).join(", ") : hit.id;
     card.pick.setAttribute("aria-label",
@@ -119,7 +117,7 @@ export class Grid {
     fillBar(card.bar, hit.visual, hit.conceptual, full);
     card.score.textContent = decimal(hit.score);
     const copies = hit.near_copies?.length ?? 0;
-    const words = [copies ? `+${copies} alike` : "", tags.join(", ")].filter(Boolean).join(" · ");
+    const words = [copies ? `+${copies} alike` : "", tags.map(isolated).join(", ")].filter(Boolean).join(" · ");
     if (card.words.textContent !== words) card.words.textContent = words;
   }
 
@@ -133,6 +131,7 @@ export class Grid {
   }
 
   #key(event) {
+    if (isBrowsersOwn(event)) return;
     const cards = [...this.#list.children];
     const at = cards.findIndex((card) => card.contains(event.target));
     const columns = getComputedStyle(this.#list).gridTemplateColumns.split(" ").length;

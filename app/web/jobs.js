@@ -16,6 +16,8 @@ const cards = new Map();
 const known = new Map();
 const followed = new Set();
 let older = null;
+/** What GET /v1/index told last. */
+let index = null;
 
 listenForForgetting();
 listenForNetwork();
@@ -37,6 +39,8 @@ async function look() {
   byId("none").hidden = cards.size > 0;
   byId("more").hidden = older === null;
   may(true);
+  // It has not come yet, or another index may be served by now, made where this page sees no job.
+  if (index === null || byId("hint").textContent) void about();
 }
 
 async function showOlder() {
@@ -64,13 +68,23 @@ function take(job, onTop) {
   const running = [...known.values()].some((other) => !hasEnded(other));
   for (const name of ["reindex", "train"]) byId(name).disabled = running;
   for (const card of cards.values()) card.mayResume(!running);
-  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
-  byId("hint").textContent = newest?.kind === "train" ? "The newest model is not served yet: reindex." : "";
+  hint();
   if (before && before.state !== job.state) {
     byId("spoken").textContent = `${titleOf(job)}: ${stateOf(job)}`;
     if (job.state === "succeeded") void about();
   }
   if (!hasEnded(job) && !followed.has(job.id)) void follow(job.id);
+}
+
+function hint() {
+  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
+  const waits = newest?.kind === "train" && index !== null && !isServed(newest);
+  byId("hint").textContent = waits ? "The newest model is not served yet: reindex." : "";
+}
+
+/** Whether the index was made after the training, by whatever made it. It tells its time in whole seconds. */
+function isServed({ ended }) {
+  return Math.floor(Date.parse(ended) / 1000) * 1000 <= Date.parse(index.created);
 }
 
 /** Jobs are numbered in order, whatever the clock said. */
@@ -127,8 +141,9 @@ function withoutJobs() {
 
 async function about() {
   try {
-    const index = await describeIndex();
+    index = await describeIndex();
     showAbout(index);
+    hint();
     byId("serving").textContent = index.index_version ? `Serving index ${index.index_version}.` : "";
   } catch {
     byId("serving").textContent = ""; // the list of jobs tells what is wrong

@@ -21,6 +21,10 @@ export function forgetKey() {
 }
 
 let asking = null;
+const waiting = [];
+
+/** Calls `listener()` whenever the user has given a key. */
+export const whenKeyIsGiven = (listener) => waiting.push(listener);
 
 /** Asks the user for a key; whoever asks meanwhile waits for the same dialog. Resolves to whether there is a new one. */
 export function askForKey(detail = "") {
@@ -61,6 +65,7 @@ function prompt(detail) {
       dialog.remove();
       showKeyButtons();
       resolve(given);
+      if (given) for (const listener of waiting) listener();
     });
     document.body.append(dialog);
     dialog.showModal();

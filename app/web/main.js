@@ -1,19 +1,20 @@
 /** Puts the page together: the query (state.js) goes out to the server, the answers go to the parts that show them. */
-import { listenForNetwork, showAbout } from "./about.js";
-import { describeIndex } from "./api.js";
+import { listenForNetwork, tellAbout } from "./about.js";
 import { Dial } from "./dial.js";
 import { byId } from "./dom.js";
 import { Graph } from "./graph.js";
 import { Grid } from "./grid.js";
 import { listenForForgetting } from "./key.js";
-import { listenForPictures, prepare } from "./picture.js";
+import { listenForPictures } from "./picture.js";
 import { ProblemPanel } from "./problem.js";
 import { Refine } from "./refine.js";
 import { Results } from "./results.js";
 import { SearchBox } from "./searchbox.js";
+import { Share } from "./share.js";
 import { drawStart } from "./start.js";
-import { from, inWords, isEmpty, leaning, NOTHING, Store } from "./state.js";
+import { from, inWords, isEmpty, leaning, Store } from "./state.js";
 import { Suggestions } from "./suggest.js";
+import { Taking } from "./taking.js";
 import { Why } from "./why.js";
 
 const store = new Store();
@@ -26,7 +27,8 @@ const fromPicture = (id) => {
 };
 const addTag = (name) => box.addTag(name);
 const box = new SearchBox(store, {
-  box: byId("box"), slot: byId("slot"), chips: byId("chips"), entry: byId("entry"), options: byId("options"), clear: byId("clear"),
+  box: byId("box"), slot: byId("slot"), chips: byId("chips"), entry: byId("entry"), options: byId("options"),
+  clear: byId("clear"), pick: byId("pick"),
 }, (error) => problems.aside(error));
 const dial = new Dial({
   row: byId("dial-row"), input: byId("dial"), concept: byId("concept-share"), visual: byId("visual-share"),
@@ -39,23 +41,32 @@ const suggestions = new Suggestions({ row: byId("suggest"), title: byId("suggest
 const why = new Why(byId("why"), { pick: fromPicture, tag: addTag });
 const grid = new Grid(byId("grid"), {
   pick: (hit) => fromPicture(hit.id),
-  why: (hit) => void why.open(hit, store.query, results.pageOf(hit.id)),
+  why: (hit) => void why.open(hit, results.query, results.pageOf(hit.id)),
   lean: (hit, negated) => store.ask(leaning(store.query, hit.id, negated)),
 });
 const graph = new Graph(byId("graph"), { pick: fromPicture, tag: addTag });
 const results = new Results({
   section: byId("results"), row: byId("state-row"), status: byId("status"), spoken: byId("spoken"), legend: byId("legend"),
   blank: byId("blank"), more: byId("more"),
-}, { grid, graph }, problems);
+}, { grid, graph }, problems, () => void tellAbout());
+const taking = new Taking(store, {
+  taken: (image) => {
+    store.ask({ image });
+    window.scrollTo({ top: 0 });
+  },
+  failed: (error) => problems.show(error),
+  busy: (yes) => document.body.classList.toggle("taking", yes),
+});
+const share = new Share(store, { button: byId("share"), label: byId("share-label"), spoken: byId("spoken") });
 
 store.onChange(show);
-listenForPictures({ button: byId("pick"), input: byId("file"), veil: byId("veil"), take: (file) => void takePicture(file) });
+listenForPictures({ button: byId("pick"), input: byId("file"), veil: byId("veil"), take: (file) => void taking.take(file) });
 listenForForgetting();
 listenForNetwork();
 byId("home").addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  store.ask(NOTHING);
+  store.clear();
 });
 // Without the address's part behind #: following it would be a step back into a query without its own picture.
 byId("skip").addEventListener("click", (event) => {
@@ -64,27 +75,31 @@ byId("skip").addEventListener("click", (event) => {
   target.tabIndex = -1;
   target.focus();
 });
-byId("more").addEventListener("click", () => void results.more(store.query));
-byId("share").addEventListener("click", () => void share());
+byId("more").addEventListener("click", () => void results.more());
 for (const view of ["grid", "graph"]) {
   byId(`view-${view}`).addEventListener("click", () => {
     if (store.query.view !== view) store.ask({ view });
   });
 }
 
-show(store.query, { moved: false });
-describeIndex().then(showAbout, () => {}); // the first search tells what is wrong
+show(store.query, { moved: false, whole: true });
+void tellAbout();
 
-/** The whole page for a query. `moved`: only the dial was turned. */
-function show(query, { moved }) {
+/** The whole page for a query; see Store.onChange for `moved` and `whole`. */
+function show(query, { moved, whole }) {
   dial.show(query.visualWeight);
-  byId("share-label").textContent = "Copy link";
-  if (moved && !isEmpty(query)) {
-    void results.rerank(query);
+  share.reset();
+  if (moved) {
+    if (!isEmpty(query)) void results.rerank(query);
     return;
   }
+  if (whole) {
+    taking.drop();
+    box.drop();
+  }
+  why.close();
   box.show(query);
-  refine.show(query);
+  refine.show(query, whole);
   void suggestions.show(query);
   for (const view of ["grid", "graph"]) byId(`view-${view}`).setAttribute("aria-pressed", String(query.view === view));
   const words = inWords(query);
@@ -95,38 +110,19 @@ function show(query, { moved }) {
   if (empty) {
     byId("state-row").hidden = true;
     results.stop();
+    problems.hide();
     void showStart();
   } else void results.ask(query);
 }
 
-async function showStart() {
-  problems.hide();
-  if (startDrawn) return;
+/** `again`: it has failed before, and the problem stays until that is over. */
+async function showStart({ again = false } = {}) {
   try {
-    await drawStart(byId("start"), { tag: addTag, image: fromPicture });
+    if (!startDrawn) await drawStart(byId("start"), { tag: addTag, image: fromPicture });
     startDrawn = true;
-    if (isEmpty(store.query)) problems.hide();
+    if (again && isEmpty(store.query)) problems.hide();
+    void tellAbout();
   } catch (error) {
-    if (isEmpty(store.query)) problems.show(error, () => void showStart());
-  }
-}
-
-async function takePicture(file) {
-  try {
-    store.ask({ image: await prepare(file) });
-    window.scrollTo({ top: 0 });
-  } catch (error) {
-    problems.show(error);
-  }
-}
-
-async function share() {
-  const label = byId("share-label");
-  store.settle();
-  try {
-    await navigator.clipboard.writeText(location.href);
-    label.textContent = store.query.image?.bytes ? "Copied, without your picture" : "Copied";
-  } catch {
-    label.textContent = "Copy the address above";
+    if (isEmpty(store.query)) problems.show(error, () => void showStart({ again: true }));
   }
 }

@@ -76,6 +76,10 @@ export function listenForPictures({ button, input, veil, take }) {
   });
 
   window.addEventListener("paste", (event) => {
+    if (document.querySelector("dialog[open]")) return;
+    // Of copied text many programs carry a picture as well: where one can type, the text is meant.
+    const typing = event.target.closest?.("input[type=text], textarea, [contenteditable]");
+    if (typing && event.clipboardData?.types.includes("text/plain")) return;
     const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
     if (!pictures.length) return;
     event.preventDefault();

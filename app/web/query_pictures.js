@@ -1,6 +1,9 @@
 /** The query's pictures in the search box: the one that it is about, and those to be like or unlike as well. */
 import { element, icon } from "./dom.js";
-import { thumbnail } from "./thumbnail.js";
+import { thumbnailOr } from "./thumbnail.js";
+
+/** The classes of what can have the focus in one. */
+export const CONTROLS = ["chip-x", "picture-sign"];
 
 /** Nodes for the pictures of `query`; `ask(change)` changes it. */
 export function pictureChips({ image, also }, ask) {
@@ -35,10 +38,12 @@ function alsoChip(one, also, ask) {
 }
 
 function chip(image, { label, remove, negated = false }, ...more) {
-  const onerror = () => picture.replaceWith(element("span", { class: "placeholder" }, icon("picture")));
+  const placeholder = () => element("span", { class: "placeholder" }, icon("picture"));
+  const onerror = () => picture.replaceWith(placeholder());
   const picture = image.id === undefined
     ? element("img", { src: image.preview, alt: `Your picture ${image.name}`, draggable: "false", onerror })
-    : thumbnail(image.id, { alt: `Picture ${image.id}`, onerror });
+    : thumbnailOr(placeholder, image.id, { alt: `Picture ${image.id}` });
   const away = element("button", { type: "button", class: "chip-x", "aria-label": label, onclick: remove }, icon("close"));
-  return element("span", { class: negated ? "query-picture negated" : "query-picture" }, picture, ...more, away);
+  const kind = negated ? "query-picture negated" : "query-picture";
+  return element("span", { class: kind, "data-of": image.key ?? image.id }, picture, ...more, away);
 }

@@ -31,11 +31,12 @@ export class Refine {
     fold.addEventListener("change", () => store.ask({ fold: fold.checked }));
   }
 
-  show({ variety, fold, where }) {
+  /** `whole`: the query is another one than before; only then does the panel open by itself, so that it can be closed. */
+  show({ variety, fold, where }, whole) {
     const { panel, variety: range, share, fold: box } = this.#parts;
     range.value = String(variety);
     share.textContent = percent(variety);
     box.checked = fold;
-    if (variety || fold || where.length) panel.open = true;
+    if (whole && (variety || fold || where.length)) panel.open = true;
   }
 }

@@ -17,19 +17,28 @@ export class Results {
   #patience = 0;
   #speech = 0;
   #hits = [];
+  /** What they answer: while a question fails or is on its way, another one than is asked. */
+  #query = null;
   /** Which page each hit came with, {limit, cursor}: "why" asks for that page again. */
   #pageOf = new Map();
   #next = null;
+  #answered;
 
   /**
    * `parts`: the elements {section, row, status, spoken, legend, blank, more}; `views`: {grid, graph};
-   * `problems`: the ProblemPanel.
+   * `problems`: the ProblemPanel; `answered()` is called when another question has been answered.
    */
-  constructor(parts, views, problems) {
+  constructor(parts, views, problems, answered) {
     this.#parts = parts;
     this.#views = views;
     this.#problems = problems;
+    this.#answered = answered;
     this.#latest = new Latest((busy) => this.#busy(busy));
+  }
+
+  /** The query that the hits which are shown answer. */
+  get query() {
+    return this.#query;
   }
 
   pageOf(id) {
@@ -39,7 +48,9 @@ export class Results {
   /** Another question: what ran for the one before is dropped. */
   ask(query) {
     this.#problems.stopRetrying();
-    return this.#latest.replace((signal, answered) => this.#load(query, PAGE, signal, answered));
+    return this.#latest.replace(async (signal, answered) => {
+      if (await this.#load(query, PAGE, signal, answered)) this.#answered();
+    });
   }
 
   /**
@@ -53,9 +64,9 @@ export class Results {
   }
 
   /** The next page of what is shown; not while another question is on its way, whose pages are others. */
-  more(query) {
+  more() {
     if (this.#next === null || this.#latest.busy) return Promise.resolve();
-    return this.#latest.queue((signal) => this.#append(query, signal));
+    return this.#latest.queue((signal) => this.#append(this.#query, signal));
   }
 
   stop() {
@@ -65,6 +76,7 @@ export class Results {
     this.#say("");
   }
 
+  /** Whether there is an answer; what went wrong is shown. */
   async #load(query, limit, signal, answered = () => {}) {
     const graph = query.view === "graph";
     try {
@@ -75,13 +87,16 @@ export class Results {
       this.#problems.hide();
       this.#pageOf.clear();
       this.#hits = [];
+      this.#query = query;
       this.#take(answer, { limit });
       this.#parts.section.dataset.view = query.view;
       if (graph) void this.#views.graph.show(query, answer, signal);
       this.#describe(query, answer);
+      return true;
     } catch (error) {
       if (error.name === "AbortError") throw error;
       this.#fail(query, error);
+      return false;
     }
   }
 
@@ -100,7 +115,7 @@ export class Results {
       if (error.name === "AbortError") throw error;
       // A new index came meanwhile: its own first results, as many as were asked for by now.
       if (error.status === GONE) await this.#load(query, Math.min(MOST, before + PAGE), signal);
-      else this.#problems.show(error, () => void this.more(query));
+      else this.#problems.show(error, () => void this.more());
     }
   }
 
@@ -128,6 +143,9 @@ export class Results {
   }
 
   #fail(query, error) {
+    // The next page of what is there is not what is waited for.
+    this.#next = null;
+    this.#parts.more.hidden = true;
     // Nobody answered: what is there may still be looked at. Anything else means that it is not the answer.
     if (!error.passes || this.#hits.length === 0) {
       this.#forget();
@@ -141,6 +159,7 @@ export class Results {
   #forget() {
     const { more, blank, status } = this.#parts;
     this.#hits = [];
+    this.#query = null;
     this.#pageOf.clear();
     this.#next = null;
     this.#views.grid.clear();

@@ -1,13 +1,16 @@
 /** The search box: the query's picture, its tags and words as chips, and an entry with suggestions (ARIA combobox). */
 import { tagsStartingWith } from "./api.js";
-import { element, icon } from "./dom.js";
-import { pictureChips } from "./query_pictures.js";
-import { isEmpty, NOTHING, withTag } from "./state.js";
+import { element, icon, isBrowsersOwn } from "./dom.js";
+import { CONTROLS, pictureChips } from "./query_pictures.js";
+import { keepFocus } from "./refocus.js";
+import { isEmpty, withTag } from "./state.js";
 
 const SHOWN = 8;
 /** More than are shown: the very tag that was typed may stand behind many more frequent ones. */
 const FETCHED = 50;
 const PAUSE_MS = 80;
+/** The classes of what can have the focus in a chip. */
+const IN_A_CHIP = ["chip-name", "chip-strict", "chip-x"];
 
 export class SearchBox {
   #store;
@@ -15,9 +18,11 @@ export class SearchBox {
   #options = [];
   #active = -1;
   #lookup = null;
+  /** Ends the look-ups of what was typed and sent with Enter: those outlive the focus and the suggestions. */
+  #sent = new AbortController();
   #timer = 0;
 
-  /** `parts`: the elements {box, slot, chips, entry, options, clear}; `fail(error)` shows a failed look-up. */
+  /** `parts`: the elements {box, slot, chips, entry, options, clear, pick}; `fail(error)` shows a failed look-up. */
   constructor(store, parts, fail) {
     this.#store = store;
     this.#parts = parts;
@@ -35,7 +40,7 @@ export class SearchBox {
       if (event.target === box || event.target === chips) entry.focus();
     });
     clear.addEventListener("click", () => {
-      store.ask(NOTHING);
+      store.clear();
       entry.value = "";
       entry.focus();
     });
@@ -52,21 +57,23 @@ export class SearchBox {
     this.#store.ask({ tags: withTag(this.#store.query.tags, name, negated) });
   }
 
+  /** What was sent with Enter and is still being looked up belongs to a query that is left behind. */
+  drop() {
+    this.#sent.abort();
+    this.#sent = new AbortController();
+  }
+
   show(query) {
-    const { slot, chips, clear, entry } = this.#parts;
-    slot.replaceChildren(...pictureChips(query, (change) => {
-      this.#store.ask(change);
-      entry.focus();
-    }));
-    const focused = [...chips.children].findIndex((chip) => chip.contains(document.activeElement));
-    const remove = document.activeElement?.classList.contains("chip-x");
-    chips.replaceChildren(
+    const { slot, chips, clear, entry, pick } = this.#parts;
+    // Without a picture the focus goes to the button for one: in the entry it would open a phone's keyboard.
+    keepFocus(slot, CONTROLS, () =>
+      slot.replaceChildren(...pictureChips(query, (change) => this.#store.ask(change))), () => pick.focus());
+    keepFocus(chips, IN_A_CHIP, () => chips.replaceChildren(
       ...query.tags.map((tag) => this.#tagChip(tag)),
       ...(query.text ? [this.#wordsChip(query.text)] : []),
       ...query.where.map((written) => this.#conditionChip(written)),
-    );
+    ), () => entry.focus());
     clear.hidden = isEmpty(query) && !query.where.length;
-    if (focused >= 0) this.#focusChip(Math.min(focused, chips.children.length - 1), remove);
     entry.placeholder = clear.hidden ? "Type a tag or a few words" : "Add a tag or words";
   }
 
@@ -95,7 +102,7 @@ export class SearchBox {
       onclick: () => this.#store.ask({ tags: tags.filter((tag) => tag.name !== name) }),
     }, icon("close"));
     const kind = `chip${negated ? " negated" : ""}${strict ? " strict" : ""}`;
-    return element("li", { class: kind }, turn, only, remove);
+    return element("li", { class: kind, "data-of": `tag ${name}` }, turn, only, remove);
   }
 
   #conditionChip(written) {
@@ -107,7 +114,7 @@ export class SearchBox {
       onclick: () => this.#store.ask({ where: where.filter((other) => other !== written) }),
     }, icon("close"));
     const name = element("span", { class: "chip-name", tabindex: "-1" }, icon("only"), element("span", { class: "word" }, written));
-    return element("li", { class: "chip condition" }, name, remove);
+    return element("li", { class: "chip condition", "data-of": `where ${written}` }, name, remove);
   }
 
   #wordsChip(text) {
@@ -129,16 +136,15 @@ export class SearchBox {
       "aria-label": `Remove the words ${text}`,
       onclick: () => this.#store.ask({ text: "" }),
     }, icon("close"));
-    return element("li", { class: "chip words" }, edit, remove);
+    return element("li", { class: "chip words", "data-of": "words" }, edit, remove);
   }
 
-  #focusChip(index, remove = false) {
-    const chip = this.#parts.chips.children[index];
-    if (chip) chip.querySelector(remove ? ".chip-x" : ".chip-name").focus();
-    else this.#parts.entry.focus();
+  #focusChip(index) {
+    this.#parts.chips.children[index].querySelector(".chip-name").focus();
   }
 
   #chipKey(event) {
+    if (isBrowsersOwn(event)) return;
     const { chips, entry } = this.#parts;
     const all = [...chips.children];
     const at = all.findIndex((chip) => chip.contains(event.target));
@@ -157,6 +163,8 @@ export class SearchBox {
     if (event.key === "Enter") {
       event.preventDefault();
       void this.#commit();
+    } else if (isBrowsersOwn(event)) {
+      return;
     } else if (event.key === "ArrowDown" && open) {
       event.preventDefault();
       this.#activate((this.#active + 1) % this.#options.length);
@@ -190,18 +198,18 @@ export class SearchBox {
     this.#timer = setTimeout(() => void this.#suggest(words), PAUSE_MS);
   }
 
-  async #find(words) {
-    this.#lookup?.abort();
-    this.#lookup = new AbortController();
-    const found = await tagsStartingWith(words, FETCHED, this.#lookup.signal);
+  async #find(words, signal) {
+    const found = await tagsStartingWith(words, FETCHED, signal);
     const exact = (tag) => tag.name.toLowerCase() === words.toLowerCase();
     return { tags: [...found.filter(exact), ...found.filter((tag) => !exact(tag))], exact: found.find(exact) };
   }
 
   async #suggest(words) {
+    this.#lookup?.abort();
+    this.#lookup = new AbortController();
     let tags;
     try {
-      ({ tags } = await this.#find(words));
+      ({ tags } = await this.#find(words, this.#lookup.signal));
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
       return;
@@ -271,17 +279,22 @@ export class SearchBox {
     }
     const { words, negated } = this.#typedWords();
     if (!words) return;
-    clearTimeout(this.#timer);
+    // Read and cleared at once: what takes the focus away before the answer comes takes no words with it.
+    this.#parts.entry.value = "";
+    this.#close();
+    const { signal } = this.#sent;
+    const exact = await this.#tagCalled(words, signal);
+    if (signal.aborted) return;
+    if (exact || negated) this.addTag(exact?.name ?? words, negated);
+    else this.#store.ask({ text: words });
+  }
+
+  /** The tag of that very name; none where it cannot be looked up, for the search itself says what is wrong. */
+  async #tagCalled(words, signal) {
     try {
-      const { exact } = await this.#find(words);
-      this.#take({
-        take: () => {
-          if (exact || negated) this.addTag(exact?.name ?? words, negated);
-          else this.#store.ask({ text: words });
-        },
-      });
-    } catch (error) {
-      if (error.name !== "AbortError") this.fail(error);
+      return (await this.#find(words, signal)).exact;
+    } catch {
+      return undefined;
     }
   }
 }

@@ -2,7 +2,7 @@
 import { search, tagsStartingWith } from "./api.js";
 import { element } from "./dom.js";
 import { emptyQuery } from "./state.js";
-import { thumbnail } from "./thumbnail.js";
+import { thumbnailOr } from "./thumbnail.js";
 
 const TILES = 6;
 const CHIPS = 18;
@@ -62,7 +62,7 @@ function tiles(tags, collages, listeners) {
   return element("ul", { class: "tiles", "aria-label": "Popular tags" }, ...tags.map(({ name, count }, at) =>
     element("li", {}, element("button", { type: "button", class: "tile-tag", onclick: () => listeners.tag(name) },
       element("span", { class: "collage" },
-        ...collages[at].map((id) => thumbnail(id))),
+        ...collages[at].map(picture)),
       element("span", { class: "tile-name" }, element("b", {}, name),
         element("span", { class: "option-count", "aria-label": `${count} pictures` }, count.toLocaleString("en")))))));
 }
@@ -77,5 +77,7 @@ function pictures(ids, listeners) {
     element("h2", {}, "Or start from a picture"),
     element("ul", {}, ...ids.map((id) => element("li", {},
       element("button", { type: "button", "aria-label": `Search with picture ${id}`, title: id, onclick: () => listeners.image(id) },
-        thumbnail(id))))));
+        picture(id))))));
 }
+
+const picture = (id) => thumbnailOr(() => element("span"), id);

@@ -3,6 +3,7 @@
  *   ?image=ID&also=ID&unlike=ID&tag=dog&not=people&only=sea&never=city&text=on+a+beach&where=year+>=+2019
  *   &variety=0.3&copies=fold&v=0.35&view=graph
  */
+import { isolated } from "./bidi.js";
 import { conditionOf } from "./conditions.js";
 
 export const DEFAULT_WEIGHT = 0.5;
@@ -17,7 +18,7 @@ const REST_MS = 150;
 export const emptyQuery = () => ({ ...NOTHING, visualWeight: DEFAULT_WEIGHT });
 
 /** The change that empties a query. */
-export const NOTHING = {
+const NOTHING = {
   image: null, also: [], tags: [], text: "", where: [], variety: 0, fold: false, view: "grid",
 };
 
@@ -87,9 +88,9 @@ export function inWords(query) {
   const parts = [];
   if (query.image) parts.push(query.image.id === undefined ? "your picture" : "a picture");
   for (const { negated } of query.also) parts.push(negated ? "not like another" : "and like another");
-  for (const { name, negated, strict } of query.tags) parts.push(WORDS[Number(strict)][Number(negated)] + name);
-  if (query.text) parts.push(`“${query.text}”`);
-  parts.push(...query.where);
+  for (const { name, negated, strict } of query.tags) parts.push(WORDS[Number(strict)][Number(negated)] + isolated(name));
+  if (query.text) parts.push(`“${isolated(query.text)}”`);
+  parts.push(...query.where.map(isolated));
   return parts.join(", ");
 }
 
@@ -106,20 +107,26 @@ export class Store {
       clearTimeout(this.#resting);
       this.#resting = null;
       this.query = this.#read();
-      this.#tell({ moved: false });
+      this.#tell({ moved: false, whole: true });
     });
   }
 
+  /**
+   * `listener(query, {moved, whole})`. `moved`: only the dial was turned. `whole`: this is another query, not the one
+   * before with a change, so what was still being made ready for that one is not wanted any more.
+   */
   onChange(listener) {
     this.#listeners.push(listener);
   }
 
   /** A new question: a new step for the Back button. */
   ask(change) {
-    this.settle();
-    this.query = { ...this.query, ...change };
-    history.pushState(this.#memory(), "", toAddress(this.query));
-    this.#tell({ moved: false });
+    this.#step(change, { moved: false, whole: false });
+  }
+
+  /** Nothing is asked any more; the dial stays where it is. */
+  clear() {
+    this.#step(NOTHING, { moved: false, whole: true });
   }
 
   /** The same question with another balance: the address follows, the Back button does not. */
@@ -127,7 +134,7 @@ export class Store {
     this.query = { ...this.query, ...change };
     clearTimeout(this.#resting);
     this.#resting = setTimeout(() => this.settle(), REST_MS);
-    this.#tell({ moved: true });
+    this.#tell({ moved: true, whole: false });
   }
 
   /** Brings the address up to date at once. */
@@ -136,6 +143,13 @@ export class Store {
     clearTimeout(this.#resting);
     this.#resting = null;
     history.replaceState(this.#memory(), "", toAddress(this.query));
+  }
+
+  #step(change, event) {
+    this.settle();
+    this.query = { ...this.query, ...change };
+    history.pushState(this.#memory(), "", toAddress(this.query));
+    this.#tell(event);
   }
 
   #memory() {

@@ -4,10 +4,13 @@
  */
 import { fetchPicture, thumbnailOf } from "./api.js";
 import { element } from "./dom.js";
-import { currentKey } from "./key.js";
+import { currentKey, whenKeyIsGiven } from "./key.js";
 
 const KEPT = 600;
 const NEAR = "300px";
+/** How long a picture that did not come is left alone; every try that fails doubles it. */
+const FIRST_REST_MS = 1000;
+const LONGEST_REST_MS = 60_000;
 
 /** Id → promise of a blob: address; the one used longest ago first. */
 const fetched = new Map();
@@ -31,6 +34,43 @@ export function thumbnail(id, attributes = {}) {
   }
   return image;
 }
+
+/** Stand-in → {from, again}: `again()` puts another try in its place, from then on. */
+const missing = new WeakMap();
+
+/** The thumbnail of `id`; what `standIn()` makes takes its place while it cannot be had. */
+export function thumbnailOr(standIn, id, attributes = {}, rest = FIRST_REST_MS) {
+  const image = thumbnail(id, attributes);
+  const keyed = currentKey() !== null;
+  const again = (longer) => thumbnailOr(standIn, id, attributes, longer);
+  image.addEventListener("error", () => {
+    if (!keyed && currentKey() !== null) {
+      image.replaceWith(again(rest)); // the key came while this one was on its way without it
+      return;
+    }
+    const instead = standIn();
+    instead.classList.add("missing");
+    missing.set(instead, {
+      from: performance.now() + rest,
+      again: () => instead.replaceWith(again(Math.min(LONGEST_REST_MS, rest * 2))),
+    });
+    image.replaceWith(instead);
+  });
+  return image;
+}
+
+/** Another try, where `node` stands in for a picture and has done so for a while. */
+export function askAgain(node) {
+  const one = missing.get(node);
+  if (one && performance.now() >= one.from) one.again();
+}
+
+/** What kept pictures away is over. */
+function askForAll() {
+  for (const node of document.querySelectorAll(".missing")) missing.get(node)?.again();
+}
+window.addEventListener("online", askForAll);
+whenKeyIsGiven(askForAll);
 
 async function show(image, id) {
   try {

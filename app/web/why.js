@@ -5,6 +5,7 @@ import { currentKey } from "./key.js";
 import { thumbnail } from "./thumbnail.js";
 
 const NEIGHBOURS = 12;
+const GONE = 410;
 
 export class Why {
   #dialog;
@@ -21,6 +22,10 @@ export class Why {
     });
   }
 
+  close() {
+    if (this.#dialog.open) this.#dialog.close();
+  }
+
   /** Opens with what is known, then asks for the same `page` of the answer again with `explain` on. */
   async open(hit, query, page) {
     this.#controller?.abort();
@@ -34,11 +39,11 @@ export class Why {
     try {
       const answer = await search(query, { ...page, explain: true }, signal);
       if (signal.aborted) return;
-      const explained = answer.hits.find(({ id }) => id === hit.id) ?? hit;
-      evidence.replaceChildren(...this.#evidence(explained, answer));
+      const explained = answer.hits.find(({ id }) => id === hit.id);
+      evidence.replaceChildren(...(explained ? this.#evidence(explained, answer) : [alert(CHANGED)]));
     } catch (error) {
       if (error.name === "AbortError") return;
-      evidence.replaceChildren(element("p", { class: "quiet", role: "alert" }, error.detail || error.message));
+      evidence.replaceChildren(alert(error.status === GONE ? CHANGED : error.detail || error.message));
     }
     evidence.removeAttribute("aria-busy");
   }
@@ -111,10 +116,16 @@ export class Why {
           }, thumbnail(id, { loading: "lazy" })), element("small", {}, decimal(weight)))))) : null,
       tags.length ? element("section", {}, element("h3", {}, "Your query is joined to the tags"),
         element("ul", { class: "joined" }, ...tags.map(({ name, weight, asked_as: asked }) => element("li", {},
-          element("b", {}, name), asked && asked !== name ? ` for “${asked}”` : "", element("small", {}, decimal(weight)))))) : null,
+          element("b", {}, element("bdi", {}, name)),
+          ...(asked && asked !== name ? [" for “", element("bdi", {}, asked), "”"] : []),
+          element("small", {}, decimal(weight)))))) : null,
     ].filter(Boolean);
   }
 }
+
+const CHANGED = "The index has changed since this result came, so what spoke for it cannot be told. Search again to see what is there now.";
+
+const alert = (words) => element("p", { class: "quiet", role: "alert" }, words);
 
 /** A link to the picture itself; where a key is needed, which a link cannot send, a button that saves it. */
 function original(id) {

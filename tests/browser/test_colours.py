@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_jobs_page import answer, job
+from tests.browser.test_jobs_page import IN_A_HUNDRED_YEARS, answer, job
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -73,7 +73,7 @@ def test_the_page_of_jobs_can_be_read(visit: Visit, scheme: str) -> None:
         visit.page,
         [
             job(id="000016-0badcafe"),
-            job("succeeded", id="000015-0badcafe", kind="train", result=result),
+            job("succeeded", id="000015-0badcafe", kind="train", result=result, ended=IN_A_HUNDRED_YEARS),
             job("failed", id="000014-0badcafe", interrupted=True, error=error),
             job("canceled", id="000013-0badcafe"),
         ],
@@ -119,9 +119,10 @@ def test_the_graph_can_be_read(visit: Visit, scheme: str) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_results_can_be_read(visit: Visit, scheme: str) -> None:
     visit.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of SCHEMES
-    page = visit.open("/?tag=circle&not=red")
+    page = visit.open("/?tag=circle&not=red&also=large-red-circle-0&unlike=small-blue-star-0")
     assert not hard_to_read(
         page,
+        ".picture-sign",
         ".chip-name",
         ".card-tags",
         ".score",

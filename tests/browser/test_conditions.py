@@ -26,6 +26,9 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     'year = "12"': {"must": [{"key": "year", "match": "12"}]},
     'author = "Doe, Jo"': {"must": [{"key": "author", "match": "Doe, Jo"}]},
     'author = "Doe, Jo", "Roe"': {"must": [{"key": "author", "any": ["Doe, Jo", "Roe"]}]},
+    "title = god exists": {"must": [{"key": "title", "match": "god exists"}]},
+    "serial = 1234567890123456789": {"must": [{"key": "serial", "match": 1234567890123456789}]},
+    "serial < -9007199254740993": {"must": [{"key": "serial", "range": {"lt": -9007199254740993}}]},
     'size = 12" wide': {"must": [{"key": "size", "match": '12" wide'}]},
 }
 

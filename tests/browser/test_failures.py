@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route, expect
 
+from tests.browser.test_page import RED_CIRCLE, turn_dial
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
+
+# The next search is answered by the beginning of an answer, in JavaScript.
+BREAK_OFF = """() => {
+  const ask = window.fetch;
+  window.fetch = async (path, options) => {
+    if (path !== '/v1/search') return ask(path, options);
+    window.fetch = ask;
+    let sent = false;
+    return new Response(new ReadableStream({
+      pull(stream) {
+        if (sent) stream.error(new TypeError('network error'));
+        else stream.enqueue(new TextEncoder().encode('{"hits": ['));
+        sent = true;
+      },
+    }));
+  };
+}"""
 
 
 def test_a_problem_shows_the_servers_own_words(visit: Visit) -> None:
@@ -150,3 +170,143 @@ def test_a_question_that_failed_is_not_asked_again_once_there_is_another(visit: 
     assert asked.count("triangle") == 1 and asked[-1] == "triangle"
     held[0].continue_()
     expect(page.locator("#status")).to_contain_text("for triangle")
+
+
+def test_show_more_is_not_offered_while_another_question_waits_for_the_server(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red")
+    more = page.get_by_role("button", name="Show more")
+    expect(more).to_be_visible()
+    page.route("**/v1/search", lambda route: route.abort())
+    page.get_by_role("button", name="Remove red").click()
+    expect(page.get_by_role("alert")).to_contain_text("tries again by itself")
+    expect(page.locator("#grid .card").first).to_be_visible()
+    expect(more).to_be_hidden()
+    page.unroute("**/v1/search")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"for circle ·"))
+    expect(more).to_be_visible()
+
+
+def test_why_asks_about_the_question_that_the_results_answer(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red")
+    asked: list[list[str]] = []
+
+    def answer_only_why(route: Route) -> None:
+        body = route.request.post_data_json
+        if body.get("explain"):
+            asked.append([tag["name"] for tag in body["tags"]])
+            route.continue_()
+        else:
+            route.abort()
+
+    page.route("**/v1/search", answer_only_why)
+    page.get_by_role("button", name="Remove red").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="Why result 1", exact=True).click()
+    expect(page.get_by_role("dialog").locator(".spoke li").first).to_be_visible()
+    assert asked == [["circle", "red"]]
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_proxy_that_reaches_no_server_is_asked_again(visit: Visit, status: int) -> None:
+    visit.expected_statuses = {status}
+    refused: list[str] = []
+
+    def away_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(status=status, body="<h1>No server</h1>", content_type="text/html")
+
+    visit.page.route("**/v1/search", away_once)
+    page = visit.open("/?tag=circle")
+    expect(page.locator("#grid .card").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert refused
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red")
+    page.evaluate(BREAK_OFF)
+    page.get_by_role("button", name="Remove red").click()
+    expect(page.get_by_role("alert")).to_contain_text("tries again by itself")
+    expect(page.locator("#status")).to_contain_text(re.compile(r"for circle ·"))
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_first_view_is_tried_again_in_longer_and_longer_pauses_and_the_problem_stands_still(
+    visit: Visit,
+) -> None:
+    tries: list[float] = []
+
+    def away(route: Route) -> None:
+        tries.append(time.monotonic())
+        route.abort()
+
+    page = visit.page
+    page.route("**/v1/tags?*", away)
+    page.goto(visit.url + "/")
+    again = page.get_by_role("alert").get_by_role("button", name="Try again")
+    again.focus()
+    while len(tries) < 3:
+        page.wait_for_timeout(100)
+        expect(again).to_be_focused()
+    assert tries[2] - tries[1] > 1.5 * (tries[1] - tries[0])
+    page.unroute("**/v1/tags?*")
+    again.click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_dial_of_the_first_view_hides_no_problem(visit: Visit) -> None:
+    page = visit.open()
+    page.set_input_files("#file", files=[{"name": "empty.png", "mimeType": "image/png", "buffer": b""}])
+    expect(page.get_by_role("alert")).to_contain_text("empty.png is empty")
+    turn_dial(page, 0.9)
+    page.wait_for_url("**v=0.9")
+    expect(page.get_by_role("alert")).to_contain_text("empty.png is empty")
+
+
+@pytest.mark.parametrize("address", ["/", "/?tag=circle"])
+def test_what_the_server_holds_is_asked_for_again_once_it_answers(visit: Visit, address: str) -> None:
+    tries: list[str] = []
+
+    def lose_the_first(route: Route) -> None:
+        tries.append(route.request.url)
+        if len(tries) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    visit.page.route("**/v1/index", lose_the_first)
+    page = visit.open(address)
+    expect(page.locator("#version")).to_contain_text("index ")
+    assert len(tries) == 2
+
+
+VIEWS = [("/?tag=circle", "#grid .no-picture"), (f"/?image={RED_CIRCLE}&view=graph", ".node .no-picture")]
+
+
+@pytest.mark.parametrize(("address", "stand_in"), VIEWS)
+def test_a_picture_that_did_not_come_is_asked_for_again_with_the_next_answer(
+    visit: Visit, address: str, stand_in: str
+) -> None:
+    visit.page.route("**/thumbnail", lambda route: route.abort())
+    page = visit.open(address)
+    expect(page.locator(stand_in).first).to_be_visible()
+    page.unroute("**/thumbnail")
+    page.wait_for_timeout(1100)  # one that does not come is left alone for a second
+    turn_dial(page, 0.9)
+    expect(page.locator(stand_in)).to_have_count(0)
+
+
+@pytest.mark.parametrize(("address", "stand_in"), VIEWS)
+def test_pictures_that_did_not_come_are_asked_for_again_when_the_network_is_back(
+    visit: Visit, address: str, stand_in: str
+) -> None:
+    visit.page.route("**/thumbnail", lambda route: route.abort())
+    page = visit.open(address)
+    expect(page.locator(stand_in).first).to_be_visible()
+    page.unroute("**/thumbnail")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator(stand_in)).to_have_count(0)

@@ -71,6 +71,26 @@ def test_a_tag_of_the_neighbourhood_can_be_added(visit: Visit) -> None:
     )
 
 
+def test_a_tag_that_is_in_the_query_already_changes_nothing(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&not=red&view=graph")
+    left_out = page.locator(".node.against button")
+    expect(left_out).to_have_attribute("aria-disabled", "true")
+    left_out.dispatch_event("click")
+    expect(page.locator("#chips .chip.negated")).to_have_text("not red")
+    assert page.url.endswith("/?tag=circle&not=red&view=graph")
+
+
+def test_a_tag_that_was_added_keeps_the_focus(visit: Visit) -> None:
+    page = visit.open(f"/?image={RED_CIRCLE}&view=graph")
+    last = page.locator(".node.tag button").last
+    name = last.inner_text()
+    last.focus()
+    page.keyboard.press("Enter")
+    added = page.locator(".node.tag button").get_by_text(name, exact=True)
+    expect(added).to_have_attribute("aria-disabled", "true")
+    expect(added).to_be_focused()
+
+
 def test_words_alone_stand_among_their_first_results(visit: Visit) -> None:
     page = visit.open("/?tag=triangle&view=graph")
     expect(page.locator(".node.image").first).to_be_visible()

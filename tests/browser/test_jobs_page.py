@@ -15,6 +15,8 @@ from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
 
+IN_A_HUNDRED_YEARS = "2126-01-31T09:17:12.870+00:00"
+
 
 def job(state: str = "processing", **changes: Any) -> dict[str, Any]:
     """A job as the API tells it."""
@@ -66,9 +68,9 @@ def answer(page: Page, listed: list[dict[str, Any]], streams: Sequence[str] = ()
     return asked
 
 
-def refuse(route: Route, status: int, detail: str) -> None:
+def refuse(route: Route, status: int, detail: str, kind: str = "x") -> None:
     """A problem."""
-    body = json.dumps({"type": "x", "title": "Refused", "status": status, "detail": detail})
+    body = json.dumps({"type": kind, "title": "Refused", "status": status, "detail": detail})
     route.fulfill(status=status, body=body, content_type="application/problem+json")
 
 
@@ -210,13 +212,74 @@ def test_a_model_that_is_not_served_yet_is_hinted_at(visit: Visit, newest: str, 
         visit.page,
         [
             job("failed", id="000014-0badcafe", kind=before),
-            job("succeeded", id="000013-0badcafe", kind=newest),
+            job("succeeded", id="000013-0badcafe", kind=newest, ended=IN_A_HUNDRED_YEARS),
             job("succeeded", kind=before),
         ],
     )
     page = visit.open("/jobs")
     expect(page.locator(".job")).to_have_count(3)
     expect(page.locator("#hint")).to_have_text(hint)
+
+
+@pytest.mark.parametrize(
+    ("made", "hint"),
+    [
+        ("2026-01-31T09:17:11+00:00", "The newest model is not served yet: reindex."),
+        ("2026-01-31T09:17:12+00:00", ""),
+        ("2026-01-31T10:20:00+01:00", ""),
+    ],
+)
+def test_a_model_that_an_index_made_elsewhere_serves_is_hinted_at_no_more(
+    visit: Visit, made: str, hint: str
+) -> None:
+    told = {"index_version": "000014-0badcafe", "created": made, "counts": {"images": 7, "tags": 2}}
+    visit.page.route("**/v1/index", lambda route: route.fulfill(json=told))
+    answer(visit.page, [job("succeeded", kind="train")])
+    page = visit.open("/jobs")
+    expect(page.locator("#serving")).to_have_text("Serving index 000014-0badcafe.")
+    expect(page.locator("#hint")).to_have_text(hint)
+
+
+def test_what_the_server_holds_is_asked_for_again_with_the_jobs(visit: Visit) -> None:
+    visit.expected_statuses = {503}
+    looks: list[str] = []
+    tries: list[str] = []
+
+    def busy_once(route: Route) -> None:
+        looks.append(route.request.url)
+        if len(looks) == 1:
+            body = json.dumps({"type": "x", "title": "Busy", "status": 503, "detail": "Too many at once."})
+            again = {"Retry-After": "1"}
+            route.fulfill(status=503, body=body, content_type="application/problem+json", headers=again)
+        else:
+            route.fulfill(json={"jobs": [], "next_cursor": None})
+
+    def lose_the_first(route: Route) -> None:
+        tries.append(route.request.url)
+        if len(tries) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    visit.page.route("**/v1/jobs?*", busy_once)
+    visit.page.route("**/v1/index", lose_the_first)
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    expect(page.locator("#serving")).to_contain_text("Serving index")
+    assert len(tries) == 2
+
+
+def test_a_refusal_that_no_key_would_mend_asks_for_none(visit: Visit) -> None:
+    visit.expected_statuses = {403}
+    answer(visit.page, [])
+    kind = "urn:imsage:problem:read-only-replica"
+    visit.page.route("**/v1/jobs", lambda route: refuse(route, 403, "This server is a replica.", kind))
+    page = visit.open("/jobs")
+    page.get_by_role("button", name="Reindex", exact=True).click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This server is a replica.")
+    expect(alert.get_by_role("button", name="Try again")).to_be_visible()
+    expect(alert.get_by_role("button", name="key")).to_have_count(0)
 
 
 def test_a_server_without_jobs_says_what_to_do_instead(visit: Visit) -> None:

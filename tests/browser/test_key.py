@@ -102,6 +102,24 @@ def test_a_key_can_be_forgotten(locked_visit: Visit, key: str) -> None:
     assert page.evaluate("sessionStorage.length") == 0
 
 
+def test_the_querys_own_picture_comes_with_the_key(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/?image=large-red-circle-0")
+    give(page, key)
+    page.wait_for_function("() => document.querySelector('#slot img')?.naturalWidth > 0")
+
+
+def test_whoever_gives_no_other_key_keeps_the_one_at_hand(locked_visit: Visit, key: str) -> None:
+    page = locked_visit.open("/jobs")
+    give(page, key)
+    page.get_by_role("button", name="Reindex", exact=True).click()
+    page.get_by_role("button", name="Use another key").click()
+    expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Forget the key")).to_be_visible()
+    assert key in page.evaluate("Object.values(sessionStorage)")
+
+
 def test_a_key_that_may_only_read_starts_no_job_and_leads_to_another(locked_visit: Visit, key: str) -> None:
     page = locked_visit.open("/jobs")
     give(page, key)

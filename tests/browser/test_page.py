@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.handing import hand_over, noise
 from tests.browser.hostile import HOSTILE_ID, HOSTILE_MARKUP, HOSTILE_TAG
 from tests.browser.visit import Visit
 
@@ -199,30 +198,13 @@ def test_an_uploaded_picture_shows_its_predicted_tags_and_results(visit: Visit, 
 
 
 def test_a_large_picture_is_made_small_before_it_is_sent(visit: Visit, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
-    file = tmp_path / "large.png"
-    Image.fromarray(noise).save(file)
+    file = noise(tmp_path / "large.png", 1200, 900)
     assert file.stat().st_size > 3_000_000
     page = visit.open()
     with page.expect_request("**/v1/search/upload") as sent:
         page.set_input_files("#file", file)
     assert len(sent.value.post_data_buffer or b"") < 400_000
     expect(page.locator("#grid .card").first).to_be_visible()
-
-
-def _hand_over(page: Page, event: str, file: Path) -> None:
-    """Drops or pastes a file, as the browser would."""
-    page.evaluate(
-        """([event, name, bytes]) => {
-          const carried = new DataTransfer();
-          carried.items.add(new File([new Uint8Array(bytes)], name, {type: 'image/png'}));
-          const made = event === 'paste'
-            ? new ClipboardEvent('paste', {clipboardData: carried, bubbles: true, cancelable: true})
-            : new DragEvent(event, {dataTransfer: carried, bubbles: true, cancelable: true});
-          document.body.dispatchEvent(made);
-        }""",
-        [event, file.name, list(file.read_bytes())],
-    )
 
 
 def test_skipping_to_the_results_keeps_an_uploaded_picture(visit: Visit, picture_file: Path) -> None:
@@ -251,16 +233,16 @@ def test_enter_that_ends_a_composition_searches_for_nothing(visit: Visit) -> Non
 
 def test_a_picture_can_be_dropped_anywhere(visit: Visit, picture_file: Path) -> None:
     page = visit.open()
-    _hand_over(page, "dragenter", picture_file)
+    hand_over(page, "dragenter", picture_file)
     expect(page.locator("#veil")).to_have_class("veil shown")
-    _hand_over(page, "drop", picture_file)
+    hand_over(page, "drop", picture_file)
     expect(page.locator("#veil")).to_have_class("veil")
     expect(page.locator("#grid .card").first).to_be_visible()
 
 
 def test_a_picture_can_be_pasted(visit: Visit, picture_file: Path) -> None:
     page = visit.open()
-    _hand_over(page, "paste", picture_file)
+    hand_over(page, "paste", picture_file)
     expect(page.locator("#grid .card").first).to_be_visible()
 
 

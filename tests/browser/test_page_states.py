@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.handing import hand_over
+from tests.browser.test_jobs_page import refuse
 from tests.browser.test_page import RED_CIRCLE, turn_dial
 from tests.browser.visit import Visit
 
@@ -19,6 +22,18 @@ NOTHING = {
     "took_ms": {},
     "next_cursor": None,
 }
+FROM_THE_RIGHT = "\u05e7\u05e4\u05d4"
+# The right edge of the name in the line above the results, and the left edge of the time after it.
+EDGES = """([status, name]) => {
+  const line = document.querySelector(status).firstChild;
+  const place = (words) => {
+    const range = document.createRange();
+    range.setStart(line, line.data.indexOf(words));
+    range.setEnd(line, line.data.indexOf(words) + words.length);
+    return range.getBoundingClientRect();
+  };
+  return [place(name).right, place('12 ms').left];
+}"""
 
 
 @pytest.fixture
@@ -107,3 +122,71 @@ def test_the_footer_says_that_an_older_index_is_served(visit: Visit) -> None:
     visit.page.route("**/v1/index", degrade)
     page = visit.open("/?tag=circle")
     expect(page.locator("#version")).to_contain_text(why)
+
+
+def test_a_phone_and_a_screen_reader_are_told_that_the_link_is_copied(phone_visit: Visit) -> None:
+    phone_visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = phone_visit.open("/?tag=circle")
+    label = page.locator("#share-label")
+    assert label.evaluate("label => label.offsetWidth") == 1  # the picture of a link says it all
+    expect(page.locator("#spoken")).to_contain_text("results for circle")
+    page.get_by_role("button", name="Copy link").tap()
+    expect(page.locator("#spoken")).to_have_text("Copied")
+    expect(label).to_have_text("Copied")
+    assert label.evaluate("label => label.offsetWidth") > 30
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_why_says_so_where_the_index_has_changed_since(visit: Visit, missing: bool) -> None:
+    visit.expected_statuses = {410}
+    page = visit.open("/?tag=circle")
+
+    def another_index(route: Route) -> None:
+        if missing:
+            route.fulfill(json=NOTHING)
+        else:
+            refuse(route, 410, "The snapshot is gone.")
+
+    page.route("**/v1/search", another_index)
+    page.get_by_role("button", name="Why result 1", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Why this result")
+    expect(dialog.get_by_role("alert")).to_contain_text("The index has changed")
+    expect(dialog).not_to_contain_text("No single tag")
+
+
+def test_why_closes_when_another_picture_is_dropped(visit: Visit, picture_file: Path) -> None:
+    page = visit.open("/?tag=circle")
+    page.get_by_role("button", name="Why result 1", exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    hand_over(page, "drop", picture_file)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#slot img")).to_be_visible()
+
+
+def test_why_closes_when_one_goes_back(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red")
+    page.get_by_role("button", name="Leave out red").click()
+    visit.settle()
+    page.get_by_role("button", name="Why result 1", exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_in_a_low_window_nothing_stays_over_the_results(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 320, "height": 256})
+    page = visit.open("/?tag=circle")
+    page.locator("#grid .pick").nth(5).scroll_into_view_if_needed()
+    expect(page.locator("#grid .pick").nth(5)).to_be_in_viewport()
+    expect(page.locator("#box")).not_to_be_in_viewport()
+    expect(page.locator("#dial")).not_to_be_in_viewport()
+
+
+def test_a_name_that_is_written_from_the_right_leaves_the_numbers_where_they_are(visit: Visit) -> None:
+    told = NOTHING | {"took_ms": {"total": 12.0}}
+    visit.page.route("**/v1/search", lambda route: route.fulfill(json=told))
+    page = visit.open(f"/?tag={quote(FROM_THE_RIGHT)}")
+    expect(page.locator("#status")).to_contain_text("12 ms")
+    end_of_the_name, time = page.evaluate(EDGES, ["#status", FROM_THE_RIGHT])
+    assert end_of_the_name <= time

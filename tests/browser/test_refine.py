@@ -111,6 +111,18 @@ def test_variety_and_folded_copies_are_asked_for_and_kept_in_the_address(visit: 
     expect(page.locator("#variety-share")).to_have_text("40 %")
 
 
+def test_the_panel_opens_for_an_address_that_refines_and_can_be_kept_closed(visit: Visit) -> None:
+    page = visit.open("/?tag=circle&tag=red&variety=0.2")
+    panel = page.locator("#refine")
+    expect(panel).to_have_attribute("open", "")
+    refine(page)
+    page.get_by_role("button", name="Leave out red").click()
+    page.wait_for_url("**not=red**")
+    expect(panel).not_to_have_attribute("open", "")
+    page.go_back()
+    expect(panel).to_have_attribute("open", "")
+
+
 def test_clear_takes_all_of_it_away(visit: Visit) -> None:
     page = visit.open(f"/?image={RED_CIRCLE}&only=red&where=area+%3E+0&variety=0.2&copies=fold")
     page.get_by_role("button", name="Clear", exact=True).click()
