@@ -6,9 +6,13 @@ import errno
 import os
 import shutil
 import socket
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -20,9 +24,14 @@ from graph_store.snapshot_files import versions
 
 CANNOT_START = 3
 """The exit code of a server process that would fail in the same way again: it is not begun anew."""
+CANNOT_START_NOW = 1
+"""That of one whose fellows serve: they go on, and it is begun anew."""
 
 _FACTORY = "app.api.application:app_from_environment"
 _GRACE_SECONDS = 10
+_PAUSE_SECONDS = 5.0
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_SERVED = "served"
 
 
 def serve(settings: Settings) -> None:
@@ -64,6 +73,22 @@ def serve(settings: Settings) -> None:
         )
 
 
+def note_that_it_serves() -> None:
+    """To be called by a server process that serves: what is found wrong later is no reason to end others."""
+    if _SHARED in os.environ:
+        (Path(os.environ[_SHARED]) / _SERVED).touch()
+
+
+def end_without_a_start() -> NoReturn:
+    """The end of a server process that cannot start: of all of them where none has served yet. A fellow of
+    processes that serve is begun anew, after a pause.
+    """
+    if _SHARED in os.environ and (Path(os.environ[_SHARED]) / _SERVED).exists():
+        time.sleep(_PAUSE_SECONDS)
+        sys.exit(CANNOT_START_NOW)
+    sys.exit(CANNOT_START)
+
+
 def _run(config: uvicorn.Config) -> None:
     """What `uvicorn.run` does, which does not say why it has ended."""
     if config.workers == 1:
@@ -102,9 +127,9 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         yield
         return
     folder = tempfile.mkdtemp(prefix="imsage-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    os.environ[_SHARED] = folder
     try:
         yield
     finally:
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        os.environ.pop(_SHARED, None)
         shutil.rmtree(folder, ignore_errors=True)

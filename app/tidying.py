@@ -24,6 +24,8 @@ from graph_store.swap import finish_interrupted
 
 _PURPOSE = "tidy up"
 _AT_ONCE = 256
+_ROOMS = (".*.tmp/", "states.tmp/")
+"""Folders of arrays that trainings keep aside, the last as earlier versions named it."""
 
 
 def tidy_up(data_dir: DataDir, always: bool = False) -> bool:
@@ -66,9 +68,10 @@ def _remove_temporary(data_dir: DataDir) -> None:
             for path in [*data_dir.root.glob(".*.tmp*"), *_below(data_dir)]:
                 if path.is_file() and (slot is not None or not path.name.startswith(jobs)):
                     path.unlink(missing_ok=True)
-            for room in [*data_dir.models_dir.rglob(".*.tmp/")]:
+            for name in _ROOMS:
                 # The arrays of a training that was killed; one that runs would hold the lock.
-                shutil.rmtree(room, ignore_errors=True)
+                for room in [*data_dir.models_dir.rglob(name)]:
+                    shutil.rmtree(room, ignore_errors=True)
     finally:
         if slot is not None:
             os.close(slot)

@@ -108,7 +108,7 @@ class FaissIndex:
         index = faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = _EF_CONSTRUCTION
         index.hnsw.efSearch = effort or _EFFORTS[0]
-        link(index, vectors, _MOST_COPIES)
+        link(index, vectors, _MOST_COPIES, apart)
         result = cls(index, "hnsw", vectors if apart else None)
         if effort is None and result.size > _EFFORTS[-1]:
             result._find_effort(questions, result._stored_sample())

@@ -52,22 +52,25 @@ def put_over(index: Any, storage: Any) -> None:
     index.storage, index.own_fields = storage, False
 
 
-def link(index: Any, vectors: Float32Array, most_copies: int) -> None:
+def link(index: Any, vectors: Float32Array, most_copies: int, apart: bool) -> None:
     """Add `vectors` [n, dim] to an empty HNSW index, which copies them. Where more than `most_copies` (64 at
-    least) of them are one, the rest hang from a few.
+    least) of them are one, the rest hang from a few; if `vectors` are then to be put over the index anyhow,
+    since they are kept `apart`, it holds those of linked rows only until they are.
     """
     copies = groups_of_copies(vectors, most_copies)
-    _make_room(faiss.downcast_index(index.storage), vectors)
     if not copies:
+        _make_room(faiss.downcast_index(index.storage), vectors, len(vectors))
         _add(index, vectors)
         return
     linked = np.flatnonzero(is_linked(copies, len(vectors)))
+    _make_room(faiss.downcast_index(index.storage), vectors, len(linked))
     at_once = _rows_at_once(vectors)
     for start in range(0, len(linked), at_once):
         index.add(vectors[linked[start : start + at_once]])
         release(vectors)
     hang(index, copies, len(vectors))
-    _put_in(index, vectors)
+    if not apart:
+        _put_in(index, vectors)
 
 
 def relink(index: Any, vectors: Float32Array) -> None:
@@ -114,7 +117,7 @@ def begun_at(
 def _put_in(index: Any, vectors: Float32Array) -> None:
     """Let an HNSW index hold copies of the first of `vectors`, as many as it has, and of no others."""
     storage = faiss.IndexFlatIP(index.d)
-    _make_room(storage, vectors)
+    _make_room(storage, vectors, len(vectors))
     for start, stop in streamed(int(index.ntotal), _COPIED_AT_ONCE, vectors):
         storage.add(vectors[start:stop])
     put_over(index, storage)
@@ -122,12 +125,12 @@ def _put_in(index: Any, vectors: Float32Array) -> None:
     index.own_fields = True
 
 
-def _make_room(storage: Any, vectors: Float32Array) -> None:
-    """For all at once: what FAISS keeps vectors in doubles when it grows, and is copied each time. A map that
-    was read to be checked makes room for the copy.
+def _make_room(storage: Any, vectors: Float32Array, rows: int) -> None:
+    """For so many rows of `vectors` at once: what FAISS keeps vectors in doubles when it grows, and is copied
+    each time. A map that was read to be checked makes room for the copy.
     """
     release(vectors)
-    storage.codes.resize(vectors.nbytes)
+    storage.codes.resize(rows * vectors[:1].nbytes)
     storage.codes.resize(0)
 
 

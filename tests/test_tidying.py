@@ -43,6 +43,7 @@ def leave_behind(data_dir: DataDir) -> None:
         data_dir.root / ".jobs.sqlite.0123abcd.tmp-wal",
         data_dir.models_dir / "default" / ".checkpoint.safetensors.123.tmp",
         data_dir.models_dir / "hash" / ".vectors.tmp" / "states" / "image_1.npy",
+        data_dir.models_dir / "default" / "states.tmp" / "image_1.npy",
         data_dir.snapshots_dir / ".tmp-000009" / "features.npy",
         data_dir.snapshots_dir / ".tmp-pruned-000001-01234567" / "features.npy",
     ):

@@ -42,7 +42,7 @@ from app.keys import keys_path
 from app.live.service import LiveCatalogue
 from app.logs import configure_logs
 from app.search_service import SearchService
-from app.serve import CANNOT_START
+from app.serve import end_without_a_start, note_that_it_serves
 from app.settings import Settings, load_settings
 from app.tidying import tidy_up_or_say
 from graph_store.errors import ImsageError
@@ -96,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         await service.start()
         await asyncio.to_thread(runner.start)
         watch.start()
+        note_that_it_serves()
         try:
             with stopping.listening():
                 yield
@@ -148,7 +149,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def app_from_environment() -> FastAPI:
     """What a server process runs: settings come from its environment (see `app.serve`). Where that cannot be
-    done, one line in the log says why, and the process ends so that it is not begun anew for ever.
+    done, one line in the log says why, and the process ends.
     """
     try:
         settings = load_settings()
@@ -158,7 +159,7 @@ def app_from_environment() -> FastAPI:
         return create_app(settings)
     except ImsageError as error:
         structlog.get_logger().error("cannot_start", reason=str(error))
-        sys.exit(CANNOT_START)
+        end_without_a_start()
 
 
 def _serve_page(app: FastAPI) -> None:

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from app.api.application import app_from_environment, create_app
 from app.keys import keys_path
-from app.serve import CANNOT_START, serve
+from app.serve import CANNOT_START, CANNOT_START_NOW, note_that_it_serves, serve
 from app.settings import Settings
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile, NothingToServe
@@ -165,6 +165,20 @@ def test_a_server_process_that_cannot_start_says_why_and_is_not_begun_anew(
     assert ended.value.code == CANNOT_START
     assert [line["event"] for line in logged] == ["cannot_start"]
     assert "keys.json" in logged[0]["reason"]
+
+
+def test_a_process_that_cannot_start_does_not_end_those_that_serve(
+    locked_out: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys may become unreadable while a service runs with those that it knows."""
+    monkeypatch.setattr("app.api.application.configure_logs", lambda *_: None)
+    monkeypatch.setattr("app.serve._PAUSE_SECONDS", 0.0)
+    monkeypatch.setenv("IMSAGE_DATA", str(locked_out.root))
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    note_that_it_serves()
+    with pytest.raises(SystemExit) as ended:
+        app_from_environment()
+    assert ended.value.code == CANNOT_START_NOW
 
 
 @pytest.mark.parametrize("workers", [1, 2])
