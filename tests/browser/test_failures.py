@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, expect
 
+from tests.browser.losing import losing_the_first
 from tests.browser.test_page import RED_CIRCLE, turn_dial
 from tests.browser.visit import Visit
 
@@ -271,14 +272,7 @@ def test_the_dial_of_the_first_view_hides_no_problem(visit: Visit) -> None:
 def test_what_the_server_holds_is_asked_for_again_once_it_answers(visit: Visit, address: str) -> None:
     tries: list[str] = []
 
-    def lose_the_first(route: Route) -> None:
-        tries.append(route.request.url)
-        if len(tries) == 1:
-            route.abort()
-        else:
-            route.continue_()
-
-    visit.page.route("**/v1/index", lose_the_first)
+    visit.page.route("**/v1/index", losing_the_first(tries))
     page = visit.open(address)
     expect(page.locator("#version")).to_contain_text("index ")
     assert len(tries) == 2

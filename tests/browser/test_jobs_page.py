@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.hostile import HOSTILE_ID, HOSTILE_MARKUP, HOSTILE_TAG
+from tests.browser.losing import losing_the_first
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -254,15 +255,8 @@ def test_what_the_server_holds_is_asked_for_again_with_the_jobs(visit: Visit) ->
         else:
             route.fulfill(json={"jobs": [], "next_cursor": None})
 
-    def lose_the_first(route: Route) -> None:
-        tries.append(route.request.url)
-        if len(tries) == 1:
-            route.abort()
-        else:
-            route.continue_()
-
     visit.page.route("**/v1/jobs?*", busy_once)
-    visit.page.route("**/v1/index", lose_the_first)
+    visit.page.route("**/v1/index", losing_the_first(tries))
     page = visit.page
     page.goto(visit.url + "/jobs")
     expect(page.locator("#serving")).to_contain_text("Serving index")
