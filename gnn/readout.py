@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnn.asked_tags import AskedTags
 from gnn.model.carriers import carrier_directions
-from gnn.model.kernel_sage import KernelSage
+from gnn.model.kernel_sage import FEW, KernelSage
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
@@ -98,12 +98,12 @@ class KernelReadout:
         guessed = asked.guessed & (self._guess > 0)
         by_sets = guessed | asked.unsure | asked.refusing
         if not by_sets.any():
-            result: Float32Array = self._model.embed_images(states).numpy()
+            result: Float32Array = self._embedded(states[-1]).numpy()
             return result
         result = np.empty((len(by_sets), self._model.dim), dtype=np.float32)
         plain = torch.from_numpy(~by_sets)
         if not by_sets.all():
-            result[~by_sets] = self._model.embed_images([state[plain] for state in states]).numpy()
+            result[~by_sets] = self._embedded(states[-1][plain]).numpy()
         for rows, blocks in (
             (np.flatnonzero(guessed), self._guessing),
             (np.flatnonzero(asked.unsure & ~guessed), self._unsure),
@@ -114,6 +114,10 @@ class KernelReadout:
                 conceptual = blocks(last, asked, rows)
                 result[rows] = torch.cat([self._model.visual_block(last), conceptual], dim=1).numpy()
         return result
+
+    def _embedded(self, last: Tensor) -> Tensor:
+        """[n, dim] of nodes with these last states."""
+        return _in_parts(lambda part: self._model.embed_images([part]), last)
 
     def _guessing(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
         """The conceptual blocks of pictures that tags are asked for beside."""
@@ -136,7 +140,7 @@ class KernelReadout:
         np.maximum.at(most, refused.edge_rows(), refused.weights)
         return refusing_blocks(
             self._model,
-            self._model.embed_images([last])[:, self._visual_dim :],
+            self._embedded(last)[:, self._visual_dim :],
             without(
                 self._calibration(self.tag_scores([last], asked.similar.take(rows), indexed=True)), refused
             ),
@@ -178,13 +182,20 @@ class KernelReadout:
         return self._tag_vectors
 
     def tag_scores(self, states: list[Tensor], similar: Csr, *, indexed: bool = False) -> Float32Array:
-        expected = self._model.expected_sets(states[-1], apart=indexed)
+        expected = _in_parts(lambda part: self._model.expected_sets(part, apart=indexed), states[-1])
         scores: Float32Array = (expected @ self._tag_directions.T).numpy()
         whole = self._model.config.naming_whole
         if whole:
             assert self._tags_of_image is not None
             scores += np.float32(whole) * tag_votes(similar, self._tags_of_image, scores.shape[1])
         return scores
+
+
+def _in_parts(compute: Callable[[Tensor], Tensor], last: Tensor) -> Tensor:
+    """What the model computes of nodes with these last states. Of more rows at once it is less precise, and
+    what a question gets must not depend on how many others are asked with it.
+    """
+    return torch.cat([compute(part) for part in torch.split(last, FEW)])
 
 
 class SageReadout:

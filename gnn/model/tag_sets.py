@@ -17,8 +17,10 @@ random unit vector ρ_t beside it, and |T| ≈ 1/‖(1/|T|) Σ_t ρ_t‖².
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,22 +38,33 @@ SIZE_WIDTH = 256
 KEPT = 0.95
 """A summary of a vocabulary is wide enough when it keeps so much of the images' tag vectors."""
 
+OWN_WIDTH = 128
+"""Coordinates in which a tag says what the summary does not say of it. Those of two tags have a cosine of
+0.09, so that among a million images one that carries a rare tag is told from all that do not.
+"""
+
 _BESIDES, _ITERATIONS = 256, 4
 """Directions iterated beyond those that are kept, and how often: with these what is kept is the best to four
 digits, also where the strengths of many directions are nearly alike.
 """
+_MOST_PAIRS = 20_000_000
+"""Pairs of tags occurring together that are held at once, at some 60 bytes each."""
+_IMAGES_AT_ONCE = 8192
 _MOST_LANDMARKS = 1500
-_SHORTEST = 1e-3
+_COMPARED = 10_000
+"""Sets that tell how well an image can be answered; of more, an even sample stands for all."""
 
 
 @dataclass(frozen=True)
 class TagBasis:
-    """What tags send: `vectors` e_t [num_tags, width], and `sizes` ρ_t [num_tags, 64] ([num_tags, 0] where
-    the vectors are orthonormal themselves); float32.
+    """What tags send: `vectors` e_t [num_tags, width], unit norm, whose first `expected` coordinates say what
+    goes together and can be expected of an image, and `sizes` ρ_t [num_tags, 256] ([num_tags, 0] where the
+    vectors are orthonormal themselves); float32.
     """
 
     vectors: Float32Array
     sizes: Float32Array
+    expected: int
 
     @property
     def width(self) -> int:
@@ -66,32 +79,36 @@ class TagBasis:
 
 def tag_basis(tags_of_image: Csr, num_tags: int, widths: Sequence[int]) -> TagBasis:
     """One coordinate a tag where the vocabulary is small; else a summary of which tags occur together, in as
-    many coordinates as the first of `widths` (rising) that keeps `KEPT` of it, or the last.
+    many coordinates as the first of `widths` (rising) that keeps `KEPT` of it, or the last, and OWN_WIDTH
+    more.
 
     The summary is the truncated singular value decomposition of the unit tag vectors of the images (latent
-    semantic analysis, Deerwester et al. 1990): a tag's vector is its row of right singular vectors, shorter
-    the rarer it is. Where people's keywords go together it needs few coordinates; where each tag is met with
-    any other, many. A tag that the summary drops gets a short random vector, so that it can be asked for.
+    semantic analysis, Deerwester et al. 1990): a tag speaks by its row of right singular vectors, shorter the
+    rarer it is. Where people's keywords go together it needs few coordinates; where each tag is met with any
+    other, many. What a row lacks of length one is a random vector of the tag's own (a random projection,
+    Achlioptas 2003): by its row alone a tag of a few images is mostly rounding, and they would not be found
+    by it (docs/decisions/0018). No image can be expected to have that part.
     """
     if num_tags <= EXACT_UP_TO:
-        return TagBasis(np.eye(num_tags, dtype=np.float32), np.zeros((num_tags, 0), dtype=np.float32))
+        exact = np.eye(num_tags, dtype=np.float32)
+        return TagBasis(exact, np.zeros((num_tags, 0), dtype=np.float32), num_tags)
     most = max(1, min(widths[-1], min(tags_of_image.num_rows, num_tags) - 1))
     right, kept = _together(tags_of_image, num_tags, most)
-    width = next((each for each in widths if each <= most and kept[each - 1] >= KEPT), widths[-1])
+    width = next((each for each in widths if each <= most and kept[each - 1] >= KEPT), most)
+    shared = right[:, :width]
+    lacking = np.sqrt(np.maximum(1.0 - (shared * shared).sum(axis=1, keepdims=True), 0.0))
     rng = np.random.default_rng(0)
-    vectors = np.zeros((num_tags, width))
-    rank = min(width, most)
-    vectors[:, :rank] = right[:, :rank]
-    lost = np.linalg.norm(vectors, axis=1) < _SHORTEST
-    vectors[lost] = _SHORTEST * _unit(rng.standard_normal((int(lost.sum()), width)))
+    own = lacking * _unit(rng.standard_normal((num_tags, OWN_WIDTH)))
+    vectors = np.concatenate([shared, own], axis=1).astype(np.float32)
     sizes = _unit(rng.standard_normal((num_tags, SIZE_WIDTH)))
-    return TagBasis(vectors.astype(np.float32), sizes.astype(np.float32))
+    return TagBasis(vectors, sizes.astype(np.float32), width)
 
 
 def _together(tags_of_image: Csr, num_tags: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The leading right singular vectors of the images' unit tag vectors, [num_tags, rank], and which share
-    of all their squares the first 1, 2, … of them keep. By block iteration on which tags occur together
-    (Halko, Martinsson, Tropp 2011), whose size does not grow with the images.
+    of all their squares the first 1, 2, … of them keep. By block iteration (Halko, Martinsson, Tropp 2011) on
+    which tags occur together, whose size does not grow with the images; where too many pairs do, on the
+    images, some at a time.
     """
     from scipy import sparse
 
@@ -100,6 +117,25 @@ def _together(tags_of_image: Csr, num_tags: int, rank: int) -> tuple[np.ndarray,
     table = sparse.csr_matrix(
         (values, tags_of_image.indices, tags_of_image.indptr), shape=(tags_of_image.num_rows, num_tags)
     )
+    if min(int((degrees**2).sum()), num_tags**2) <= _MOST_PAIRS:
+        times = _times_pairs(table)
+    else:
+        times = partial(_times_in_turn, table.astype(np.float32))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        basis = torch.randn(num_tags, min(rank + _BESIDES, num_tags))
+    for _ in range(2 * _ITERATIONS + 1):
+        basis = torch.linalg.qr(times(basis)).Q
+    _, strengths, right = torch.linalg.svd(times(basis).T, full_matrices=False)
+    whole = float(table.multiply(table).sum())
+    kept = np.cumsum(strengths.numpy().astype(np.float64)) / max(whole, 1e-12)
+    return _signed(right.numpy()[:rank]).T, kept
+
+
+def _times_pairs(table: Any) -> Callable[[Tensor], Tensor]:
+    """x [num_tags, q] → tableᵀ·table·x, by the pairs of tags that occur together. table: sparse, [images,
+    num_tags].
+    """
     pairs = (table.T @ table).tocoo()
     gram = torch.sparse_coo_tensor(
         torch.from_numpy(np.stack([pairs.row, pairs.col]).astype(np.int64)),
@@ -107,12 +143,16 @@ def _together(tags_of_image: Csr, num_tags: int, rank: int) -> tuple[np.ndarray,
         pairs.shape,
         check_invariants=False,
     ).coalesce()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        q = min(rank + _BESIDES, num_tags)
-        _, strengths, right = torch.svd_lowrank(gram, q=q, niter=_ITERATIONS)
-    kept = np.cumsum(strengths.numpy().astype(np.float64)) / max(float(pairs.diagonal().sum()), 1e-12)
-    return _signed(right.numpy()[:, :rank].T).T, kept
+    return lambda x: torch.sparse.mm(gram, x)
+
+
+def _times_in_turn(table: Any, x: Tensor) -> Tensor:
+    """The same without the pairs, which may be many more than the tags of all images."""
+    result = np.zeros((table.shape[1], x.shape[1]), dtype=np.float32)
+    for start in range(0, table.shape[0], _IMAGES_AT_ONCE):
+        part = table[start : start + _IMAGES_AT_ONCE]
+        result += part.T @ (part @ x.numpy())
+    return torch.from_numpy(result)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -191,18 +231,30 @@ def ideal_gains(sets: Float32Array, counts: Int64Array, k: int = 5) -> Float32Ar
     """[s]: the discounted gain of the best k other images for an image with each of these sets.
 
     Dividing a Jaccard target by it makes each picture count equally in nDCG, where one that has nothing like
-    it would otherwise hardly count. Never below the gain of one image that shares a fifth of its tags.
+    it would otherwise hardly count. Never below the gain of one image that shares a fifth of its tags. Above
+    10,000 sets the images beside its copies are an even sample, each for as many as it stands for.
     """
     discounts = 1.0 / np.log2(np.arange(k) + 2.0)
     result = np.empty(len(sets), dtype=np.float32)
-    width = min(k + 1, len(sets))
+    some, images = _sampled(counts) if len(sets) > _COMPARED else (np.arange(len(sets)), counts)
+    others = sets[some]
+    width = min(k + 1, len(some))
     for start in range(0, len(sets), 1024):
-        part = jaccard(sets[start : start + 1024], sets)
+        part = jaccard(sets[start : start + 1024], others)
         best = np.argpartition(-part, width - 1, axis=1)[:, :width]
         for place in range(len(part)):
             own = start + place
-            copies = counts[best[place]] - (best[place] == own)
+            copies = np.where(some[best[place]] == own, 0, images[best[place]])
             gains = np.repeat(part[place, best[place]], np.minimum(copies, k))
+            gains = np.append(gains, np.ones(min(int(counts[own]) - 1, k), dtype=np.float32))
             gains = -np.sort(-gains)[:k]
             result[own] = max(float((gains * discounts[: len(gains)]).sum()), 0.2)
     return result
+
+
+def _sampled(counts: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Sets of an even sample of images, and how many images each stands for. counts: [s]."""
+    each = counts.sum() / _COMPARED
+    middles = (np.arange(_COMPARED) + 0.5) * each
+    some, times = np.unique(np.searchsorted(np.cumsum(counts), middles, side="right"), return_counts=True)
+    return some, np.rint(times * each).astype(np.int64)

@@ -20,6 +20,9 @@ from gnn.model.likely_tags import SHARE, LikelyTags, both_readings
 from gnn.model.tag_sets import EXACT_UP_TO
 from gnn.naming_fit import MOST_CALIBRATED, calibrated_rows, most_calibrated
 from gnn.presets import DEFAULT
+from gnn.query import Query, QueryEngine
+from gnn.query_types import QueryTag
+from gnn.reindex import build_index
 from tests.gnn.worlds import data_of, trained
 
 WIDTH, TAGS = 6, 9
@@ -140,8 +143,32 @@ def test_only_the_commonest_of_a_vast_vocabulary_have_slopes(
 ) -> None:
     monkeypatch.setattr(kernel_fit, "MOST_LIKELY_TAGS", 12)
     likely = likely_of(naming_model(ground, Candidate()))
-    table = ground.skeleton.get_buffer("tag_vectors")[:12, : ground.skeleton.config.tag_width]
-    assert torch.equal(likely.get_buffer("vectors"), table)
+    table = ground.skeleton.get_buffer("tag_vectors")[:12, : ground.expected]
+    assert torch.equal(likely.get_buffer("vectors")[:, : ground.expected], table)
+
+
+def test_what_a_tag_says_of_its_own_is_told_and_never_expected(ground: Ground) -> None:
+    model = naming_model(ground, Candidate())
+    own = slice(ground.expected, None)
+    table = model.get_buffer("tag_vectors")[:, : model.config.tag_width]
+    assert table[:, own].abs().max() > 0.1
+    predicted = model.predict(model.readout_inputs(ground.states))
+    assert not model.likely_sets(ground.states, predicted)[:, own].any()
+
+
+def test_a_rare_tag_of_a_large_vocabulary_finds_the_images_that_carry_it(
+    data: GraphData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_fit, "COMPRESSED_TAGS", (30,))
+    engine = QueryEngine(build_index(trained(data, tmp_path, epochs=1), data))
+    carriers = [engine.carried.of_tag.row(tag)[0] for tag in range(data.num_tags)]
+    rare = [tag for tag, images in enumerate(carriers) if 1 <= len(images) <= 3]
+    found = []
+    for tag in rare:
+        asked = engine.embed(Query(tags=(QueryTag(data.tag_names[tag]),)))
+        rows = engine.search(asked, 0.0, len(carriers[tag])).rows
+        found.append(np.isin(rows, carriers[tag]).mean())
+    assert len(rare) > 100 and np.mean(found) > 0.98
 
 
 def test_a_catalogue_too_large_for_wide_views_has_narrow_ones_and_no_slopes(
@@ -151,7 +178,7 @@ def test_a_catalogue_too_large_for_wide_views_has_narrow_ones_and_no_slopes(
     wide = lay_ground(data.features, data.tags_of_image, data.tag_text, DEFAULT, seed=0)
     monkeypatch.setattr(kernel_fit, "MOST_WIDE", len(data.features) - 1)
     narrow = lay_ground(data.features, data.tags_of_image, data.tag_text, DEFAULT, seed=0)
-    assert (wide.skeleton.config.tag_width, narrow.skeleton.config.tag_width) == (40, 20)
+    assert (wide.expected, narrow.expected) == (40, 20)
     assert naming_model(wide, Candidate()).likely is not None
     assert naming_model(narrow, Candidate()).likely is None
 

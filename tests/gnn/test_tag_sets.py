@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gnn.model import tag_sets
 from gnn.model.tag_sets import (
     EXACT_UP_TO,
     KEPT,
+    OWN_WIDTH,
     JaccardView,
     distinct_sets,
     ideal_gains,
@@ -129,6 +131,27 @@ def test_the_gain_to_expect_is_that_of_the_best_other_images() -> None:
     assert gains[2] == pytest.approx(0.2)
 
 
+def test_of_many_sets_an_even_sample_tells_what_can_be_gained(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.random((4000, 20)) < rng.random(20) * 0.3
+    sets, counts = distinct_sets(np.concatenate([drawn, np.zeros((500, 20), bool)]).astype(np.float32))
+    whole = ideal_gains(sets, counts)
+    compared: list[int] = []
+
+    def noting(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        compared.append(len(right))
+        return jaccard(left, right)
+
+    monkeypatch.setattr(tag_sets, "jaccard", noting)
+    monkeypatch.setattr(tag_sets, "_COMPARED", 500)
+    part = ideal_gains(sets, counts)
+    assert max(compared) <= 500 < len(sets)
+    assert (counts * part).sum() == pytest.approx((counts * whole).sum(), rel=0.1)
+    copied = counts > 5
+    assert copied.any()
+    assert_allclose(part[copied], whole[copied])  # what has copies is told by these
+
+
 def test_a_small_vocabulary_keeps_one_coordinate_a_tag() -> None:
     basis = tag_basis(edges_of([[0, 1], [2]]), 3, [2])
     assert basis.exact
@@ -151,9 +174,10 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> None:
     num_tags = EXACT_UP_TO + 88
     basis = tag_basis(large_catalogue(800), num_tags, [48])
-    assert not basis.exact and basis.vectors.shape == (num_tags, 48) == (num_tags, basis.width)
+    assert not basis.exact and basis.vectors.shape == (num_tags, 48 + OWN_WIDTH) == (num_tags, basis.width)
     used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
-    likeness = unit(basis.vectors[used]) @ unit(basis.vectors[used]).T
+    shared = unit(basis.vectors[used, : basis.expected])
+    likeness = shared @ shared.T
     same = (used[:, None] % 10) == (used[None, :] % 10)
     assert likeness[same].mean() > likeness[~same].mean() + 0.2
 
@@ -174,13 +198,14 @@ def test_a_vocabulary_gets_the_first_width_that_keeps_enough_of_it() -> None:
     tags_of_image = scattered_catalogue(900)
     widths = [64, 128, 256, 400, 500, 599]
     basis = tag_basis(tags_of_image, EXACT_UP_TO + 88, widths)
-    assert basis.width in widths[2:-1]
-    narrower = tag_basis(tags_of_image, EXACT_UP_TO + 88, [widths[widths.index(basis.width) - 1]])
-    assert kept_of(tags_of_image, narrower.vectors) < KEPT <= kept_of(tags_of_image, basis.vectors)
+    assert basis.expected in widths[2:-1]
+    narrower = tag_basis(tags_of_image, EXACT_UP_TO + 88, [widths[widths.index(basis.expected) - 1]])
+    less, enough = (kept_of(tags_of_image, each.vectors[:, : each.expected]) for each in (narrower, basis))
+    assert less < KEPT <= enough
 
 
 def test_a_vocabulary_that_no_width_keeps_enough_of_gets_the_widest() -> None:
-    assert tag_basis(scattered_catalogue(900), EXACT_UP_TO + 88, [16, 32]).width == 32
+    assert tag_basis(scattered_catalogue(900), EXACT_UP_TO + 88, [16, 32]).expected == 32
 
 
 def test_the_summary_is_the_best_of_its_width() -> None:
@@ -189,18 +214,36 @@ def test_the_summary_is_the_best_of_its_width() -> None:
     for row in range(800):
         table[row, tags_of_image.row(row)[0]] = 6**-0.5
     best = (np.linalg.svd(table, compute_uv=False)[:48] ** 2).sum() / 800
-    vectors = tag_basis(tags_of_image, num_tags, [48]).vectors
+    vectors = tag_basis(tags_of_image, num_tags, [48]).vectors[:, :48]
     assert kept_of(tags_of_image, vectors) == pytest.approx(best, abs=2e-3)
 
 
-def test_a_tag_that_the_compression_drops_can_still_be_told_from_the_others() -> None:
-    num_tags = EXACT_UP_TO + 88
-    vectors = tag_basis(large_catalogue(800), num_tags, [48]).vectors
-    unused = np.flatnonzero(np.arange(num_tags) % 100 == 99)
-    assert (np.linalg.norm(vectors, axis=1) > 0).all()
-    likeness = np.abs(unit(vectors)[unused] @ unit(vectors).T)
-    likeness[np.arange(len(unused)), unused] = 0
-    assert likeness.max() < 0.9
+def test_a_summary_is_the_same_where_too_many_tags_occur_together_to_hold_the_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tags_of_image, num_tags = large_catalogue(800), EXACT_UP_TO + 88
+    by_pairs = tag_basis(tags_of_image, num_tags, [10])
+    monkeypatch.setattr(tag_sets, "_times_pairs", None)
+    monkeypatch.setattr(tag_sets, "_MOST_PAIRS", 1000)
+    monkeypatch.setattr(tag_sets, "_IMAGES_AT_ONCE", 300)
+    in_turn = tag_basis(tags_of_image, num_tags, [10])
+    one, two = (basis.vectors @ basis.vectors.T for basis in (by_pairs, in_turn))
+    assert_allclose(two, one, atol=1e-4)
+
+
+def test_every_tag_of_a_large_vocabulary_speaks_as_loudly_as_any_other() -> None:
+    vectors = tag_basis(large_catalogue(800), EXACT_UP_TO + 88, [48]).vectors
+    assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)
+
+
+def test_the_few_images_of_a_rare_tag_are_told_from_all_others_by_it() -> None:
+    num, num_tags, rare = 2000, EXACT_UP_TO + 88, 99
+    tags_of_image = large_catalogue(num)
+    carriers = [17, 1203]
+    rows = [[*tags_of_image.row(row)[0].tolist(), *([rare] if row in carriers else [])] for row in range(num)]
+    vectors = tag_basis(edges_of(rows), num_tags, [48]).vectors
+    likeness = unit(np.array([vectors[row].sum(axis=0) for row in rows])) @ vectors[rare]
+    assert set(np.argsort(-likeness)[:2].tolist()) == set(carriers)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
