@@ -5,16 +5,18 @@
 
 SOURCE: a tags.jsonl of photos with a test split and object tags, one of photos with captions and words
 of those as tags, and the one of :mod:`benchmarks.icon_folder`; D: a built data directory, the demo's for
-instance. Each step leaves its outcome in FOLDER and is not done again when it is there, so an interrupted run
-goes on. With the first seed all presets are trained and evaluated, with the others the default. `--page` puts
-the tables into that page, between its marks (:mod:`docs.quality_tables`).
+instance. Each step leaves its outcome in FOLDER, with the state of the code and the options that it is of. An
+interrupted run goes on where it was; what is of another state or of other options is removed first, and
+measured again. With the first seed all presets are trained and evaluated, with the others the default.
+`--page` puts the tables into that page, between its marks (:mod:`docs.quality_tables`), when no step is left.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from app.ingest.pipeline import ingest
 from app.progress import RichProgress
 from benchmarks.ablations import ablation_table
 from benchmarks.robustness import KINDS, Sources, robust_rows
+from benchmarks.state import code_state
 from docs.quality_tables import renewed
 from gnn.evaluation import evaluate
 from gnn.graph_data import load_graph_data
@@ -64,23 +67,52 @@ class Bench:
         """The photos' data directory."""
         return DataDir(self.out / "photos")
 
-    def run(self, one_step: bool = False) -> None:
-        """All steps in order that are not done yet, or the first of them."""
+    def run(self, one_step: bool = False) -> bool:
+        """All steps in order that are not done yet, or the first of them; whether none is left."""
         self.out.mkdir(parents=True, exist_ok=True)
-        for name, step in self._steps():
-            path = self.out / f"{name}.json"
-            if path.exists():
-                continue
+        made = {"commit": code_state(), **self._options()}
+        self._forget_all_but(made)
+        left = [(name, step) for name, step in self._steps() if not self._outcome(name).exists()]
+        for name, step in left[:1] if one_step else left:
             started = time.perf_counter()
             found = step()
             found["wall_seconds"] = round(time.perf_counter() - started, 1)
-            write_bytes(path, json.dumps(found, indent=1).encode())
-            if one_step:
-                return
+            found["made"] = made
+            write_bytes(self._outcome(name), json.dumps(found, indent=1).encode())
+        return len(left) <= 1 or not one_step
+
+    def _outcome(self, name: str) -> Path:
+        return self.out / f"{name}.json"
+
+    def _options(self) -> dict[str, Any]:
+        """What the outcomes depend on beside the code."""
+        sources = {
+            name: str(source.resolve())
+            for name, source in (
+                ("photos", self.source),
+                ("captioned", self.captioned),
+                ("icons", self.icons),
+                ("drawings", self.drawings),
+            )
+            if source is not None
+        }
+        return {"quick": self.quick, "seeds": self.seeds, "sources": sources}
+
+    def _forget_all_but(self, made: dict[str, Any]) -> None:
+        """Remove the outcomes that are of another state of the code or of other options."""
+        for path in sorted(self.out.glob("*.json")):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            of = found.get("made", {})
+            if "wall_seconds" in found and of != made:
+                why = of.get("commit", "an unknown state")
+                if why == made["commit"]:
+                    why = "other options"
+                print(f"{path.stem} is of {why}: measured again.", file=sys.stderr, flush=True)
+                path.unlink()
 
     def _steps(self) -> Iterator[tuple[str, Step]]:
         """Name and step."""
-        yield "about", lambda: {"commit": _commit(), "quick": self.quick, "seeds": self.seeds}
+        yield "about", lambda: {"commit": code_state(), "quick": self.quick, "seeds": self.seeds}
         yield "ingest", self._ingested
         for seed in range(self.seeds):
             presets = list(PRESETS) if seed == 0 else ["default"]
@@ -98,6 +130,9 @@ class Bench:
             yield f"robustness-{kind}", partial(self._robust, kind)
 
     def _ingested(self) -> dict[str, Any]:
+        # What other code has left there would be found again.
+        for folder in ("photos", "captioned", "icons"):
+            shutil.rmtree(self.out / folder, ignore_errors=True)
         return {"stored": ingest(self.source, self.photos, progress=self.progress).stored}
 
     def _trained(self, preset: str, seed: int) -> dict[str, Any]:
@@ -131,13 +166,6 @@ class Bench:
         return {"rows": robust_rows(kind, sources, self.seeds, quick=self.quick)}
 
 
-def _commit() -> str:
-    """The commit that is measured, where there is a repository."""
-    asked = ["git", "describe", "--always", "--dirty"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return found.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """Run what is left to do, and renew the page."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -161,8 +189,8 @@ def main() -> None:
         given.quick,
         RichProgress(Console(stderr=True)),
     )
-    bench.run(given.one_step)
-    if given.page is not None:
+    whole = bench.run(given.one_step)
+    if given.page is not None and whole:
         write_bytes(given.page, renewed(given.page.read_text(encoding="utf-8"), given.out).encode())
 
 

@@ -4,7 +4,7 @@
 
 A page may hold marks, `<!-- measured: NAME -->` and `<!-- end -->`; what stands between them is made from the
 outcomes of `make bench-quality` (:mod:`benchmarks.quality`). Names: `about`, a part of the evaluation of the
-first seed, `seeds`, `captioned`, `ablations`, `wrong`, `robustness`.
+first seed, `seeds`, `captioned`, `ablations`, `wrong`, `robustness`, `gaps`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ ROBUSTNESS_HEAD = (
     "| catalogue | default | best baseline | ratio | which | R@5 | of the best | F1 | of the best |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
+GAPS = (
+    ("contexts: share of results that lack the tag, default", "contexts", "default", "with the tag", True),
+    ("the same, late fusion", "contexts", "MLP + raw, tag certain", "with the tag", True),
+    ("slider: Spearman(v, -nDCG@10), default", "slider", "default", "Spearman(v, -nDCG@10)", False),
+)
+"""What the page tells of single seeds: label, part, system, figure, and whether its rest to 1 is told."""
 HEADLINES = (
     ("untagged", "nDCG@5"),
     ("untagged", "ratio@5"),
@@ -79,6 +85,8 @@ def section(name: str, outcomes: Path) -> str:
         return _seeds(outcomes, "photos")
     if name == "captioned":
         return _seeds(outcomes, "captioned")
+    if name == "gaps":
+        return _gaps(outcomes)
     if name == "robustness":
         return _robustness(outcomes)
     path = outcomes / f"{name}.json"
@@ -133,6 +141,24 @@ def _seeds(outcomes: Path, catalogue: str) -> str:
         if ours:
             lines.append(f"| {part}: {figure} | {_spread(ours)} | {_spread(theirs) if theirs else '-'} |")
     return f"{len(reports)} seeds.\n\n" + "\n".join(lines) if len(reports) != 1 else "\n".join(lines)
+
+
+def _gaps(outcomes: Path) -> str:
+    """Figures of each seed that the page speaks of."""
+    reports = [_read(path) for path in sorted(outcomes.glob("photos-*.json"))]
+    if not reports:
+        return "Not measured."
+    seeds = " | ".join(f"seed {report['seed']}" for report in reports)
+    lines = [f"| figure | {seeds} |", f"|---|{'---|' * len(reports)}"]
+    for label, part, system, figure, is_rest in GAPS:
+        cells = []
+        for report in reports:
+            rows = [row for each in report["parts"] if each["name"] == part for row in each.get("rows", ())]
+            values = [row["figures"][figure]["value"] for row in rows if row["system"] == system]
+            known = [1 - value if is_rest else value for value in values if value is not None]
+            cells.append(f"{known[0]:.3f}" if known else "-")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _spread(values: list[float]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +17,14 @@ from graph_store.arrays import Float32Array, UInt32Array
 from graph_store.catalog import Catalog
 from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
+from graph_store.durable import refusing_unwritable
 from graph_store.errors import BadInput
-from graph_store.features import FeatureFile
-from graph_store.healing import heal_features, refuse_damaged
+from graph_store.healing import heal_features, open_features, refuse_damaged
 from graph_store.image_table import ImageTable
+from graph_store.mapped_pages import copy_rows
+
+_MOST_COPIED = 2**29
+"""So many bytes of features, of 100,000 images, are copied in memory; more are in a mapped file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +70,21 @@ class GraphData:
 
 def load_graph_data(data_dir: DataDir, device: str = "auto") -> GraphData:
     """Read the catalogue; device: where names of tags are encoded. Raises BadInput when there is nothing to
-    index, CorruptFile when features are damaged of which no snapshot has a copy.
+    index, CorruptFile when features are damaged of which no snapshot has a copy, and Unwritable.
     """
     with Catalog.open(data_dir.catalog_path) as catalog:
         # Before the images: what a server writes in between then counts as later, among them or not.
         revision = catalog.revision()
         images = catalog.table("train")
-        recorded = catalog.meta("image_encoder")
+        recorded, num_rows = catalog.meta("image_encoder"), catalog.next_row()
     if not len(images) or recorded is None:
         raise BadInput(
             f"The catalogue in {data_dir.root} has no image to index", hint="Run imsage ingest first."
         )
     spec = EncoderSpec.from_dict(recorded)
-    table = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim)
+    table = open_features(data_dir, spec.slug, spec.dim, num_rows)
     refuse_damaged(table, heal_features(data_dir, table, images))
-    features = _rows_of(table.view(), images.rows)
+    features = _rows_of(table.view(), images.rows, data_dir.features_dir)
     names = images.tag_names
     words = word_encoder(spec, device)
     return GraphData(
@@ -99,9 +106,24 @@ def word_encoder(spec: EncoderSpec, device: str = "auto") -> TextEncoder:
     return text_encoder(name, device=device)
 
 
-def _rows_of(table: Float32Array, rows: np.ndarray) -> Float32Array:
-    """Those rows, without a copy where they are one run."""
+def _rows_of(table: Float32Array, rows: np.ndarray, folder: Path) -> Float32Array:
+    """Those rows of a map, without a copy where they are one run, as they are until an image is held out,
+    replaced or removed. A copy that is large is a map too, of a file in `folder` that has no name: it goes
+    with the array, or with the process. Raises Unwritable where there is no room for it.
+    """
     if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
         return table[int(rows[0]) : int(rows[0]) + len(rows)]
-    picked: Float32Array = np.ascontiguousarray(table[rows])
-    return picked
+    size = len(rows) * table[:1].nbytes
+    if size <= _MOST_COPIED:
+        picked: Float32Array = np.ascontiguousarray(table[rows])
+        return picked
+    # Where a file cannot be without a name, it has one for a moment: one that is tidied away.
+    with (
+        refusing_unwritable(folder),
+        tempfile.TemporaryFile(dir=folder, prefix=".rows.", suffix=".tmp") as file,
+    ):
+        os.posix_fallocate(file.fileno(), 0, size)
+        mapped = np.memmap(file, np.float32, "r+", shape=(len(rows), table.shape[1]))
+    copy_rows(table, rows, mapped)
+    mapped.flags.writeable = False
+    return mapped

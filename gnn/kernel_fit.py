@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gnn.embedding import Layers, NewArray, blocks, in_memory, run_layers, some_image_rows
 from gnn.graph_build import build_graph, similar_space
@@ -37,7 +38,8 @@ from graph_store.graph import Graph
 
 NEIGHBOUR_WIDTH = 128
 VISUAL_DIM = 256
-COMPRESSED_TAGS = (384, 512, 768)
+COMPRESSED_TAGS = (256, 512, 768)
+"""Coordinates of a summary of the vocabulary, beside which each tag has some of its own."""
 MOST_WIDE = 50_000
 """Catalogues of so many images have wide tag views and slopes for each tag, where the vocabulary asks for
 them. A million embeddings would be 4 GB in place of 2.5, and take more than twice as long to make.
@@ -71,7 +73,8 @@ class Ground:
     ``inputs``: readout inputs at unit weights, [solved, width of z], and ``landmarks`` among them,
     [num_landmarks, width of z]; ``targets``: [solved, rank + tag_width]; ``states``: h^2 of the same images,
     [solved, image_dim(2)]; ``solved``: the tagged images, or a part of them, that the readout is solved on;
-    ``wide``: whether the catalogue is small enough for wide tag views and slopes for each tag.
+    ``wide``: whether the catalogue is small enough for wide tag views and slopes for each tag; ``expected``:
+    of :class:`gnn.model.tag_sets.TagBasis`.
     """
 
     skeleton: KernelSage
@@ -84,6 +87,7 @@ class Ground:
     states: Tensor
     solved: Int64Array
     wide: bool
+    expected: int
 
 
 def lay_ground(
@@ -117,13 +121,16 @@ def lay_ground(
     final = _last_states(skeleton, messages, layers, solved)
     _fit_vote_axes(skeleton, final)
     sets = final[:, skeleton.tags_start :][:, : basis.width]
-    parts = [sets]
+    # A tag's own part can be told, not expected: fitted, it would be the noise of all of them together.
+    parts = [functional.pad(sets[:, : basis.expected], (0, basis.width - basis.expected))]
     if view is not None:
         parts.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
     targets = torch.cat(parts, dim=1)
     inputs = skeleton.readout_inputs(final)
     landmarks = _landmarks(skeleton, inputs, whole.tagged, seed)
-    return Ground(skeleton, space, graph, messages, inputs, landmarks, targets, final, solved, wide)
+    return Ground(
+        skeleton, space, graph, messages, inputs, landmarks, targets, final, solved, wide, basis.expected
+    )
 
 
 def fit_kernel(
@@ -221,8 +228,9 @@ def _likely_tags(
     common = np.sort(np.argsort(-carriers, kind="stable")[:MOST_LIKELY_TAGS])
     chosen = calibrated_rows(len(inputs), len(common), seed)
     carried = indicator_rows(ground.graph.tags_of_image, ground.solved[chosen.numpy()], len(carriers))
+    vectors = model.get_buffer("tag_vectors")[:, : model.config.tag_width][torch.from_numpy(common)]
     return fit_likely_tags(
-        model.get_buffer("tag_vectors")[:, : model.config.tag_width][torch.from_numpy(common)],
+        functional.pad(vectors[:, : ground.expected], (0, vectors.shape[1] - ground.expected)),
         _said_apart(model, inputs[chosen], ground.targets[chosen], leverage[chosen]),
         model.votes(ground.states[chosen]),
         torch.from_numpy(carried[:, common]),

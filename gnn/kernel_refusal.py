@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnn.common_tags import telling
 from gnn.evaluation.metrics import Float64Array, top_k
 from gnn.kernel_validation import QueryViews, conceptual_scores, conceptual_view
 from gnn.model.kernel_sage import KernelSage
@@ -74,10 +75,13 @@ def refusal_of(
 
 
 def _asked(views: QueryViews) -> tuple[Int64Array, Int64Array]:
-    """Views with several tags, and of each one tag that is not too rare, at random but always the same."""
-    common = np.asarray((views.carried > 0).sum(axis=0)).ravel() >= _FEWEST_CARRIERS
-    usable = (views.truth > 0) & common
-    rows = np.flatnonzero((views.truth.sum(axis=1) >= 2) & usable.any(axis=1))
+    """Views with several tags, and of each one tag that is not too rare, at random but always the same. Of a
+    tag that most images carry, hardly fewer are left whatever is taken away: such ones do not count.
+    """
+    apart = telling(views.carried)
+    usable_tags = apart & (np.asarray((views.carried > 0).sum(axis=0)).ravel() >= _FEWEST_CARRIERS)
+    usable = (views.truth > 0) & usable_tags
+    rows = np.flatnonzero((views.truth @ apart.astype(np.float32) >= 2) & usable.any(axis=1))
     drawn = np.random.default_rng(1).random(views.truth.shape) * usable
     return rows.astype(np.int64), drawn[rows].argmax(axis=1).astype(np.int64)
 

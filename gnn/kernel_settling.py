@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gnn.calibration import Calibration, fit_calibration
+from gnn.common_tags import telling
 from gnn.evaluation.metrics import FloatArray, recall_at_k, top_k
 from gnn.evaluation.tag_measures import tag_measures
 from gnn.forgotten_tags import completed_share, completeness
@@ -72,7 +73,7 @@ def settle(views: QueryViews, best: Measured) -> Settled:
     model.config = replace(model.config, trust_jaccard=trust_jaccard, trust_tags=trust_tags)
     calibration = fit_calibration(scores, views.truth)
     chances = calibration(scores)
-    complete = completeness(chances, views.truth)
+    complete = completeness(chances, views.truth, telling(views.carried))
     model.config = replace(model.config, completed=completed_share(complete))
     balance, untagged, looks = _balance(model, views, share)
     guess, one_told = _guess(model, views, chances, share)

@@ -65,16 +65,20 @@ def train_kernel(
     resume: bool,
     device: str,
     progress: Progress,
+    given: GraphData | None = None,
 ) -> tuple[TrainedModel, int]:
-    """The trained model and how many candidates were measured. It runs on the CPU whatever the device."""
+    """The trained model and how many candidates were measured. It runs on the CPU whatever the device. given:
+    the catalogue before its tags were judged, by which candidates are.
+    """
     del device
+    given = given or data
     out_dir.mkdir(parents=True, exist_ok=True)
     identity = f"{data.fingerprint()}:{seed}:{json.dumps(preset.to_dict(), sort_keys=True)}"
     # Of a longer run, as many as a run of this length would have measured.
     lines = _earlier(out_dir / HISTORY, identity)[:epochs] if resume else []
     _rewrite(out_dir / HISTORY, lines)
     rng = np.random.default_rng(seed)
-    views = hold_out_views(data, _searched(data, rng), preset, rng)
+    views = hold_out_views(given, _searched(given, rng), preset, rng)
     best = Measured(Candidate(), 0.0, 0.5)
     settled = None
     if views is not None:

@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from gnn.agreement.believed import believed_tags
 from gnn.attach import attach, inputs_of
 from gnn.embedding import run_layers
 from gnn.evaluation.metrics import (
@@ -36,6 +37,10 @@ from graph_store.neighbour_index import NeighbourIndex
 FEWEST_TAGGED = 40
 HELD_OUT_SHARE = 0.15
 MOST_HELD_OUT = 1000
+_MOST_CELLS, _FEWEST_HELD_OUT = 20_000_000, 100
+"""Of a very large vocabulary fewer views do: what is settled on them takes some 33 bytes for each view and
+tag, with these limits two thirds of a gigabyte up to 200,000 tags.
+"""
 
 JACCARD_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
 
@@ -62,22 +67,28 @@ class QueryViews:
 def hold_out_views(
     data: GraphData, rows: Int64Array, preset: Preset, rng: np.random.Generator
 ) -> QueryViews | None:
-    """Hold out a part of the tagged images among `rows`. None when too few are tagged to spare any."""
+    """Hold out a part of the tagged images among `rows`. None when too few are tagged to spare any.
+
+    Where the preset judges tags, those of the others are judged here, without what is held out; relevance is
+    by the tags as they are given.
+    """
     tagged = rows[data.tags_of_image.degrees()[rows] > 0]
     if len(tagged) < FEWEST_TAGGED:
         return None
-    count = min(round(HELD_OUT_SHARE * len(tagged)), MOST_HELD_OUT)
+    count = min(round(HELD_OUT_SHARE * len(tagged)), most_held_out(data.num_tags))
     held = np.sort(rng.choice(tagged, size=count, replace=False)).astype(np.int64)
     kept = np.setdiff1d(rows, held)
     features = np.asarray(data.features[kept])
-    tags = _rows(data.tags_of_image, kept)
+    given = tags = _rows(data.tags_of_image, kept)
+    if preset.agreement:
+        tags = believed_tags(features, given, data.tag_text, preset)
     whole = Size(len(data.features), int(np.count_nonzero(data.tags_of_image.degrees())))
     ground = lay_ground(features, tags, data.tag_text, preset, seed=0, whole=whole)
     queries = np.asarray(data.features[held])
     indexed = np.flatnonzero(tags.degrees()).astype(np.int64)
     similar = _similar(ground, features, queries, preset)
     truth = _table(_rows(data.tags_of_image, held), data.num_tags)
-    index = _table(_rows(tags, indexed), data.num_tags)
+    index = _table(_rows(given, indexed), data.num_tags)
     gains = _jaccard(truth, index)
     return QueryViews(
         ground=ground,
@@ -91,6 +102,11 @@ def hold_out_views(
         carried=index,
         votes=tag_votes(similar, tags, data.num_tags),
     )
+
+
+def most_held_out(num_tags: int) -> int:
+    """How many views a vocabulary of that size gets at most."""
+    return min(MOST_HELD_OUT, max(_MOST_CELLS // max(num_tags, 1), _FEWEST_HELD_OUT))
 
 
 def measure(views: QueryViews, candidate: Candidate) -> Measured:

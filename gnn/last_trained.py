@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnn.presets import preset_named
 from gnn.recipe_options import training_of
 from gnn.trained_model import MODEL
 from graph_store.data_dir import DataDir
@@ -34,8 +35,12 @@ def last_trained(data_dir: DataDir) -> str | None:
 
 
 def trained_directory(data_dir: DataDir, preset: str | None) -> Path:
-    """Where the preset's model is; None is the last one trained. Raises NothingToServe, CorruptFile."""
+    """Where the preset's model is; None is the last one trained. Raises NothingToServe, CorruptFile, and
+    UnknownName when there is no model of that name and no such preset to train.
+    """
     if preset is not None:
+        if preset not in _trained(data_dir):
+            preset_named(preset.partition("+")[0])
         return _of(
             data_dir,
             preset,
@@ -58,7 +63,12 @@ def trained_directory(data_dir: DataDir, preset: str | None) -> Path:
 
 
 def _of(data_dir: DataDir, preset: str, problem: str, hint: str) -> Path:
-    trained = {path.parent.name: path.parent for path in data_dir.models_dir.glob(f"*/{MODEL}")}
+    trained = _trained(data_dir)
     if preset not in trained:
         raise NothingToServe(problem, hint=hint)
     return trained[preset]
+
+
+def _trained(data_dir: DataDir) -> dict[str, Path]:
+    """The folders of all models, by preset."""
+    return {path.parent.name: path.parent for path in data_dir.models_dir.glob(f"*/{MODEL}")}

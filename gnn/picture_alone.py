@@ -16,7 +16,6 @@ from gnn.kernel_picture import KernelPicture
 from gnn.model.edge_weights import cap_row, weigh_row
 from gnn.model.kernel_sage import KernelSage
 from gnn.model.sage import HeteroSage
-from gnn.query_edges import cancelled
 from gnn.query_types import AttachedEdges, QueryVectors
 from gnn.readout import Readout
 from gnn.sage_picture import SagePicture
@@ -59,7 +58,7 @@ class PictureAlone(Generic[State]):
 
     def vectors(self, features: Float32Array, nearest: Callable[[Float32Array], Found]) -> QueryVectors:
         """The vectors of a picture with these features [feature_dim]. nearest: finds images by a vector
-        [1, width of the similarity space]. Raises EmptyQuery where the picture says nothing at all.
+        [1, width of the similarity space].
         """
         inputs = self.model.inputs(features)
         rows, weights = self.weighed(*nearest(self.searched(inputs, features)))
@@ -82,8 +81,6 @@ class PictureAlone(Generic[State]):
         """What a picture with this embedding [dim] and these edges asks with."""
         node = embedding[np.newaxis]
         conceptual = self._readout.conceptual(node, lambda: self._no_tags, self._untold)[0]
-        if not (conceptual * self._readout.meaning).any():
-            raise cancelled()
         return QueryVectors(
             self._readout.visual(node)[0],
             conceptual,

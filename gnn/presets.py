@@ -72,7 +72,7 @@ PAPER = Preset(
     summary="Misraa et al. 2020: mean-aggregating GraphSAGE trained on random walks",
     model="sage",
     graph=GraphParameters(neighbours=5, threshold=0.65, space="raw", related=0),
-    weights=MessageWeights(max_degree=100),
+    weights=MessageWeights(tags="proportional", max_degree=100),
     epochs=50,
     learning_rate=1e-5,
 )
@@ -89,7 +89,9 @@ GRAPH_RISE = Preset(
     summary="Juan et al. 2020: classification over tags with a sampled softmax and graph regularisation",
     model="rise",
     graph=GraphParameters(space="whitened"),
-    weights=MessageWeights(similar="softmax", similar_temperature=10.0),
+    weights=MessageWeights(
+        similar="softmax", similar_temperature=10.0, tags="proportional", related="proportional"
+    ),
     epochs=24,
     learning_rate=2e-3,
     rise=RiseRecipe(),

@@ -322,7 +322,8 @@ class QueryEngine:
             away *= weights[weights > 0].sum()
             parts += float(np.linalg.norm(away * meaning))
             meant = meant - away
-        lost = float(np.linalg.norm(meant * meaning)) <= _CANCELS * parts or all_refused(asked)
+        # Where no part says anything, as in a catalogue without tags, nothing is lost of it.
+        lost = float(np.linalg.norm(meant * meaning)) < _CANCELS * parts or all_refused(asked)
         if lost or (len(places) > 1 and float(np.linalg.norm(seen)) <= _CANCELS):
             raise cancelled()
         return QueryVectors(

@@ -46,7 +46,7 @@ from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.record_table import RecordTable
 from graph_store.snapshot import Snapshot, SnapshotWriter, keep_whole
-from graph_store.snapshot_files import OtherSchema, versions
+from graph_store.snapshot_files import OtherSchema, UnreadableFile, versions
 from graph_store.snapshot_marks import has_mark, leave_mark
 from graph_store.snapshot_store import SnapshotStore, StoreUnreachable
 from graph_store.swap import finish_interrupted
@@ -219,7 +219,7 @@ def _clear_up(
     keep_whole(data_dir, keep, known=() if before is None else (before.version,))
     kept = []
     for version in versions(data_dir):
-        with suppress(OtherSchema):
+        with suppress(OtherSchema, UnreadableFile):
             kept.append(Snapshot.open(data_dir, version, verify=False))
     _publish(current, kept, milvus, served)
     with Catalog.open(data_dir.catalog_path, again=True) as catalog:

@@ -8,14 +8,16 @@ import numpy as np
 import torch
 
 from gnn.agreement.believed import believed_graph
+from gnn.embedding import as_tensor
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
 from gnn.model.kernels import rooted
 from gnn.model.rise_sage import RiseConfig, RiseSage
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
+from gnn.objectives.holdout import hold_out
 from gnn.parallel import Team
 from gnn.presets import Preset
-from gnn.projection import principal_projection
+from gnn.projection import even_sample, principal_projection
 from gnn.rise_recipe import RiseRecipe
 from gnn.rise_validation import settle_rise
 from gnn.trained_model import TrainedModel
@@ -45,11 +47,20 @@ def train_rise(
     recipe = preset.rise
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     space = similar_space(data.features, preset.graph)
+    config = RiseObjectiveConfig(
+        alpha=recipe.alpha,
+        normaliser=recipe.normaliser,
+        ranking=recipe.ranking,
+        temperature=recipe.temperature,
+        batch_size=recipe.batch_size,
+        seed=seed,
+    )
 
     def build() -> Graph:
         graph = build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress)
         if preset.agreement:
-            return believed_graph(graph, np.asarray(data.features), preset)
+            learnt = hold_out(graph, config.held_out(data.tags_of_image)).graph
+            return believed_graph(learnt, np.asarray(data.features), preset)
         return graph
 
     graph = team.graph(out_dir / "graph", build)
@@ -57,17 +68,11 @@ def train_rise(
     objective = GraphRiseObjective(
         model,
         graph,
-        torch.from_numpy(np.array(data.features)).to(place),
+        as_tensor(data.features).to(place),
         preset.weights,
-        RiseObjectiveConfig(
-            alpha=recipe.alpha,
-            normaliser=recipe.normaliser,
-            ranking=recipe.ranking,
-            temperature=recipe.temperature,
-            batch_size=recipe.batch_size,
-            seed=seed,
-        ),
+        config,
         team,
+        data.tags_of_image,
     )
     settings = TrainerSettings(
         seed=seed,
@@ -101,10 +106,10 @@ def train_rise(
 
 def new_rise(features: Float32Array, num_tags: int, recipe: RiseRecipe, seed: int) -> RiseSage:
     """An untrained model whose inputs are fitted to features [n, dim]: half-whitened components, scaled to a
-    root mean square of one.
+    root mean square of one, as an even sample of them tells.
     """
     width = min(recipe.width, features.shape[1])
-    roots = rooted(torch.from_numpy(np.array(features)))
+    roots = rooted(torch.from_numpy(np.array(even_sample(features))))
     projection = principal_projection(roots.numpy(), width, _SPREAD)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -46,7 +46,7 @@ def settle_rise(
     index = np.flatnonzero(messages.tags_of_image.degrees()).astype(np.int64)
     if not index.size:
         return SliderBalance(VISUAL_BALANCES[4]), Calibration()
-    known = TagTable.from_csr(messages.tags_of_image, data.num_tags).rows(index)
+    known = TagTable.from_csr(data.tags_of_image.take(index), data.num_tags)
     balance = _balance(views, states.embeddings[index], width, jaccard_gains(truth, known))
     return balance, fit_calibration(scores, truth.dense().astype(np.float32))
 

@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gnn.agreement.believed import believed_graph
 from gnn.attach import attach, inputs_of
 from gnn.calibration import Calibration, fit_calibration
-from gnn.embedding import embed_graph
+from gnn.embedding import as_tensor, embed_graph
 from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
 from gnn.model.edge_weights import message_graph
 from gnn.model.sage import HeteroSage, SageConfig
+from gnn.objectives.holdout import hold_out
 from gnn.objectives.random_walk import RandomWalkConfig, RandomWalkObjective
 from gnn.parallel import Team
 from gnn.presets import Preset
 from gnn.trained_model import SliderBalance, TrainedModel
 from gnn.trainer import Trainer, TrainerSettings
 from graph_store.csr import Csr
+from graph_store.graph import Graph
 from graph_store.progress import Progress
 
 
@@ -39,10 +42,18 @@ def train_sage(
     team = team or Team()
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     space = similar_space(data.features, preset.graph)
-    graph = team.graph(
-        out_dir / "graph",
-        lambda: build_graph(space(data.features), data.tags_of_image, data.tag_text, preset.graph, progress),
-    )
+    config = RandomWalkConfig(seed=seed, max_degree=preset.weights.max_degree or 100)
+
+    def build() -> Graph:
+        vectors = space(data.features)
+        graph = build_graph(vectors, data.tags_of_image, data.tag_text, preset.graph, progress)
+        if preset.agreement:  # of the tags alone: see gnn.agreement.believed
+            learnt = hold_out(graph, config.held_out(data.tags_of_image)).graph
+            tags = believed_graph(learnt, np.asarray(data.features), preset).tags_of_image
+            graph = build_graph(vectors, tags, data.tag_text, preset.graph, similar=graph.similar)
+        return graph
+
+    graph = team.graph(out_dir / "graph", build)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = HeteroSage(
@@ -51,10 +62,11 @@ def train_sage(
     objective = RandomWalkObjective(
         model,
         graph,
-        torch.from_numpy(np.array(data.features)).to(place),
+        as_tensor(data.features).to(place),
         torch.zeros(data.num_tags, 0, device=place),
-        RandomWalkConfig(seed=seed, max_degree=preset.weights.max_degree or 100),
+        config,
         team,
+        data.tags_of_image,
     )
     settings = TrainerSettings(
         seed=seed,

@@ -83,7 +83,8 @@ class Objective(Protocol):
 @dataclass(frozen=True)
 class TrainerSettings:
     """``patience``: epochs without a better monitored metric before stopping (None = never). ``keep``: whose
-    weights the objective holds in the end, those of the best epoch by that metric or those of the last.
+    weights the objective holds in the end, those of the best epoch by that metric (of the last where it has
+    not moved at all) or those of the last.
 
     ``schedule``: the learning rate is constant, or falls to zero over ``max_epochs`` along half a cosine,
     after ``warmup_epochs`` of linear growth. ``fingerprint`` is JSON that says what is trained (preset,
@@ -128,7 +129,9 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """``epochs`` were run in all; ``best_epoch`` (1-based) had the best metric."""
+    """``epochs`` were run in all; ``best_epoch`` (1-based) had the best metric: the first of several that
+    had, but the last epoch where all had the same and the best was to be kept.
+    """
 
     epochs: int
     best_epoch: int
@@ -195,13 +198,15 @@ class Trainer:
             torch.manual_seed(self.settings.seed)
             run = self._restore() if resume and (self.out_dir / CHECKPOINT).exists() else _Run()
             stopped = self._train(run)
+        best_epoch = run.best_epoch
         if self.settings.keep == "best":
-            self.objective.load_state_dict(run.best)
+            if any(line[self.objective.monitor] != run.best_metric for line in run.history):
+                self.objective.load_state_dict(run.best)
+            else:  # the metric tells no epoch from another, and what was learnt is in the last
+                best_epoch = run.epoch
         if self.team.leads:
             plot_curves(run.history, self.out_dir / CURVES)
-        return TrainResult(
-            run.epoch, run.best_epoch, run.best_metric, stopped, run.seconds, tuple(run.history)
-        )
+        return TrainResult(run.epoch, best_epoch, run.best_metric, stopped, run.seconds, tuple(run.history))
 
     def _train(self, run: _Run) -> bool:
         total = self.settings.max_epochs

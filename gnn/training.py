@@ -140,11 +140,20 @@ def _learnt(
     team: Team | None = None,
 ) -> tuple[TrainedModel, int]:
     """The model with its codes, where it has some, and the epochs that were run."""
-    if recipe.agreement and recipe.model != "rise":  # which judges its whole graph itself
-        data = with_believed_tags(data, recipe)
     if recipe.model == "kernel":
+        given = data
+        if recipe.agreement:
+            data = with_believed_tags(data, recipe)
         trained, steps = train_kernel(
-            data, recipe, out_dir, epochs=epochs, seed=seed, resume=resume, device=device, progress=progress
+            data,
+            recipe,
+            out_dir,
+            epochs=epochs,
+            seed=seed,
+            resume=resume,
+            device=device,
+            progress=progress,
+            given=given,
         )
     else:
         descend = train_rise if recipe.model == "rise" else train_sage

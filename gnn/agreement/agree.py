@@ -20,6 +20,7 @@ from scipy import sparse
 from gnn.agreement.network import agreement_of, shared, train_agreement
 from gnn.agreement.posterior import believe
 from gnn.agreement.tag_evidence import TagEvidence
+from gnn.common_tags import telling
 from gnn.projection import principal_projection
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.csr import Csr
@@ -45,7 +46,8 @@ class Agreed:
 
 def agree(graph: Graph, features: Float32Array, rounds: int, seed: int = 0) -> Agreed:
     """The graph with the edges that are believed after so many rounds. Its weights are as stored: a `similar`
-    edge's cosine and a tag's weight, each times the probability that the edge is right.
+    edge's cosine and a tag's weight, each times the probability that the edge is right; a tag that is added
+    weighs its probability times the image's heaviest.
 
     features: [num_images, dim] unit norm. With 0 rounds, or without edges to compare, the graph is as it was.
     """
@@ -65,9 +67,12 @@ def _round(
 ) -> Agreed:
     """Each round judges the edges that were given, in the light of those that are believed so far."""
     tags = _matrix(believed.tags_of_image, believed.num_tags)
-    similar, wrong_similar = _believed_similar(given, _binary(tags), looks, rng)
+    similar, wrong_similar = _believed_similar(given, _told_apart(_binary(tags)), looks, rng)
+    # Weights are in units of each image's own, and the evidence is of probabilities.
+    units = _units(given.tags_of_image)
+    tags.data /= np.repeat(units, np.diff(tags.indptr))
     evidence = TagEvidence.gather(inputs, tags, _matrix(similar, given.num_images), rng)
-    has, wrong_has, extended = _believed_has(given, evidence, rng)
+    has, wrong_has, extended = _believed_has(given, evidence, units, rng)
     graph = Graph(
         given.num_images, given.num_tags, similar, has, has.transpose(given.num_tags), given.related
     )
@@ -90,7 +95,7 @@ def _believed_similar(
 
 def _strangers(given: Graph, truth: sparse.csr_matrix, rng: np.random.Generator) -> Int64Array:
     """[2, n] pairs at random that neither are an edge nor share a believed tag: what a wrong edge joins. Any
-    pairs would look like right edges where most images share a tag.
+    pairs would look like right edges where many images share a tag.
     """
     one, other = rng.integers(0, given.num_images, size=(2, _CHANCE))
     joined = np.asarray(_matrix(given.similar, given.num_images)[one, other]).ravel() > 0
@@ -98,7 +103,9 @@ def _strangers(given: Graph, truth: sparse.csr_matrix, rng: np.random.Generator)
     return np.stack([one[apart], other[apart]])
 
 
-def _believed_has(given: Graph, evidence: TagEvidence, rng: np.random.Generator) -> tuple[Csr, float, int]:
+def _believed_has(
+    given: Graph, evidence: TagEvidence, units: Float32Array, rng: np.random.Generator
+) -> tuple[Csr, float, int]:
     has = given.tags_of_image
     rows, cols = has.edge_rows(), has.indices
     carried = _binary(_matrix(has, given.num_tags))
@@ -119,7 +126,7 @@ def _believed_has(given: Graph, evidence: TagEvidence, rng: np.random.Generator)
     edges = Csr.from_edges(
         np.concatenate([rows[kept], new_rows]),
         np.concatenate([cols[kept], new_cols]),
-        np.concatenate([has.weights[kept] * belief.right[kept], chance]),
+        np.concatenate([has.weights[kept] * belief.right[kept], chance * units[new_rows]]),
         given.num_images,
     )
     return edges, belief.wrong_share, len(new_rows)
@@ -152,6 +159,26 @@ def _matrix(csr: Csr, columns: int) -> sparse.csr_matrix:
     matrix = sparse.csr_matrix((weights, csr.indices, csr.indptr), shape=(csr.num_rows, columns))
     matrix.eliminate_zeros()
     return matrix
+
+
+def _units(has: Csr) -> Float32Array:
+    """[images]: what a sure tag of each weighs, its heaviest; the usual such weight where it has none."""
+    heaviest = np.zeros(has.num_rows, dtype=np.float32)
+    np.maximum.at(heaviest, has.edge_rows(), has.weights)
+    told = heaviest > 0
+    usual = np.float32(np.median(heaviest[told])) if told.any() else np.float32(1)
+    result: Float32Array = np.where(told, heaviest, usual)
+    return result
+
+
+def _told_apart(carried: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Without the tags that most images carry, which say nothing of a pair that shares them; as it was where
+    there are no others. carried: [images, tags] 0/1.
+    """
+    apart = carried.copy()
+    apart.data *= telling(carried)[apart.indices]
+    apart.eliminate_zeros()
+    return apart if apart.nnz else carried
 
 
 def _binary(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

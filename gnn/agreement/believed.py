@@ -11,6 +11,7 @@ from gnn.graph_build import build_graph, similar_space
 from gnn.graph_data import GraphData
 from gnn.presets import Preset
 from graph_store.arrays import Float32Array
+from graph_store.csr import Csr
 from graph_store.errors import BadInput
 from graph_store.graph import Graph
 
@@ -28,11 +29,16 @@ def believed_graph(graph: Graph, features: Float32Array, preset: Preset) -> Grap
     return believed
 
 
+def believed_tags(features: Float32Array, tags_of_image: Csr, tag_text: Float32Array, preset: Preset) -> Csr:
+    """Wrong tags pruned, sure ones added, over the preset's own graph. features: [n, dim] of the images."""
+    vectors = similar_space(features, preset.graph)(features)
+    graph = build_graph(vectors, tags_of_image, tag_text, preset.graph)
+    return believed_graph(graph, features, preset).tags_of_image
+
+
 def with_believed_tags(data: GraphData, preset: Preset) -> GraphData:
-    """Wrong tags pruned, sure ones added, over the preset's own graph. The records stay as they are, and so
-    do `similar` edges: those of a question are not judged, and an image is to be where such a one is.
+    """The same of a catalogue. The records stay as they are, and so do `similar` edges: those of a question
+    are not judged, and an image is to be where such a one is.
     """
     features = np.asarray(data.features)
-    vectors = similar_space(features, preset.graph)(features)
-    graph = build_graph(vectors, data.tags_of_image, data.tag_text, preset.graph)
-    return replace(data, tags_of_image=believed_graph(graph, features, preset).tags_of_image)
+    return replace(data, tags_of_image=believed_tags(features, data.tags_of_image, data.tag_text, preset))

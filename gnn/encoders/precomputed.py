@@ -17,9 +17,12 @@ NAME = "precomputed"
 
 @dataclass(frozen=True)
 class Precomputed:
-    """Vectors by id. `vectors`: [n, dim], memory-mapped, of any floating type, not yet checked."""
+    """Vectors by id. `vectors`: [n, dim], memory-mapped, of any floating type, not yet checked. `ids`: the
+    list that `rows` is from.
+    """
 
     path: Path
+    ids: Path
     spec: EncoderSpec
     vectors: AnyArray
     rows: dict[str, int]
@@ -52,13 +55,16 @@ class Precomputed:
             twice = next(image_id for row, image_id in enumerate(known) if rows[image_id] != row)
             raise BadInput(f"{ids_path} lists the id {twice!r} more than once")
         spec = EncoderSpec(name=name, weights_sha256="", dim=int(vectors.shape[1]), preprocessing="")
-        return cls(path, spec, vectors, rows)
+        return cls(path, ids_path, spec, vectors, rows)
 
     def vector(self, image_id: str) -> Float32Array:
         """The vector of one image, [dim] float32, unit norm. Raises BadInput, saying why there is none."""
         row = self.rows.get(image_id)
         if row is None:
-            raise BadInput(f"there are no features for the id {image_id!r} in {self.path.name}")
+            raise BadInput(
+                f"there are no features for the id {image_id!r} in {self.path.name}, "
+                f"whose rows {self.ids.name} names"
+            )
         vector = np.asarray(self.vectors[row], dtype=np.float64)
         if not np.isfinite(vector).all():
             raise BadInput(f"row {row} of {self.path.name} holds a NaN or infinite feature")

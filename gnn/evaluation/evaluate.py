@@ -23,6 +23,7 @@ from graph_store.csr import Csr
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
+from graph_store.healing import refuse_damaged
 from graph_store.milvus_server import MilvusServer
 from graph_store.progress import Progress, SilentProgress
 from graph_store.records import ImageRecord
@@ -46,7 +47,7 @@ def evaluate(
     The served preset answers from its snapshot; the others from an index built in memory over the same
     catalogue. `quick` takes fewer queries and baseline settings; `milvus` is needed where the snapshot is
     searched there. Raises BadInput without a test split and when the catalogue has changed since the last
-    reindex, NothingToServe without a snapshot.
+    reindex, NothingToServe without a snapshot, CorruptFile where features are damaged.
     """
     started = time.monotonic()
     progress = progress or SilentProgress()
@@ -59,6 +60,7 @@ def evaluate(
             hint="Run imsage reindex first, and imsage train before it where pictures are held out now that"
             " were not when the model was trained.",
         )
+    features = _sound_features(data_dir, data, held_out)
     words = word_encoder(data.encoder)
     trained = _trained_models(data_dir, snapshot, data)
     served = next(iter(trained))
@@ -73,7 +75,7 @@ def evaluate(
         data.tag_names,
         indexed,
         held_out,
-        _all_features(data_dir, data),
+        features,
         limit=QUICK_QUERY_LIMIT if quick else QUERY_LIMIT,
         seed=seed,
     )
@@ -112,7 +114,7 @@ def evaluate(
             "tags": data.num_tags,
         },
         parts=parts,
-        choices=run.baselines.choices,
+        choices=run.choices,
         seconds=time.monotonic() - started,
         map=drawn,
         notes=_of_another_catalogue(trained, data),
@@ -162,6 +164,11 @@ def _trained_models(data_dir: DataDir, snapshot: Snapshot, data: GraphData) -> d
     return models
 
 
-def _all_features(data_dir: DataDir, data: GraphData) -> Float32Array:
-    """The feature file by record row, held-out images included."""
-    return FeatureFile.open(data_dir.features_dir, data.encoder.slug, data.encoder.dim).view()
+def _sound_features(data_dir: DataDir, data: GraphData, held_out: list[ImageRecord]) -> Float32Array:
+    """The feature file by record row, held-out images included. Raises CorruptFile where one of theirs is
+    damaged; those of indexed images have been looked at by whoever loaded `data`.
+    """
+    file = FeatureFile.open(data_dir.features_dir, data.encoder.slug, data.encoder.dim)
+    by_row = {record.row: record.id for record in held_out}
+    refuse_damaged(file, [by_row[row] for row in file.damaged(sorted(by_row))])
+    return file.view()

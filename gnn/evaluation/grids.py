@@ -10,7 +10,7 @@ from torch import nn
 from gnn.evaluation.baselines import Neighbours, RidgePredictor, TagPredictor, VotePredictor, Whitening
 from gnn.evaluation.mlp import MlpConfig, MlpInputs, MlpPredictor, probabilities, train_network
 from gnn.evaluation.relevance import TagTable
-from gnn.evaluation.validation import Best, Candidate, Validation
+from gnn.evaluation.validation import Best, Candidate, Recipe, Validation
 from gnn.naming_recipes import FREE, LONG
 from graph_store.arrays import Float32Array
 
@@ -23,7 +23,11 @@ DEEP_MLPS = (
 
 @dataclass(frozen=True)
 class Grids:
-    """What is tried: small grids, laid around what won on photographs, drawings and captions."""
+    """What is tried: small grids, laid around what won on photographs, drawings and captions.
+
+    hidden_neighbours and looks_weights are of *incomplete* and *completion*: with half of the tags left, more
+    neighbours are worth asking.
+    """
 
     neighbours: tuple[int, ...] = (10, 20, 40, 80)
     raw_sharpness: tuple[float, ...] = (10.0, 20.0, 40.0)
@@ -40,6 +44,8 @@ class Grids:
         MlpConfig(hidden=256, dropout=0.3, input_dropout=0.1),
     )
     deep_mlps: tuple[tuple[int, MlpConfig], ...] = DEEP_MLPS
+    hidden_neighbours: tuple[int, ...] = (20, 40, 80, 160)
+    looks_weights: tuple[float, ...] = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5)
     patience: int = 6
     tuning_images: int = 12_000
     validation_share: float = 0.15
@@ -66,6 +72,8 @@ QUICK_GRIDS = Grids(
     concept_weights=(0.5, 0.7, 0.9),
     mlps=(MlpConfig(),),
     deep_mlps=(),
+    hidden_neighbours=(20, 80),
+    looks_weights=(0.03, 0.1, 0.3),
     tuning_images=3000,
     validation_images=500,
 )
@@ -99,6 +107,12 @@ def _vote(
     validation: Validation, found: Neighbours, k: int, sharpness: float, white: tuple[int, float] | None
 ) -> Candidate:
     """One setting of the vote; white: the (dim, power) of the whitened space that `found` was searched in."""
+    recipe = vote_recipe(k, sharpness, white)
+    return validation.candidate(recipe.settings, found.vote(validation.tags, k, sharpness), recipe.fit)
+
+
+def vote_recipe(k: int, sharpness: float, white: tuple[int, float] | None) -> Recipe:
+    """One setting of the vote; white: the (dim, power) of the whitened space that it searches in."""
 
     def fit(features: Float32Array, tags: TagTable) -> TagPredictor:
         if white is None:
@@ -109,7 +123,7 @@ def _vote(
     settings = {"k": k, "sharpness": sharpness}
     if white is not None:
         settings |= {"dim": white[0], "power": white[1]}
-    return validation.candidate(settings, found.vote(validation.tags, k, sharpness), fit)
+    return Recipe(settings, fit)
 
 
 def try_ridges(validation: Validation, grids: Grids) -> Best:

@@ -14,7 +14,7 @@ from gnn.evaluation.protocol import contexts, told, unwanted
 from gnn.evaluation.questions import Questions
 from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Systems
-from gnn.evaluation.systems import DEFAULT_VISUAL_WEIGHT, BaselineSystem, Engine, EngineSystem
+from gnn.evaluation.systems import DEFAULT_VISUAL_WEIGHT, BaselineSystem, Engine, EngineSystem, in_chunks
 from gnn.evaluation.tuning import MLP, RAW, Baselines
 from graph_store.arrays import Float32Array, Int64Array
 
@@ -46,7 +46,7 @@ def refused(
         search = baselines.searches[name]
         alone = BaselineSystem(search).rows(features, unwanted.DEPTH)
         results[name] = alone, _rows_told(search, features, asked.tags, 0.0)
-        results[f"{name}, {LEFT_OUT}"] = alone, _rows_without(search, features, _carry(index, asked.tags))
+        results[f"{name}, {LEFT_OUT}"] = alone, _rows_without(search, features, index, asked.tags)
     for preset, engine in presets.items():
         system = EngineSystem(engine)
         both = system.image_queries(features), system.refusing_queries(features, asked.tags)
@@ -60,18 +60,41 @@ def _rows_told(search: SearchBaseline, features: Float32Array, tags: Int64Array,
     assert search.predictor is not None and search.space is not None
     predicted = search.predictor.predict(features)
     predicted[np.arange(len(tags)), tags] = chance
-    concept, weight = search.space.cosine(predicted), np.float32(search.concept_weight)
-    return top_k(weight * concept + (1 - weight) * (features @ search.features.T), unwanted.DEPTH)
+    space, weight = search.space, np.float32(search.concept_weight)
+
+    def fused(part: slice) -> Int64Array:
+        raw = features[part] @ search.features.T
+        return top_k(weight * space.cosine(predicted[part]) + (1 - weight) * raw, unwanted.DEPTH)
+
+    return in_chunks(len(tags), len(search.features), fused)
 
 
-def _rows_without(search: SearchBaseline, features: Float32Array, carried: Float32Array) -> Int64Array:
-    """The rows of a late fusion that never finds what is `carried` [n, num_indexed]; -1 where too few are
+def _rows_without(
+    search: SearchBaseline, features: Float32Array, index: TagTable, tags: Int64Array
+) -> Int64Array:
+    """The rows of a late fusion that never finds what carries the question's tag; -1 where too few are
     left.
     """
-    scores = np.where(carried > 0, -np.inf, search.scores(features))
-    found = top_k(scores, unwanted.DEPTH)
-    found[~np.isfinite(np.take_along_axis(scores, found, axis=1))] = -1
-    return found
+
+    def left(part: slice) -> Int64Array:
+        carried = _carry(index, tags[part]) > 0
+        scores = np.where(carried, np.float32(-np.inf), search.scores(features[part]))
+        found = top_k(scores, unwanted.DEPTH)
+        found[~np.isfinite(np.take_along_axis(scores, found, axis=1))] = -1
+        return found
+
+    return in_chunks(len(tags), len(search.features), left)
+
+
+def _filtered(questions: Questions, features: Float32Array, tags: Int64Array, k: int) -> Int64Array:
+    """The rows of what carries each question's tag, by likeness, and then of what does not."""
+    index = questions.known_index_tags
+
+    def filtered(part: slice) -> Int64Array:
+        likeness = features[part] @ questions.index_features.T
+        return contexts.filtered_rows(likeness, _carry(index, tags[part]), k)
+
+    return in_chunks(len(tags), len(questions.index_features), filtered)
 
 
 def _carry(index: TagTable, tags: Int64Array) -> Float32Array:
@@ -99,10 +122,9 @@ def with_one_tag(
     if not len(asked.tags):
         return Part("told", told.TITLE, not_applicable="no held-out image has two tags")
     features = questions.query_features[asked.images]
-    likeness = features @ questions.index_features.T
     results = {
-        RAW: top_k(likeness, told.DEPTH),
-        HARD_FILTER: contexts.filtered_rows(likeness, _carry(index, asked.tags), told.DEPTH),
+        RAW: BaselineSystem(SearchBaseline(questions.index_features)).rows(features, told.DEPTH),
+        HARD_FILTER: _filtered(questions, features, asked.tags, told.DEPTH),
     }
     name = f"{MLP} + raw"
     if name in baselines.searches:
@@ -128,14 +150,13 @@ def disambiguated(
     tag as certain among what the perceptron predicts.
     """
     queries, index = questions.known_query_tags, questions.known_index_tags
-    asked = contexts.context_queries(queries, index, limit=80 if quick else 400)
+    asked = contexts.context_queries(queries, index, limit=80 if quick else 400, seed=seed)
     if not len(asked.tags):
         reason = "no tag is found in two contexts that held-out images show"
         return Part("contexts", contexts.TITLE, not_applicable=reason)
     images, tags = asked.images.ravel(), np.repeat(asked.tags, 2)
     features = questions.query_features[images]
-    likeness = features @ questions.index_features.T
-    filtered = contexts.filtered_rows(likeness, _carry(index, tags), contexts.DEPTH)
+    filtered = _filtered(questions, features, tags, contexts.DEPTH)
     results = {HARD_FILTER: filtered.reshape(-1, 2, contexts.DEPTH)}
     name = f"{MLP} + raw"
     if name in baselines.searches:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gnn.encoders.base import TextEncoder
 from gnn.evaluation.baselines import SearchBaseline, TagPredictor, TagSpace, hard_filter_scores
+from gnn.evaluation.completing import Completing, tune_completing
 from gnn.evaluation.grids import QUICK_GRIDS, Grids
 from gnn.evaluation.metrics import top_k
 from gnn.evaluation.protocol import completion, grades, incomplete, labels, slider, tagged, tags, untagged
@@ -22,8 +23,9 @@ from gnn.evaluation.systems import (
     Engine,
     EngineSystem,
     completed_rows,
+    in_chunks,
 )
-from gnn.evaluation.tuning import MLP, RAW, WHITENED_VOTE, Baselines, fit_baselines
+from gnn.evaluation.tuning import MLP, RAW, Baselines, Choice, fit_baselines
 from gnn.evaluation.words_run import words
 from gnn.query import QueryVectors
 from graph_store.arrays import Float32Array, Int64Array
@@ -54,7 +56,8 @@ over it; None for a preset that is left out.
 
 @dataclass
 class Evaluation:
-    """One run of the protocol. `parts()` gives them in order.
+    """One run of the protocol. `parts()` gives them in order; `choices`: the baselines' settings, as far as
+    they have been chosen.
 
     tags_of_image: the index's edges with their weights. presets: {name: engine}; all over the same images
     and tags in the same order. hidden: None where no engine can be made for a graph with fewer edges.
@@ -69,15 +72,17 @@ class Evaluation:
     quick: bool
     progress: Progress
     grids: Grids | None = None
+    choices: tuple[Choice, ...] = ()
     _vectors: dict[str, list[QueryVectors | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.systems = Systems(frozenset(self.presets) | {conceptual(name) for name in self.presets})
         q = self.questions
-        grids = self.grids or (QUICK_GRIDS if self.quick else Grids())
+        self._tried = self.grids or (QUICK_GRIDS if self.quick else Grids())
         self.baselines: Baselines = fit_baselines(
-            q.index_features, q.known_index_tags, seed=self.seed, grids=grids, progress=self.progress
+            q.index_features, q.known_index_tags, seed=self.seed, grids=self._tried, progress=self.progress
         )
+        self.choices = self.baselines.choices
 
     def parts(self) -> tuple[Part, ...]:
         """All of ORDER."""
@@ -166,21 +171,31 @@ class Evaluation:
         q = self.questions
         edges = incomplete.hide_edges(self.tags_of_image, seed=self.seed)
         visible = TagTable.from_csr(edges, q.num_known_tags)
-        predictors = {
-            name: fit(q.index_features, visible)
-            for name, fit in self.baselines.fits.items()
-            if name in (WHITENED_VOTE, MLP)
-        }
+        completing = tune_completing(q.index_features, visible, self.baselines, self._tried, self.seed)
+        finding: dict[str, TagPredictor] = {}
+        naming: dict[str, TagPredictor] = {}
+        if completing is not None:
+            self.choices += completing.choices()
+            for name, recipe in completing.finding.items():
+                finding[name] = recipe.fit(q.index_features, visible)
+                other = completing.naming[name]
+                same = other.settings == recipe.settings
+                naming[name] = finding[name] if same else other.fit(q.index_features, visible)
         engines: dict[str, Engine] = {}
         hidden = self.hidden or (lambda name, edges: None)
         for name in self.presets:
             engine = hidden(name, edges)
             if engine is not None:
                 engines[name] = engine
-        return self._found(visible, predictors, engines), self._completed(visible, predictors, engines)
+        found = self._found(visible, finding, completing, engines)
+        return found, self._completed(visible, naming, engines)
 
     def _found(
-        self, visible: TagTable, predictors: Mapping[str, TagPredictor], engines: Mapping[str, Engine]
+        self,
+        visible: TagTable,
+        predictors: Mapping[str, TagPredictor],
+        completing: Completing | None,
+        engines: Mapping[str, Engine],
     ) -> Part:
         q = self.questions
         asked = incomplete.tag_queries(
@@ -189,7 +204,7 @@ class Evaluation:
         if not len(asked.tags):
             reason = "no held-out image has a tag that 10 to 200 indexed images carry"
             return Part("incomplete", incomplete.TITLE, not_applicable=reason)
-        results = self._incomplete_baselines(asked, visible, predictors)
+        results = self._incomplete_baselines(asked, visible, predictors, completing)
         depth = int(asked.total.max())
         one_tag = TagTable.from_pairs(
             np.arange(len(asked.tags), dtype=np.int64), asked.tags, len(asked.tags), q.num_known_tags
@@ -224,31 +239,44 @@ class Evaluation:
         )
 
     def _incomplete_baselines(
-        self, asked: incomplete.TagQueries, visible: TagTable, predictors: Mapping[str, TagPredictor]
+        self,
+        asked: incomplete.TagQueries,
+        visible: TagTable,
+        predictors: Mapping[str, TagPredictor],
+        completing: Completing | None,
     ) -> dict[str, Int64Array]:
         """Hard filter, plain likeness, tag space, and completing the index with a tag predictor."""
         q, depth = self.questions, int(asked.total.max())
         features = q.query_features[asked.images]
         known = np.zeros((len(asked.tags), q.num_known_tags), dtype=bool)
         known[np.arange(len(known)), asked.tags] = True
-        raw = SearchBaseline(q.index_features)
-        likeness = raw.scores(features)
-        carries = np.asarray(visible.matrix.tocsc()[:, asked.tags].toarray().T > 0)
-        filtered = hard_filter_scores(likeness, carries)
-        kept = top_k(filtered, depth)
-        kept[~np.isfinite(np.take_along_axis(filtered, kept, axis=1))] = -1
+        by_tag = visible.matrix.tocsc()
+
+        def filtered(part: slice) -> Int64Array:
+            carries = np.asarray(by_tag[:, asked.tags[part]].toarray().T > 0)
+            scores = hard_filter_scores(features[part] @ q.index_features.T, carries)
+            kept = top_k(scores, depth)
+            kept[~np.isfinite(np.take_along_axis(scores, kept, axis=1))] = -1
+            return kept
+
         results = {
-            incomplete.HARD_FILTER: kept,
-            RAW: top_k(likeness, depth),
+            incomplete.HARD_FILTER: in_chunks(len(asked.tags), len(q.index_features), filtered),
+            RAW: BaselineSystem(SearchBaseline(q.index_features)).rows(features, depth),
         }
         for name, predictor in predictors.items():
+            assert completing is not None  # which has made the predictors
             probable = predictor.predict_indexed(q.index_features)
-            results[f"{name}, completing tags"] = completed_rows(
-                visible, probable, likeness, asked.tags, depth
-            )
+            looks = completing.looks[name]
+
+            def completed(part: slice, probable: Float32Array = probable, looks: float = looks) -> Int64Array:
+                raw = features[part] @ q.index_features.T
+                return completed_rows(visible, probable, raw, asked.tags[part], depth, looks)
+
+            results[f"{name}, completing tags"] = in_chunks(len(asked.tags), len(q.index_features), completed)
             if name == MLP:
-                space = SearchBaseline(q.index_features, predictor, TagSpace.build(visible, 0.0), 0.9)
-                results["tag space + raw"] = BaselineSystem(space).rows(features, depth, known)
+                space = TagSpace.build(visible, 0.0)
+                search = SearchBaseline(q.index_features, predictor, space, completing.concept_weight)
+                results["tag space + raw"] = BaselineSystem(search).rows(features, depth, known)
         return results
 
     def _slider(self) -> Part:

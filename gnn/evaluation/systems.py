@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -175,13 +175,19 @@ class BaselineSystem:
         return found
 
 
+def in_chunks(questions: int, num_indexed: int, answered: Callable[[slice], Int64Array]) -> Int64Array:
+    """Rows [questions, k], answered part by part so that scores of [part, num_indexed] stay small."""
+    parts = [answered(part) for part in chunks(questions, max(num_indexed, 1))]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.int64)
+
+
 def completed_rows(
     visible: TagTable,
     probabilities: Float32Array,
     raw: Float32Array,
     asked: Int64Array,
     k: int,
-    visual_weight: float = 0.1,
+    visual_weight: float,
 ) -> Int64Array:
     """Baseline for missing tags: visible carriers first, then images that a tag predictor thinks carry it.
 
@@ -190,7 +196,5 @@ def completed_rows(
     of `visual_weight` among the others, likeness to the query image decides.
     """
     carries = visible.matrix.tocsc()[:, asked].toarray().T > 0
-    likely = probabilities[:, asked].T
-    scores = (1 - visual_weight) * likely + visual_weight * raw
-    scores = np.where(carries, 2.0 + raw, scores)
-    return top_k(scores, k)
+    scores = np.float32(1 - visual_weight) * probabilities[:, asked].T + np.float32(visual_weight) * raw
+    return top_k(np.where(carries, np.float32(2) + raw, scores), k)

@@ -15,7 +15,7 @@ import numpy as np
 from gnn.evaluation.baselines import SearchBaseline, TagPredictor, TagSpace
 from gnn.evaluation.grids import Grids, try_mlps, try_ridges, try_votes, try_whitened_votes
 from gnn.evaluation.relevance import TagTable
-from gnn.evaluation.validation import Best, FitOnAll, Validation
+from gnn.evaluation.validation import Best, Recipe, Validation
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.progress import Progress, SilentProgress
 
@@ -40,13 +40,14 @@ class Choice:
 class Baselines:
     """All fitted baselines: `searches` rank images; `predictors` name tags, by family.
 
-    fits: how to make each family's predictor again with the chosen settings, from other features or tags.
+    recipes: how to make each family's predictor again from other features or tags: as it was chosen for
+    searching, and as for naming tags.
     """
 
     searches: dict[str, SearchBaseline]
     predictors: dict[str, TagPredictor]
     choices: tuple[Choice, ...]
-    fits: dict[str, FitOnAll]
+    recipes: dict[str, tuple[Recipe, Recipe]]
 
 
 def fit_baselines(
@@ -69,17 +70,17 @@ def fit_baselines(
     tagged = np.flatnonzero(tags.sizes() > 0)
     if len(tagged) < 10:
         return Baselines(searches, predictors, (Choice(RAW, {}, float("nan")),), {})
-    validation = _hold_back(features, tags, tagged, grids, seed)
+    validation = Validation(features, tags, *held_back(tagged, grids, seed))
     choices = [Choice(RAW, {}, validation.ndcg(validation.raw))]
     seen: dict[str, Best] = {}
-    fits: dict[str, FitOnAll] = {}
+    recipes: dict[str, tuple[Recipe, Recipe]] = {}
     with progress.phase("tuning baselines", len(FAMILIES)) as advance:
         for name in FAMILIES:
             best = _try(name, validation, seen, grids, seed)
             seen[name] = best
             search, naming = best.both()
             ranker = search.fit(features, tags)
-            fits[name] = search.fit
+            recipes[name] = search, naming
             predictors[name] = ranker if naming is search else naming.fit(features, tags)
             for label, weights in ((name, (1.0,)), (f"{name} + raw", grids.concept_weights)):
                 score, power, weight = validation.best_fusion(search.predicted, grids.idf_powers, weights)
@@ -87,17 +88,17 @@ def fit_baselines(
                 settings = {**search.settings, "idf_power": power, "concept_weight": weight}
                 choices.append(Choice(label, settings, score))
             advance(1)
-    return Baselines(searches, predictors, tuple(choices), fits)
+    return Baselines(searches, predictors, tuple(choices), recipes)
 
 
-def _hold_back(
-    features: Float32Array, tags: TagTable, tagged: Int64Array, grids: Grids, seed: int
-) -> Validation:
-    """A seeded part of the tagged images as queries; a small catalogue gives a larger share (up to 30 %)."""
+def held_back(tagged: Int64Array, grids: Grids, seed: int) -> tuple[Int64Array, Int64Array]:
+    """A seeded part of the tagged images as queries, and those that stay indexed; a small catalogue gives a
+    larger share (up to 30 %).
+    """
     chosen = np.random.default_rng(seed).permutation(tagged)[: grids.tuning_images]
     wanted = max(int(len(chosen) * grids.validation_share), min(250, int(len(chosen) * 0.3)), 2)
     held = min(wanted, grids.validation_images)
-    return Validation(features, tags, np.sort(chosen[:held]), np.sort(chosen[held:]))
+    return np.sort(chosen[:held]), np.sort(chosen[held:])
 
 
 def _try(name: str, validation: Validation, seen: dict[str, Best], grids: Grids, seed: int) -> Best:

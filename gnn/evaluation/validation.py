@@ -18,18 +18,24 @@ FitOnAll = Callable[[Float32Array, TagTable], TagPredictor]
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """One setting of a tag predictor, its predictions for the held-back queries and what they are worth.
-
-    predicted: [num_queries, num_tags]; search_score: nDCG@5 in plain tag space; tag_score: mean of R@5 and
-    F1. fit makes the same predictor from all indexed images.
-    """
+class Recipe:
+    """One setting of a tag predictor; fit makes it from features and tags."""
 
     settings: dict[str, Any]
+    fit: FitOnAll
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(Recipe):
+    """A recipe with its predictions for the held-back queries and what they are worth.
+
+    predicted: [num_queries, num_tags]; search_score: nDCG@5 in plain tag space; tag_score: mean of R@5 and
+    F1.
+    """
+
     predicted: Float32Array
     search_score: float
     tag_score: float
-    fit: FitOnAll
 
 
 @dataclass
@@ -77,7 +83,7 @@ class Validation:
         hits = np.take_along_axis(truth, top_k(predicted, 5), axis=1)
         recall = float(np.nanmean(recall_at_k(hits, truth.sum(axis=1), 5)))
         tag_score = (recall + tag_measures(predicted, truth).f1_of_means) / 2
-        return Candidate(settings, predicted, self.ndcg(self.cosine(predicted, 0.0)), tag_score, fit)
+        return Candidate(settings, fit, predicted, self.ndcg(self.cosine(predicted, 0.0)), tag_score)
 
     def cosine(self, predicted: Float32Array, idf_power: float) -> Float32Array:
         """Tag-space cosine of predictions with the images that stay indexed."""

@@ -13,7 +13,15 @@ from gnn.evaluation.questions import Questions, captions_of
 from gnn.evaluation.results import Part, Systems
 from gnn.evaluation.synonyms import synonym_queries
 from gnn.evaluation.systems import DEFAULT_VISUAL_WEIGHT, Engine, EngineSystem
-from gnn.evaluation.text_baseline import NAME, tune_text_baseline
+from gnn.evaluation.text_baseline import (
+    MIXED,
+    NAME,
+    STANDING,
+    TagsInText,
+    standing_rows,
+    tune_share,
+    tune_text_baseline,
+)
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.records import ImageRecord
 
@@ -89,7 +97,7 @@ def _captions(
     seed: int,
     most: int,
 ) -> Part:
-    """One random caption an image. The baseline is tuned on captions of other indexed images."""
+    """One random caption an image. The baselines are tuned on captions of other indexed images."""
     rng = np.random.default_rng(seed)
     indexed = _one_caption_each(questions.index_records, 2 * most, rng)
     held_out = _one_caption_each(questions.query_records, most, rng)
@@ -106,10 +114,20 @@ def _captions(
         near = graded_ndcg({"": rows}, index.rows(own), index, (10,))[""][10]
         return float(hit) + (float(np.nanmean(near)) if np.isfinite(near).any() else 0.0)
 
-    baseline = tune_text_baseline(names, index, encoder.encode_text([t for _, t in tuning]), quality)
+    tags_in = TagsInText(questions.tag_names[: questions.num_known_tags])
+    texts_of_tuning = [text for _, text in tuning]
+    vectors_of_tuning = encoder.encode_text(texts_of_tuning)
+    baseline = tune_text_baseline(names, index, vectors_of_tuning, quality)
+    share = tune_share(tags_in(texts_of_tuning), baseline, vectors_of_tuning, quality)
 
     def answers(texts: list[str]) -> dict[str, Int64Array]:
-        return {NAME: baseline.search(encoder.encode_text(texts), 10), **_search(presets, texts)}
+        vectors, standing = encoder.encode_text(texts), tags_in(texts)
+        return {
+            NAME: baseline.search(vectors, 10),
+            STANDING: standing_rows(standing, baseline, vectors, 1.0, 10),
+            MIXED: standing_rows(standing, baseline, vectors, share, 10),
+            **_search(presets, texts),
+        }
 
     return captions(
         answers([text for _, text in asked]),

@@ -41,13 +41,16 @@ def weighted_mean(csr: Csr, states: Tensor, start: int = 0, stop: int | None = N
     )
 
 
-def full_states(model: GraphModel, graph: Graph, x: Tensor, tag_text: Tensor) -> NodeStates:
+def full_states(
+    model: GraphModel, graph: Graph, x: Tensor, tag_text: Tensor, tag_ids: Tensor | None = None
+) -> NodeStates:
     """All states of all nodes, layer by layer: the definition that every faster path is compared with.
 
-    graph: weights already normalised; x: [num_images, feature_dim]; tag_text: [num_tags, text_dim]. Holds
-    everything in memory, so it is for small graphs; differentiable.
+    graph: weights already normalised; x: [num_images, feature_dim]; tag_text: [num_tags, text_dim]; tag_ids:
+    [num_tags] the model's number of each tag, -1 for one it has not seen, None where they are its own in
+    order. Holds everything in memory, so it is for small graphs; differentiable.
     """
-    ids = torch.arange(graph.num_tags, device=tag_text.device)
+    ids = torch.arange(graph.num_tags, device=tag_text.device) if tag_ids is None else tag_ids
     states = NodeStates([model.input_images(x)], [model.input_tags(tag_text, ids)])
     for layer in range(1, model.num_layers + 1):
         images, tags = states.images[-1], states.tags[-1]

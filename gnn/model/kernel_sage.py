@@ -45,9 +45,9 @@ from gnn.model.tag_sets import indicator, jaccard_features
 _SOME_LANDMARKS = 256
 """So many tell where the middle of the kernel's values is; any number near it does."""
 
-_FEW = 64
-"""Up to so many rows, those of questions, the kernel is computed in double precision, which costs them hardly
-any time: with thousands of landmarks the rounding of its values to float32 is most of the error that a
+FEW = 64
+"""Up to so many rows, as questions are asked, the kernel is computed in double precision, which costs them
+hardly any time: with thousands of landmarks the rounding of its values to float32 is most of the error that a
 prediction has (2e-5 with 4,833 of them, and 4e-6 without it).
 """
 
@@ -251,7 +251,7 @@ class KernelSage(GraphModel):
             self.get_buffer("landmarks"),
             self.config.length,
             self._landmark_lengths(),
-            precise=len(inputs) <= _FEW,
+            precise=len(inputs) <= FEW,
         )
 
     def _landmark_lengths(self) -> Tensor:

@@ -23,7 +23,7 @@ from gnn.losses import sampled_softmax
 from gnn.model.edge_weights import MessageWeights, message_graph
 from gnn.model.minibatch import batch_states
 from gnn.model.rise_sage import RiseSage
-from gnn.objectives.holdout import hold_out
+from gnn.objectives.holdout import drawn_images, hold_out
 from gnn.objectives.query_views import kept_tags, with_views
 from gnn.objectives.rank_consistency import rank_consistency
 from gnn.objectives.regularity import graph_regularity
@@ -32,6 +32,7 @@ from gnn.sampling.blocks import BlockSampler
 from gnn.sampling.negatives import NegativeSampler
 from gnn.trainer import step_generator
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
+from graph_store.csr import Csr
 from graph_store.errors import BadInput
 from graph_store.graph import Graph
 
@@ -59,13 +60,19 @@ class RiseObjectiveConfig:
     validation_limit: int = 500
     seed: int = 0
 
+    def held_out(self, tags_of_image: Csr) -> Int64Array:
+        """The images that the objective holds out."""
+        limit = self.validation_limit if self.validation_share > 0 else 0
+        return drawn_images(tags_of_image, self.validation_share, limit, step_generator(self.seed, 0, 0))
+
 
 class GraphRiseObjective:
     """An :class:`gnn.trainer.Objective`. The metric is nDCG@5 of held-out images, attached by their `similar`
     edges only, among the tagged ones (at most 4,000), with the Jaccard similarity of tags as gain.
 
-    x: [num_images, feature_dim] on the model's device. The graph's weights are the stored ones. BadInput when
-    no image has a tag.
+    x: [num_images, feature_dim] on the model's device. The graph's weights are the stored ones. given: the
+    catalogue's tags, where the graph's have been judged, without those of the images that are held out:
+    relevance is by them. BadInput when no image has a tag.
     """
 
     monitor = "ndcg_at_5"
@@ -78,6 +85,7 @@ class GraphRiseObjective:
         how: MessageWeights,
         config: RiseObjectiveConfig,
         team: Team | None = None,
+        given: Csr | None = None,
     ) -> None:
         if graph.tags_of_image.num_edges == 0:
             raise BadInput(
@@ -88,12 +96,13 @@ class GraphRiseObjective:
         self.config = config
         self.team = team or Team()
         self.how = how
-        limit = config.validation_limit if config.validation_share > 0 else 0
-        holdout = hold_out(graph, config.validation_share, limit, step_generator(config.seed, 0, 0))
+        given = graph.tags_of_image if given is None else given
+        holdout = hold_out(graph, config.held_out(given), given)
         self.held_images, self.hidden = holdout.images, holdout.hidden
         self.graph = holdout.graph
         self.messages = message_graph(self.graph, how)
         self.truth = TagTable.from_csr(self.graph.tags_of_image, graph.num_tags)
+        self.given = given
         self.learnt = np.flatnonzero(self.graph.tags_of_image.degrees()).astype(np.int64)
         self.carried = self.truth.counts() / max(len(self.learnt), 1)
         self.negatives = NegativeSampler(self.graph.images_of_tag.degrees())
@@ -249,10 +258,12 @@ class GraphRiseObjective:
         fan_outs = tuple(max(each, 20) for each in self.config.fan_outs)
         sampler = BlockSampler(self.messages, fan_outs, compact_images=True)
         held = self._embed_all(self.held_images, sampler, rng)
-        known = self._embed_all(index, sampler, rng)
-        truth = TagTable.from_csr(self.hidden, self.graph.num_tags)
-        gains = jaccard_gains(truth, self.truth.rows(index))
-        values = ndcg_at_k(ranked_gains(held @ known.T, gains, 5), ideal_gains(gains, 5), 5)
+        indexed = self._embed_all(index, sampler, rng)
+        truth, known = (
+            TagTable.from_csr(tags, self.graph.num_tags) for tags in (self.hidden, self.given.take(index))
+        )
+        gains = jaccard_gains(truth, known)
+        values = ndcg_at_k(ranked_gains(held @ indexed.T, gains, 5), ideal_gains(gains, 5), 5)
         return {self.monitor: float(np.nanmean(values)) if np.isfinite(values).any() else 0.0}
 
     def _embed_all(self, images: Int64Array, sampler: BlockSampler, rng: np.random.Generator) -> Float32Array:

@@ -20,27 +20,31 @@ class Holdout(NamedTuple):
     hidden: Csr
 
 
-def hold_out(graph: Graph, share: float, limit: int, rng: np.random.Generator) -> Holdout:
-    """Hide all tags of a random ``share`` of the tagged images (at least one, at most ``limit``).
+def drawn_images(tags_of_image: Csr, share: float, limit: int, rng: np.random.Generator) -> Int64Array:
+    """[v] a random ``share`` of the tagged images (at least one, at most ``limit``), rising.
 
     With fewer than two tagged images nothing is held out: there would be nothing left to learn from.
     """
-    tagged = np.flatnonzero(graph.tags_of_image.degrees())
+    tagged = np.flatnonzero(tags_of_image.degrees())
     count = min(max(round(share * tagged.size), 1), limit) if tagged.size >= 2 else 0
-    images = np.sort(rng.choice(tagged, size=count, replace=False)).astype(np.int64)
+    return np.sort(rng.choice(tagged, size=count, replace=False)).astype(np.int64)
+
+
+def hold_out(graph: Graph, images: Int64Array, given: Csr | None = None) -> Holdout:
+    """Hide all tags of ``images`` [v].
+
+    given: the catalogue's tags of all images, where those of the graph have been judged: an image is held out
+    with the tags that it came with.
+    """
     held = np.zeros(graph.num_images, dtype=np.bool_)
     held[images] = True
-    place = np.cumsum(held) - 1
-    has = graph.tags_of_image
-    rows = has.edge_rows()
-    gone = held[rows]
-    hidden = Csr.from_edges(place[rows[gone]], has.indices[gone], has.weights[gone], count)
+    has, carriers = graph.tags_of_image, graph.images_of_tag
     thinned = replace(
         graph,
-        tags_of_image=_keep(has, ~gone),
-        images_of_tag=_keep(graph.images_of_tag, ~held[graph.images_of_tag.indices]),
+        tags_of_image=_keep(has, ~held[has.edge_rows()]),
+        images_of_tag=_keep(carriers, ~held[carriers.indices]),
     )
-    return Holdout(thinned, images, hidden)
+    return Holdout(thinned, images, (has if given is None else given).take(images))
 
 
 def _keep(csr: Csr, kept: BoolArray) -> Csr:

@@ -20,7 +20,7 @@ from gnn.losses import random_walk_loss
 from gnn.model.base import GraphModel
 from gnn.model.edge_weights import MessageWeights, message_graph
 from gnn.model.minibatch import batch_states
-from gnn.objectives.holdout import hold_out
+from gnn.objectives.holdout import drawn_images, hold_out
 from gnn.parallel import Team
 from gnn.sampling.blocks import BlockSampler
 from gnn.sampling.negatives import NegativeSampler, accidental_hits
@@ -28,6 +28,7 @@ from gnn.sampling.nodes import LinkSet, node_degrees
 from gnn.sampling.walks import Pairs, RandomWalker, pairs_from_start
 from gnn.trainer import step_generator
 from graph_store.arrays import AnyArray, Int64Array
+from graph_store.csr import Csr
 from graph_store.errors import BadInput
 from graph_store.graph import Graph
 
@@ -50,6 +51,11 @@ class RandomWalkConfig:
     validation_limit: int = 1000
     seed: int = 0
 
+    def held_out(self, tags_of_image: Csr) -> Int64Array:
+        """The images that the objective holds out."""
+        limit = self.validation_limit if self.validation_share > 0 else 0
+        return drawn_images(tags_of_image, self.validation_share, limit, step_generator(self.seed, 0, 0))
+
 
 class Embedded(NamedTuple):
     """Unit-norm embeddings: ``images`` [n, dim], ``tags`` [t, dim]."""
@@ -63,7 +69,8 @@ class RandomWalkObjective:
     true tag among all tags, the image being attached by its `similar` edges only.
 
     x: [num_images, feature_dim] and tag_text: [num_tags, text_dim] on the model's device. The graph's weights
-    are the stored ones; they are prepared here. BadInput when the graph has no edge to learn from.
+    are the stored ones; they are prepared here. given: the catalogue's tags, where the graph's have been
+    judged, without those of the images that are held out. BadInput when the graph has no edge to learn from.
     """
 
     monitor = "tag_mrr"
@@ -76,6 +83,7 @@ class RandomWalkObjective:
         tag_text: Tensor,
         config: RandomWalkConfig,
         team: Team | None = None,
+        given: Csr | None = None,
     ) -> None:
         if graph.similar.num_edges + graph.tags_of_image.num_edges == 0:
             raise BadInput(
@@ -87,15 +95,11 @@ class RandomWalkObjective:
         self.tag_text = tag_text
         self.config = config
         self.team = team or Team()
-        holdout = hold_out(
-            graph,
-            config.validation_share,
-            config.validation_limit if config.validation_share > 0 else 0,
-            step_generator(config.seed, 0, 0),
-        )
+        given = graph.tags_of_image if given is None else given
+        holdout = hold_out(graph, config.held_out(given), given)
         self.held_images, self.hidden = holdout.images, holdout.hidden
         self.graph = holdout.graph
-        weights = MessageWeights(max_degree=config.max_degree, seed=config.seed)
+        weights = MessageWeights(tags="proportional", max_degree=config.max_degree, seed=config.seed)
         self.sampler = BlockSampler(
             message_graph(self.graph, weights),
             config.fan_outs,

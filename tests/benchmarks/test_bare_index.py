@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -12,22 +11,10 @@ import pytest
 from benchmarks.bare_index import BareIndex
 from benchmarks.load import rivals
 from gnn.reindex import reindex
-from gnn.training import train
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.index_choice import FLAT_BELOW, IndexPolicy
 from graph_store.snapshot import Snapshot
-from tests.gnn.worlds import drawn_features, drawn_records, drawn_tags, write_catalogue
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
-    """A catalogue that is searched by comparing with all."""
-    chosen = drawn_tags(60)
-    data_dir = write_catalogue(tmp_path_factory.mktemp("s"), drawn_records(chosen), drawn_features(chosen))
-    train(data_dir, epochs=1)
-    reindex(data_dir)
-    return data_dir
 
 
 @pytest.fixture
@@ -37,14 +24,13 @@ def latency_by_id(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("benchmarks.latency_by_id")
 
 
-def test_a_snapshot_without_links_is_refused_by_the_kind_that_it_has(small: DataDir) -> None:
+def test_a_snapshot_without_links_is_refused_by_the_kind_that_it_has(built_data_dir: DataDir) -> None:
     with pytest.raises(BadInput, match="'flat'"):
-        BareIndex(Snapshot.open(small))
+        BareIndex(Snapshot.open(built_data_dir))
 
 
-def test_a_snapshot_with_links_is_read(small: DataDir, tmp_path: Path) -> None:
-    copy = DataDir(shutil.copytree(small.root, tmp_path / "copy"))
-    bare = BareIndex(reindex(copy, policy=IndexPolicy("hnsw")))
+def test_a_snapshot_with_links_is_read(built_copy: DataDir) -> None:
+    bare = BareIndex(reindex(built_copy, policy=IndexPolicy("hnsw")))
     scores, _ = bare.index.search(bare.vectors[:1], 1)
     assert scores[0, 0] == pytest.approx(float((bare.vectors @ bare.vectors[0]).max()))
 
@@ -60,18 +46,18 @@ def test_too_few_images_are_refused_before_they_are_generated(
 
 
 def test_latency_by_id_refuses_a_snapshot_that_lies_there_without_links(
-    latency_by_id: ModuleType, small: DataDir, capsys: pytest.CaptureFixture[str]
+    latency_by_id: ModuleType, built_data_dir: DataDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        latency_by_id.main(["--data", str(small.root)])
+        latency_by_id.main(["--data", str(built_data_dir.root)])
     assert "'flat'" in capsys.readouterr().err
 
 
 def test_rivals_are_not_installed_for_a_snapshot_without_links(
-    small: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    built_data_dir: DataDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(SystemExit):
-        rivals.main(["--data", str(small.root), "--cache", str(cache)])
+        rivals.main(["--data", str(built_data_dir.root), "--cache", str(cache)])
     assert "'flat'" in capsys.readouterr().err
     assert not cache.exists()

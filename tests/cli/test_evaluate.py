@@ -11,6 +11,8 @@ from PIL import Image
 from app.cli import run
 from app.cli.errors import FAILURE
 from graph_store.data_dir import DataDir
+from tests.chaos.test_live_machine import trained_world
+from tests.copies import copy_of
 
 
 def test_tables_figures_and_plots(
@@ -33,16 +35,37 @@ def test_tables_figures_and_plots(
             assert min(plot.size) > 100
 
 
-def test_without_a_test_split_it_says_how_to_get_one(
-    shapes_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--json", "--plots"])
+def test_what_cannot_be_written_is_refused_before_anything_is_measured(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [json.loads(line) for line in shapes_source.read_text().splitlines()[:30]]
-    for row in rows:
-        row |= {"split": "train", "image": str(shapes_source.parent / row["image"])}
-    source = tmp_path / "tags.jsonl"
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = str(tmp_path / "D")
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured first")
 
-    assert run(["build", str(source), "--data", data, "--epochs", "1"]) == 0
-    assert run(["evaluate", "--data", data]) == FAILURE
+    monkeypatch.setattr("gnn.evaluation.evaluate", measured)
+    (tmp_path / "file").write_text("kept")
+
+    assert (
+        run(["evaluate", "--data", str(tmp_path / "D"), option, str(tmp_path / "file" / "below")]) == FAILURE
+    )
+    assert "Cannot write" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_run_that_fails_leaves_the_figures_of_before_and_no_empty_file(tmp_path: Path) -> None:
+    before, new = tmp_path / "before.json", tmp_path / "new.json"
+    before.write_text("{}")
+
+    for figures in (before, new):
+        assert run(["evaluate", "--data", str(tmp_path / "D"), "--json", str(figures)]) != 0
+    assert before.read_text() == "{}"
+    assert not new.exists()
+
+
+def test_without_a_test_split_it_says_how_to_get_one(
+    shared_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_of(trained_world(shared_dir, "default"), tmp_path / "D")
+
+    assert run(["evaluate", "--data", str(tmp_path / "D")]) == FAILURE
     assert '"split": "test"' in capsys.readouterr().err

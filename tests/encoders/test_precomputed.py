@@ -49,8 +49,8 @@ def test_a_useless_vector_is_refused_with_its_row(tmp_path: Path, row: list[floa
         Precomputed.load(path).vector("b")
 
 
-def test_an_id_without_features_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="'z'"):
+def test_an_id_without_features_is_refused_by_name_and_so_is_the_list_that_lacks_it(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"'z'.* ids\.txt"):
         Precomputed.load(_save(tmp_path, np.eye(2), ["a", "b"])).vector("z")
 
 

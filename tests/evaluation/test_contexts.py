@@ -18,7 +18,7 @@ def contexts_by_dense_tables(
     """Tag, contexts and images of all of `context_queries`, by their definition."""
     shown, carried = queries.dense(), index.dense()
     found = []
-    for tag in range(index.num_tags):
+    for tag in np.random.default_rng(0).permutation(index.num_tags).tolist():
         carriers = carried[carried[:, tag]].astype(int)
         both = carriers.T @ carriers
         usable = [
@@ -66,3 +66,16 @@ def test_contexts_never_need_a_table_of_all_tags_by_all_tags(monkeypatch: pytest
 
     monkeypatch.setattr(sparse.csr_matrix, "toarray", small_only)
     assert len(context_queries(queries, index, together=1).tags)
+
+
+def test_which_tags_are_asked_about_is_drawn_and_not_the_first_by_name() -> None:
+    rng = np.random.default_rng(0)
+    queries, index = (TagTable.from_dense(rng.random((count, 30)) < 0.3) for count in (60, 200))
+    some = [
+        context_queries(queries, index, together=3, pairs=1, limit=6, seed=seed).tags.tolist()
+        for seed in (0, 0, 1)
+    ]
+    every = np.unique(context_queries(queries, index, together=3, pairs=1).tags)
+    assert len(some[0]) == 6 < len(every)
+    assert some[0] == some[1] != some[2]
+    assert sorted(some[0]) != every[:6].tolist()

@@ -12,12 +12,14 @@ import pytest
 from rich.console import Console
 
 from gnn.evaluation import EvaluationReport, evaluate
+from gnn.graph_data import load_graph_data
 from gnn.reindex import reindex
 from gnn.trained_model import MODEL
 from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
-from graph_store.errors import BadInput, NothingToServe
+from graph_store.errors import BadInput, CorruptFile, NothingToServe
+from graph_store.features import FeatureFile
 
 PARTS = (
     "untagged",
@@ -60,13 +62,21 @@ def test_the_served_preset_stands_beside_every_baseline(report: EvaluationReport
 
 def test_every_retrieval_finds_something_better_than_chance(report: EvaluationReport) -> None:
     for name in ("untagged", "tagged", "told"):
-        assert all(row.figures["nDCG@10"].mean > 0.2 for row in report.part(name).rows)
+        for row in report.part(name).rows:
+            # An order that is drawn has 0.32 here.
+            assert row.figures["nDCG@10"].mean > 0.5, (name, row.system)
 
 
 def test_hard_filtering_cannot_pass_the_visible_half(report: EvaluationReport) -> None:
     part = report.part("incomplete")
     (row,) = [row for row in part.rows if row.system == "hard filter"]
     assert row.figures["R-precision"].mean == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_report_tells_what_the_baselines_were_tuned_to_for_hidden_tags(report: EvaluationReport) -> None:
+    chosen = {each["baseline"]: each["settings"] for each in report.to_json()["baseline_settings"]}
+    assert chosen["whitened vote, completing tags"].keys() >= {"k", "sharpness", "looks_weight"}
+    assert "MLP, naming hidden tags" in chosen
 
 
 def test_the_report_is_json_and_repeats_with_its_seed(
@@ -114,6 +124,23 @@ def test_a_catalogue_without_held_out_images_is_told_how_to_get_some(built_copy:
     with pytest.raises(BadInput, match="no test split") as error:
         evaluate(built_copy)
     assert '"split": "test"' in error.value.hint
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_damaged_features_of_a_held_out_image_are_refused_by_name(built_copy: DataDir, is_cut: bool) -> None:
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        last = max(catalog.records("test"), key=lambda record: record.row)
+    data = load_graph_data(built_copy)
+    file = FeatureFile.open(built_copy.features_dir, data.encoder.slug, data.encoder.dim)
+    width = 4 * data.encoder.dim
+    with file.path.open("r+b") as written:
+        if is_cut:  # what is indexed of the rest is put back from the snapshot
+            written.truncate(last.row * width)
+        else:
+            written.seek(last.row * width)
+            written.write(bytes([written.read(1)[0] ^ 1]))
+    with pytest.raises(CorruptFile, match=repr(last.id)):
+        evaluate(built_copy, quick=True)
 
 
 def test_nothing_built_is_nothing_to_evaluate(ingested_data_dir: DataDir) -> None:

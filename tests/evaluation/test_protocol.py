@@ -16,7 +16,7 @@ from gnn.evaluation.protocol.incomplete import HARD_FILTER, hide_edges, incomple
 from gnn.evaluation.protocol.slider import STOPS, slider
 from gnn.evaluation.protocol.tagged import tagged
 from gnn.evaluation.protocol.tags import tags
-from gnn.evaluation.protocol.told import told, told_queries
+from gnn.evaluation.protocol.told import ToldQueries, told, told_queries
 from gnn.evaluation.protocol.untagged import untagged
 from gnn.evaluation.protocol.unwanted import UnwantedQueries, unwanted, unwanted_queries
 from gnn.evaluation.protocol.words import captions, carrying_share, synonyms
@@ -211,6 +211,21 @@ def test_a_refused_tag_is_pushed_out_and_the_rest_is_kept() -> None:
     assert figure(part, "good", "left") == 0.5
     assert figure(part, "good", "rest kept") == pytest.approx(1.0)
     assert figure(part, "bad", "rest kept") < 0.6
+
+
+def test_questions_about_one_tag_count_as_one_in_the_intervals_of_unwanted_and_told() -> None:
+    index, queries = table("ab", "ab", "b", "c"), table("ab", "ab", "ab", "bc")
+    found = np.array([[0, 1], [2, 3], [0, 2], [2, 1]])
+    rows = {"good": (np.array([[0, 1]] * 4), found)}
+    for chosen in ([0, 0, 0, 0], [0, 0, 0, 1]):
+        asked = np.arange(4), np.array(chosen)
+        parts = (
+            unwanted(rows, UnwantedQueries(*asked), queries, index, SYSTEMS),
+            told({"good": found, "bad": found[::-1]}, ToldQueries(*asked), queries, index, SYSTEMS),
+        )
+        for part in parts:
+            widths = [each.high - each.low for each in part.rows[0].figures.values()]
+            assert (max(widths) > 0) == (len(set(chosen)) > 1)
 
 
 def test_one_tag_is_told_of_each_image_that_has_several_and_counts_against_all_of_them() -> None:

@@ -9,8 +9,17 @@ from numpy.testing import assert_allclose
 from gnn.evaluation.protocol.words import carrying_share
 from gnn.evaluation.questions import Questions, captions_of
 from gnn.evaluation.relevance import TagTable
+from gnn.evaluation.results import Systems
 from gnn.evaluation.synonyms import SYNONYMS, synonym_queries
-from gnn.evaluation.text_baseline import TextOverTags, tune_text_baseline
+from gnn.evaluation.text_baseline import (
+    TagsInText,
+    TextOverTags,
+    standing_rows,
+    tune_share,
+    tune_text_baseline,
+)
+from gnn.evaluation.words_run import words
+from graph_store.arrays import Float32Array
 from graph_store.errors import BadInput
 from graph_store.records import ImageRecord, Tag
 
@@ -120,3 +129,58 @@ def test_the_text_baseline_takes_the_best_settings() -> None:
         return float(carrying_share(rows, np.array([1]), tags, k=1).mean())
 
     assert quality(tune_text_baseline(names, tags, text, quality).search(text, 1)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Two dogs running.", {"dog", "run"}),
+        ("The traffic lights", {"traffic light", "light"}),
+        ("traffic, no lamp", set()),
+        ("a bushy berry", {"berries"}),
+        ("he is dancing", {"dance"}),
+        ("a runner is as", set()),
+        ("the dogged", {"dogged"}),
+    ],
+)
+def test_tags_are_found_in_a_text_by_words_and_simple_stems(text: str, expected: set[str]) -> None:
+    names = ("dog", "run", "traffic light", "light", "berries", "dance", "dogged", "!")
+    (found,) = TagsInText(names)([text])
+    assert {names[column] for column in np.flatnonzero(found)} == expected
+
+
+def test_images_without_a_tag_of_the_text_are_ranked_by_the_nearest_tags() -> None:
+    tags = TagTable.from_dense(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=bool))
+    nearest = TextOverTags.build(np.eye(3, dtype=np.float32), tags, k=2, sharpness=5.0)
+    texts = np.array([[0.0, 0.6, 0.8]] * 2, dtype=np.float32)
+    standing = np.array([[1, 0, 0], [0, 0, 0]], dtype=np.float32)
+    assert standing_rows(standing, nearest, texts, 1.0, 3).tolist() == [[0, 2, 1], [2, 1, 0]]
+
+    shares = [
+        tune_share(standing, nearest, texts, lambda rows, wanted=wanted: float(rows[0, 0] == wanted))  # type: ignore[misc]  # mypy cannot infer it
+        for wanted in (0, 2)
+    ]
+    assert shares[0] > shares[1]
+
+
+class Deaf:
+    """A text encoder that hears no difference."""
+
+    def encode_text(self, texts: list[str]) -> Float32Array:
+        return np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (len(texts), 1))
+
+
+def test_captions_stand_beside_a_baseline_that_needs_no_encoder() -> None:
+    tags = ("dog", "cat", "bird", "horse")
+    shown = [(a, b) for a in tags for b in tags if a < b]
+    questions = Questions.build(
+        [str(i) for i in range(len(shown))],
+        tags,
+        [record(str(i), i, *each, captions=[f"A {each[0]} and {each[1]}s"]) for i, each in enumerate(shown)],
+        [record("q", 0, "horse", captions=["horses"])],
+        np.eye(len(shown), dtype=np.float32),
+    )
+    _, part = words(questions, {}, Deaf(), Systems(frozenset()), 0, True)  # type: ignore[arg-type]  # no spec
+    found = {row.system: row.figures["nDCG@10, held out"].mean for row in part.rows}
+    assert found["tags that stand in the text"] == found["both mixed"] == pytest.approx(1.0)
+    assert found["text kNN over tags"] < 1

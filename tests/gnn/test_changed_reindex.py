@@ -75,10 +75,10 @@ def make(change: Change, data_dir: DataDir) -> None:
 
 
 def drawn(rng: np.random.Generator) -> tuple[Tag, ...]:
-    """A tag that training has not seen is among them now and then."""
+    """Of unequal weights; a tag that training has not seen is among them now and then."""
     names = [name for name in TAGS if rng.random() < 0.35]
     names += [name for name in NEW_TAGS if rng.random() < 0.1]
-    return tuple(map(Tag, names))
+    return tuple(Tag(name, round(float(rng.uniform(0.1, 5)), 3)) for name in names)
 
 
 def anew(data_dir: DataDir) -> GraphIndex:
@@ -95,6 +95,10 @@ def assert_as_anew(data_dir: DataDir) -> None:
         ours, theirs = getattr(found.graph, name), getattr(wanted.graph, name)
         np.testing.assert_array_equal(ours.indptr, theirs.indptr)
         np.testing.assert_array_equal(ours.indices, theirs.indices)
+        np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
+    assert found.carried.of_image.equals(wanted.carried.of_image)
+    assert found.carried.of_tag.equals(wanted.carried.of_tag)
+    np.testing.assert_allclose(found.prototypes, wanted.prototypes, atol=1e-5)
     for layer, (ours, theirs) in enumerate(
         zip(
             [*found.states.image_states, *found.states.tag_states],
@@ -216,14 +220,15 @@ def test_another_kind_of_index_is_made_without_embedding_anything_again(
     assert reindex(built, policy=IndexPolicy(after)).version == second.version
 
 
-@pytest.mark.parametrize("change", [("add", 3, 2), ("retag", 3, 2), ("delete", 3, 2)])
+@pytest.mark.parametrize("change", [("add", 9, 5), ("retag", 9, 5), ("delete", 3, 2)])
 def test_only_new_tags_are_compared_with_others(
     built: DataDir, change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reindex(built, full=True)
+    known = set(reindex(built, full=True).json("tags")["names"])
     make(change, built)
     monkeypatch.setattr(catalogue_embedding, "similar_edges", None)
     snapshot = reindex(built)
+    assert bool(set(snapshot.json("tags")["names"]) - known) == (change[0] != "delete")
     how = load_trained_model(snapshot.path("model")).preset.graph
     if not how.related:
         assert f"graph/{ALIKE}.indptr.npy" not in snapshot.manifest["files"]

@@ -148,6 +148,29 @@ def test_damaged_features_are_put_back_from_the_snapshot_by_a_reindex(built: Dat
     np.testing.assert_array_equal(made.array("features"), np.frombuffer(data, "<f4").reshape(NUM, -1))
 
 
+@pytest.mark.parametrize("gone", ["f32", "json", "crc32"])
+@pytest.mark.parametrize("full", [False, True], ids=["changed", "full"])
+def test_features_that_are_gone_are_put_back_from_the_snapshot_by_a_reindex(
+    built: DataDir, gone: str, full: bool
+) -> None:
+    parts = {path: path.read_bytes() for path in built.features_dir.iterdir()}
+    (path,) = built.features_dir.glob(f"*.{gone}")
+    path.unlink()
+    assert verify_data_dir(built, SPEC.slug)
+
+    reindex(built, full=full)
+
+    assert {path: path.read_bytes() for path in built.features_dir.iterdir()} == parts
+    assert verify_data_dir(built, SPEC.slug) == []
+
+
+def test_features_that_are_gone_and_were_never_in_a_snapshot_stop_the_reindex_by_name(built: DataDir) -> None:
+    store(built, [ImageRecord("late", row=NUM)], np.ones((1, SPEC.dim), np.float32))
+    features_file(built).path.unlink()
+    with pytest.raises(CorruptFile, match=r"no longer holds the features of 'late'. Ingest"):
+        reindex(built)
+
+
 def test_damaged_features_that_no_snapshot_has_stop_the_reindex_by_name(built: DataDir) -> None:
     before = Snapshot.open(built).version
     store(built, [ImageRecord("late", row=NUM)], np.ones((1, SPEC.dim), np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gnn.graph_data import GraphData, load_graph_data
@@ -41,6 +42,20 @@ def test_a_catalogue_with_other_features_is_another_one(data_dir: DataDir) -> No
     assert load_graph_data(data_dir).fingerprint() != before
     fill_anew(data_dir, seed=0)
     assert load_graph_data(data_dir).fingerprint() == before
+
+
+def test_many_features_with_a_gap_between_them_are_mapped_from_a_file_that_has_no_name(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        catalog.delete([drawn_records(CHOSEN)[7].id])
+    monkeypatch.setattr("gnn.graph_data._MOST_COPIED", 0)
+    before = sorted(data_dir.features_dir.iterdir())
+
+    features = load_graph_data(data_dir).features
+    assert isinstance(features, np.memmap) and not features.flags.writeable
+    np.testing.assert_array_equal(features, np.delete(drawn_features(CHOSEN), 7, axis=0))
+    assert sorted(data_dir.features_dir.iterdir()) == before
 
 
 def test_a_snapshot_that_knows_its_catalogue_by_less_is_replaced_by_a_reindex(

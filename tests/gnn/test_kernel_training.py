@@ -17,7 +17,7 @@ from gnn import embedding, kernel_training
 from gnn.graph_data import GraphData
 from gnn.kernel_candidates import margin_of
 from gnn.kernel_training import train_kernel
-from gnn.kernel_validation import HELD_OUT_SHARE
+from gnn.kernel_validation import HELD_OUT_SHARE, most_held_out
 from gnn.presets import DEFAULT
 from gnn.trained_model import load_trained_model
 from graph_store.array_files import new_mapped_array
@@ -200,6 +200,14 @@ def test_a_large_catalogue_is_solved_for_from_files_that_do_not_stay(
     assert made == ["image_0.npy", "image_1.npy"]
     assert not (tmp_path / ".states.tmp").exists()
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_settling_on_views_takes_no_more_room_for_a_larger_vocabulary() -> None:
+    tags = np.array([1, 6, 20_000, 20_001, 100_000, 200_000])
+    views = np.array([most_held_out(num) for num in tags])
+    assert views.tolist() == [1000, 1000, 1000, 999, 200, 100]
+    assert (views * tags).max() <= 20_000_000
+    assert most_held_out(1_000_000) == 100
 
 
 @pytest.mark.parametrize(("tagged", "images"), [(0.4, 3000), (0.05, 3000), (1.0, 3000), (0.5, 200)])

@@ -13,12 +13,13 @@ from gnn import trained_model
 from gnn.encoders.base import EncoderSpec
 from gnn.encoders.registry import text_encoder
 from gnn.query import Query, QueryEngine, QueryTag
-from gnn.reindex import reindex
+from gnn.reindex import catalogue_revision, reindex
 from gnn.trained_model import MODEL
 from gnn.training import train
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile, EncoderMismatch, NothingToServe
+from graph_store.record_table import RecordTable
 from graph_store.records import ImageRecord, Tag
 from graph_store.snapshot import Snapshot
 from graph_store.snapshot_files import versions
@@ -74,12 +75,16 @@ def test_every_train_image_is_indexed_and_no_test_image(template: DataDir) -> No
 
 
 def test_the_manifest_counts_what_is_indexed(template: DataDir) -> None:
-    manifest = Snapshot.open(template).manifest
-    engine = QueryEngine.open(Snapshot.open(template))
-    assert manifest["counts"]["images"] == manifest["counts"]["indexed"] == NUM == engine.num_images
-    assert manifest["counts"]["skipped"] == manifest["counts"]["failed"] == 0
-    assert manifest["counts"]["tags"] == len(engine.tag_names) == len(TAGS)
-    assert manifest["counts"]["has"] == sum(engine.tag_counts)
+    snapshot = Snapshot.open(template)
+    manifest, counts = snapshot.manifest, snapshot.manifest["counts"]
+    assert counts["images"] == counts["indexed"] == NUM == len(snapshot.array("embeddings"))
+    assert len(RecordTable.open(snapshot.path("records"))) == NUM
+    assert counts["skipped"] == counts["failed"] == 0
+    assert counts["tags"] == len(TAGS) == len(snapshot.array("tag_embeddings"))
+    carried = drawn_tags(NUM + HELD_OUT)[:NUM]
+    assert counts["has"] == carried.sum() == sum(snapshot.json("tags")["counts"])
+    for name in ("similar", "related"):
+        assert counts[name] == len(snapshot.array(f"graph/{name}.indices"))
     assert manifest["encoder"] == SPEC.to_dict()
     assert manifest["model"]["preset"] == "default"
 
@@ -110,10 +115,18 @@ def test_training_again_makes_reindexing_make_a_new_snapshot(built: DataDir) -> 
     assert reindex(built).version > before
 
 
-def test_a_change_of_a_held_out_image_is_none_of_the_index(built: DataDir) -> None:
+def test_a_change_of_a_held_out_image_is_taken_in_without_embedding_anything_anew(built: DataDir) -> None:
+    before = Snapshot.open(built)
     with Catalog.open(built.catalog_path) as catalog:
         catalog.upsert([replace(catalog.get(f"image-{NUM}"), tags=(Tag("red"),))])
-    assert reindex(built).version == Snapshot.open(built).version
+    after = reindex(built)
+    # Another snapshot all the same: a service counts what is new from the revision that it holds.
+    assert after.version > before.version
+    assert catalogue_revision(after) > catalogue_revision(before)
+    assert after.manifest["parameters"]["embedded_anew"] == 0
+    for name in ("embeddings", "tag_embeddings", "features"):
+        np.testing.assert_array_equal(before.array(name), after.array(name))
+    assert reindex(built).version == after.version
 
 
 def test_a_new_image_is_found_by_its_looks_and_by_its_tags(built: DataDir) -> None:
@@ -168,13 +181,19 @@ def test_a_tag_that_came_after_training_is_not_just_any_tag(built: DataDir) -> N
     assert crimson @ red > crimson @ square
 
 
-def test_a_catalogue_that_lost_all_its_tags_is_still_searched_by_looks(built: DataDir) -> None:
+@pytest.mark.parametrize("preset", ["default", "paper", "graph-rise"])
+def test_a_catalogue_that_lost_all_its_tags_is_still_searched_by_looks(built: DataDir, preset: str) -> None:
+    if preset != "default":
+        train(built, preset, epochs=1)
     with Catalog.open(built.catalog_path) as catalog:
         catalog.upsert([replace(record, tags=()) for record in catalog.records()])
-    engine = QueryEngine.open(reindex(built))
+    engine = QueryEngine.open(reindex(built, preset))
     assert engine.tag_names == ()
     image = engine.image_features(7)[None, :]
-    assert found(engine, Query(images=image), 1.0, 1) == [engine.image_ids[7]]
+    alone, *together = (Query(images=image), Query(images=np.concatenate([image, image])))
+    for query in (alone, *together, Query(images=image, image_rows=(7,)), Query(indexed_row=7)):
+        assert engine.image_ids[7] in found(engine, query, 1.0, 5)
+    assert all(np.isfinite(each.conceptual).all() for each in engine.embed_many([alone, *together]))
     assert engine.predict_tags(image, 5) == [[]]
 
 

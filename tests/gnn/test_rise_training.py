@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gnn.graph_data import GraphData
+from gnn.model.kernels import rooted
 from gnn.model.rise_sage import RiseSage
 from gnn.objectives.graph_rise import GraphRiseObjective, RiseObjectiveConfig
-from gnn.query import Query, QueryEngine
+from gnn.presets import GRAPH_RISE
+from gnn.query import Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
+from gnn.rise_training import new_rise
 from gnn.trained_model import load_trained_model
+from gnn.trainer import Trainer
 from tests.gnn.interruption import StopAfter
 from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
 
@@ -54,10 +59,17 @@ def test_it_names_the_tags_of_new_pictures(data: GraphData, whole: Path) -> None
 
 def test_the_visual_end_of_the_slider_is_about_looks_alone(data: GraphData, whole: Path) -> None:
     engine = QueryEngine(build_index(load_trained_model(whole), data))
-    vectors = engine.embed(Query(images=np.asarray(data.features[3:4])))
-    hits = engine.search(vectors, 1.0, 3)
-    assert hits.rows[0] == 3
-    np.testing.assert_allclose(hits.conceptual, 0.0, atol=1e-6)
+    model = load_trained_model(whole).model
+    assert isinstance(model, RiseSage)
+    width = model.config.width
+    picture = np.asarray(data.features[3:4])
+    alone, told = (engine.embed(Query(images=picture, tags=tags)) for tags in ((), (QueryTag("red"),)))
+    assert engine.search(alone, 1.0, 3).rows[0] == 3
+    for vectors in (alone, told):
+        assert np.array_equal(vectors.visual[width:], np.zeros(model.dim - width))
+        assert np.array_equal(vectors.conceptual[:width], np.zeros(width))
+    looks = engine.image_vectors(np.arange(len(data.ids)))[:, :width] @ alone.visual[:width]
+    np.testing.assert_allclose(engine.search(told, 1.0, 20).score, np.sort(looks)[:-21:-1], atol=1e-5)
 
 
 @pytest.mark.parametrize("after", [2, 7])
@@ -124,3 +136,38 @@ def test_held_out_images_keep_no_tag_in_training(data: GraphData, tmp_path: Path
     assert objective.held_images.size
     assert not objective.graph.tags_of_image.degrees()[objective.held_images].any()
     assert not np.isin(objective.held_images, objective.learnt).any()
+
+
+@pytest.mark.parametrize(("preset", "where"), [("graph-rise", "rise"), ("paper", "sage")])
+def test_features_are_read_where_they_lie(
+    data: GraphData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str, where: str
+) -> None:
+    read: list[np.ndarray] = []
+
+    class Noting(Trainer):
+        def __init__(self, objective: Any, *rest: Any) -> None:
+            read.append(objective.x.numpy())
+            super().__init__(objective, *rest)
+
+    monkeypatch.setattr(f"gnn.{where}_training.Trainer", Noting)
+    trained(data, tmp_path, preset, epochs=1)
+    assert np.shares_memory(read[0], data.features)
+
+
+def test_the_inputs_of_a_large_catalogue_are_fitted_to_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = drawn_features(drawn_tags(1000))
+    rows: list[int] = []
+
+    def noting(x: torch.Tensor) -> torch.Tensor:
+        rows.append(len(x))
+        return rooted(x)
+
+    recipe = GRAPH_RISE.rise
+    assert recipe is not None
+    monkeypatch.setattr("gnn.rise_training.rooted", noting)
+    whole = new_rise(features, len(TAGS), recipe, seed=0)
+    monkeypatch.setattr("gnn.projection._MOST_ROWS", 200)
+    part = new_rise(features, len(TAGS), recipe, seed=0)
+    assert rows == [1000, 200]
+    assert torch.equal(new_rise(features[::5], len(TAGS), recipe, seed=0).axes, part.axes)
+    assert not torch.equal(whole.axes, part.axes)

@@ -34,7 +34,8 @@ def whole(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_graph_is_the_papers() -> None:
     graph, weights = PAPER.graph, PAPER.weights
     assert (graph.neighbours, graph.threshold, graph.space, graph.related) == (5, 0.65, "raw", 0)
-    assert {weights.similar, weights.tags, weights.images} == {"uniform"}
+    # The paper's tags have no weights; with weights of 1 a proportional mean is its mean.
+    assert (weights.similar, weights.tags, weights.images) == ("uniform", "proportional", "uniform")
     assert weights.max_degree == 100
 
 

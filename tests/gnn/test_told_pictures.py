@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy import sparse
 
+from gnn.common_tags import telling
 from gnn.encoders.base import EncoderSpec
 from gnn.forgotten_tags import completed_share, completeness
 from gnn.graph_data import GraphData
+from gnn.model import kernel_sage
 from gnn.model.kernel_sage import KernelSage
-from gnn.query import Query, QueryEngine, QueryTag
+from gnn.query import Attach, Query, QueryEngine, QueryTag
 from gnn.reindex import build_index
 from gnn.told_pictures import without
-from gnn.trained_model import TrainedModel
+from gnn.trained_model import SliderBalance, TrainedModel
 from graph_store.csr import Csr
 from tests.gnn.worlds import TAGS, data_of, drawn_data, drawn_features, drawn_tags, trained
 
@@ -155,6 +159,26 @@ def test_how_many_tags_were_forgotten_is_read_off_the_surest_namings(kept: float
     assert found == pytest.approx(kept, abs=0.06)
 
 
+def test_a_tag_that_all_pictures_carry_does_not_hide_what_was_forgotten() -> None:
+    rng = np.random.default_rng(2)
+    chances = rng.beta(0.3, 0.9, (1000, 12)).astype(np.float32)
+    seen = (rng.random(chances.shape) < 0.5 * chances).astype(np.float32)
+    filed = np.ones((1000, 1), np.float32)
+    apart = telling(sparse.csr_matrix(np.hstack([seen, filed])))
+    assert apart.tolist() == [True] * 12 + [False]
+    found = completeness(np.hstack([0.5 * chances, filed]), np.hstack([seen, filed]), apart)
+    assert found == completeness(0.5 * chances, seen) < 0.6
+
+
+def test_how_much_is_taken_away_is_not_found_on_a_tag_that_all_pictures_carry(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    single = np.eye(len(TAGS), dtype=bool)[np.random.default_rng(3).integers(0, len(TAGS), 320)]
+    filed = np.hstack([single, np.ones((len(single), 1), bool)])
+    data = data_of(filed, (*TAGS, "photos"), shown=single)
+    assert trained(data, tmp_path_factory.mktemp("filed")).balance.refusal == SliderBalance.refusal
+
+
 def test_nothing_is_said_to_be_forgotten_where_no_picture_has_two_tags() -> None:
     chances = np.random.default_rng(0).random((500, 6)).astype(np.float32)
     assert completeness(chances, np.eye(6, dtype=np.float32)[chances.argmax(axis=1)]) == 1.0
@@ -270,3 +294,38 @@ def test_the_fewer_tags_are_there_the_more_is_completed_up_to_what_is_likely(
     if less <= complete:
         assert completed_share(less) >= completed_share(complete)
     assert completed_share(1.0) == 0.0
+
+
+def test_each_of_many_questions_is_answered_as_precisely_as_one_alone(
+    model: TrainedModel, data: GraphData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = replace(data.text_encoder, weights_sha256="ab" * 32)  # words that are no pictures too
+    engine = QueryEngine(build_index(model, data), Reader(apart))
+    new = drawn_features(drawn_tags(36, seed=11), seed=11)
+    modes: tuple[Attach, ...] = ("image", "tags", "mixed")
+    red, refused, word = (QueryTag("red"),), (QueryTag("red", -1.0),), (QueryTag("no such tag"),)
+    questions = [Query(text="what nobody has ever tagged a picture with"), Query(tags=word)]
+    for row, picture in enumerate(new[:, None]):
+        both, own = np.concatenate([picture, new[:1]]), data.features[row : row + 1]
+        questions += [
+            Query(images=picture),
+            Query(images=picture, tags=red),
+            Query(images=picture, tags=refused),
+            Query(images=picture, tags=word),
+            Query(images=picture, tags=red, attach=modes[row % 3]),
+            Query(images=both, image_weights=(1.0, -0.5), tags=red),
+            Query(images=own, image_rows=(row,), tags=refused),
+        ]
+    alone = [engine.embed(question) for question in questions]
+    precise: list[bool] = []
+    exact = kernel_sage.matern_kernel
+
+    def noting(*inputs: Any, **how: Any) -> Any:
+        precise.append(how["precise"])
+        return exact(*inputs, **how)
+
+    monkeypatch.setattr(kernel_sage, "matern_kernel", noting)
+    for one, together in zip(alone, engine.embed_many(questions), strict=True):
+        assert_allclose(one.visual, together.visual, atol=1e-5)
+        assert_allclose(one.conceptual, together.conceptual, atol=1e-5)
+    assert len(precise) > 3 and all(precise)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gnn.graph_data import GraphData, load_graph_data
 from gnn.query import Query, QueryEngine, QueryTag
@@ -132,8 +133,15 @@ def test_tags_of_unequal_weights_are_learnt_from(tmp_path: Path, preset: str) ->
     data = drawn_data(60)
     edges = data.tags_of_image
     weights = np.linspace(0.01, 9, edges.num_edges, dtype=np.float32)
-    unequal = Csr(edges.indptr, edges.indices, weights)
-    searchable(engine_of(replace(data, tags_of_image=unequal), tmp_path, preset))
+    unequal = replace(data, tags_of_image=Csr(edges.indptr, edges.indices, weights))
+    learnt = trained(unequal, tmp_path / "unequal", preset, epochs=1)
+    searchable(QueryEngine(build_index(learnt, unequal)))
+    plain = trained(data, tmp_path / "plain", preset, epochs=1).model.state_dict()
+    found = learnt.model.state_dict()
+    assert any(
+        tensor.shape != found[name].shape or not torch.equal(tensor, found[name])
+        for name, tensor in plain.items()
+    )
 
 
 def test_one_image_goes_all_the_way_to_a_snapshot(tmp_path: Path) -> None:

@@ -35,11 +35,20 @@ def named(edges: list[TagEdge]) -> set[str]:
     return {NAMES[edge.tag] for edge in edges}
 
 
-@pytest.mark.parametrize("asked", ["dog", "DOG", " Dog ", "hot  DOG", "CAFÉ", "cafe\u0301"])
-def test_a_known_name_is_found_whatever_its_case_and_spacing(silent: Words, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "tag"),
+    [
+        ("dog", "dog"),
+        ("DOG", "dog"),
+        (" Dog ", "dog"),
+        ("hot  DOG", "hot dog"),
+        ("CAFÉ", "Café"),
+        ("cafe\u0301", "Café"),
+    ],
+)
+def test_a_known_name_is_found_whatever_its_case_and_spacing(silent: Words, asked: str, tag: str) -> None:
     (edge,) = silent.tag(asked, 0.5)
-    assert NAMES[edge.tag].casefold() in ("dog", "hot dog", "café")
-    assert (edge.weight, edge.asked_as) == (0.5, asked)
+    assert (NAMES[edge.tag], edge.weight, edge.asked_as) == (tag, 0.5, asked)
 
 
 @pytest.mark.parametrize("text", ["a dog on a red sofa " * 40, "https://example.org/" + "x" * 400])

@@ -13,8 +13,10 @@ from gnn.model.edge_weights import (
     message_graph,
     proportional,
     softmax,
+    tag_messages,
     uniform,
 )
+from gnn.presets import PRESETS, Preset
 from graph_store.csr import Csr
 from tests.gnn_core.worlds import random_csr, random_world
 
@@ -47,6 +49,14 @@ def test_softmax_at_temperature_zero_is_the_uniform_mean() -> None:
 def test_a_row_without_positive_weight_falls_back_to_the_mean() -> None:
     csr = Csr.from_edges([0, 0, 1], [0, 1, 0], [-0.5, 0.0, -1.0], 2)
     assert proportional(csr).weights == pytest.approx([0.5, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_in_every_preset_a_tag_of_a_question_counts_by_its_weight(preset: Preset) -> None:
+    asked = Csr.from_rows([2, 3], [0, 1, 0, 1, 2], [1.0, 0.01, 1.0, 1.0, 1.0])
+    heard = tag_messages(asked, preset.weights)
+    assert heard.row(0)[1] == pytest.approx([1 / 1.01, 0.01 / 1.01])
+    assert np.array_equal(heard.row(1)[1], uniform(asked).row(1)[1])
 
 
 @pytest.mark.parametrize("rows", [0, 3])

@@ -210,6 +210,20 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     assert same(objective.state_dict(), objective.seen[1])
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_a_metric_that_tells_no_epoch_from_another_keeps_the_last_weights(
+    tmp_path: Path, score: float
+) -> None:
+    chosen = settings(patience=None, max_epochs=4)
+    objective = Scripted([score] * 4)
+    result = Trainer(objective, tmp_path, chosen).run()
+    assert (result.epochs, result.best_epoch, result.best_metric) == (4, 4, score)
+    assert same(objective.state_dict(), objective.seen[3])
+    resumed = Regression(5)
+    Trainer(resumed, tmp_path, chosen).run(resume=True)
+    assert same(resumed.state_dict(), objective.seen[3])
+
+
 def test_the_last_weights_are_kept_where_a_recipe_chooses_nothing(tmp_path: Path) -> None:
     objective = Scripted([0.1, 0.5, 0.4])
     result = Trainer(objective, tmp_path, settings(patience=None, max_epochs=3, keep="last")).run()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from gnn.objectives.holdout import hold_out
+from gnn.objectives.holdout import drawn_images, hold_out
 from gnn.sampling.negatives import NegativeSampler, accidental_hits
 from gnn.sampling.nodes import LinkSet, node_degrees
 from gnn.sampling.walks import Pairs, RandomWalker, pairs_from_start, window_pairs
@@ -147,7 +147,8 @@ def test_accidental_hits_are_the_ends_of_a_pair_and_what_its_source_is_linked_wi
 @given(st.integers(0, 1000))
 def test_held_out_images_lose_all_their_tags_and_nobody_else_does(seed: int) -> None:
     graph = random_world(seed).graph
-    held = hold_out(graph, 0.2, 100, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    held = hold_out(graph, drawn_images(graph.tags_of_image, 0.2, 100, rng))
     for row, image in enumerate(held.images):
         assert np.array_equal(held.hidden.row(row)[0], graph.tags_of_image.row(image)[0])
         assert held.hidden.row(row)[0].size > 0
@@ -159,4 +160,5 @@ def test_held_out_images_lose_all_their_tags_and_nobody_else_does(seed: int) -> 
 def test_a_single_tagged_image_is_not_held_out() -> None:
     has = Csr.from_edges([0], [0], [1.0], 2)
     graph = Graph(2, 1, Csr.empty(2), has, has.transpose(1), Csr.empty(1))
-    assert hold_out(graph, 0.5, 10, np.random.default_rng(0)).images.size == 0
+    drawn = drawn_images(has, 0.5, 10, np.random.default_rng(0))
+    assert drawn.size == hold_out(graph, drawn).images.size == 0

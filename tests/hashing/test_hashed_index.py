@@ -79,6 +79,22 @@ def test_most_of_the_best_are_among_the_candidates_at_every_place_of_the_slider(
     assert shared > 0.8
 
 
+def found_by_looks(index: HashedIndex) -> float:
+    """The share of the ten best at the visual end that are found."""
+    queries = unit_rows((vectors(2, 40) * (np.arange(DIM) < LOOKS)).astype(np.float32))
+    best = FaissIndex.build(vectors(), "flat").search(queries, 10).rows
+    found = index.search(queries, 10).rows
+    return float(np.mean([np.isin(some, all_).mean() for some, all_ in zip(best, found, strict=True)]))
+
+
+def test_the_looks_code_is_what_finds_the_best_by_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = HashedIndex.build(hashing(reranked=30), vectors())
+    with_code = found_by_looks(index)
+    monkeypatch.setattr(CodeSpace, "share_of_looks", lambda _, inputs: np.zeros(len(inputs), np.float32))
+    assert with_code > 0.7
+    assert found_by_looks(index) < with_code - 0.06  # both codes are random here: the margin is no large one
+
+
 def test_a_filter_is_applied_inside_the_search(index: HashedIndex) -> None:
     query, allowed = vectors(1, 1), np.arange(3, NUM, 7)
     found = index.search(query, 20, allowed).rows[0]

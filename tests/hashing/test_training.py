@@ -17,8 +17,8 @@ from gnn.evaluation.metrics import ideal_gains, ndcg_at_k, ranked_gains
 from gnn.evaluation.questions import Questions
 from gnn.evaluation.relevance import TagTable, jaccard_gains
 from gnn.graph_data import load_graph_data
-from gnn.hashing.codes import LENGTHS, CodeHead, HashCodes
-from gnn.hashing.hashed_index import MEANING
+from gnn.hashing.codes import LENGTHS, CodeHead, CodeSpace, HashCodes
+from gnn.hashing.hashed_index import MEANING, HashedIndex
 from gnn.hashing.rotation import principal_head, random_head
 from gnn.hashing.training import with_codes
 from gnn.query import Query, QueryEngine
@@ -171,16 +171,29 @@ def test_the_snapshot_answers_with_exact_scores_in_two_parts(built: DataDir, eng
         np.testing.assert_allclose(hits.score, expected, atol=1e-5)
 
 
-def test_both_ends_of_the_slider_find_what_the_vectors_find(built: DataDir, engine: QueryEngine) -> None:
-    _, features = asked()
-    index = engine.image_vectors(np.arange(NUM))
-    for v in (0.0, 1.0):
-        shared = 0
-        for picture in features[:40]:
-            vectors = engine.embed(Query(images=picture[None]))
-            best = np.argsort(-(index @ vectors.blend(v)))[:10]
-            shared += len(set(best.tolist()) & set(engine.search(vectors, v, 10).rows.tolist()))
-        assert shared >= 0.9 * 400
+def found_at(engine: QueryEngine, v: float, reranked: int) -> float:
+    """The share of the ten best by their vectors that are among the ten found, for 40 new pictures."""
+    hashing = engine._trained.hashing
+    assert hashing is not None
+    items = engine.image_vectors(np.arange(NUM))
+    index = HashedIndex.build(replace(hashing, reranked=reranked), items)
+    asked_with = [engine.embed(Query(images=picture[None])).blend(v) for picture in asked()[1][:40]]
+    best = np.argsort(-(np.stack(asked_with) @ items.T), axis=1)[:, :10]
+    found = index.search(np.stack(asked_with), 10).rows
+    return float(np.mean([np.isin(some, all_).mean() for some, all_ in zip(best, found, strict=True)]))
+
+
+@pytest.mark.parametrize("v", [0.0, 1.0])
+def test_both_ends_of_the_slider_find_what_the_vectors_find(engine: QueryEngine, v: float) -> None:
+    assert found_at(engine, v, reranked=40) >= 0.9
+
+
+def test_the_visual_end_is_found_by_the_looks_code(
+    engine: QueryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_code = found_at(engine, 1.0, reranked=20)
+    monkeypatch.setattr(CodeSpace, "share_of_looks", lambda _, inputs: np.zeros(len(inputs), np.float32))
+    assert found_at(engine, 1.0, reranked=20) < with_code - 0.2
 
 
 def test_a_filter_and_the_image_itself_are_left_out_inside_the_search(engine: QueryEngine) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gnn.evaluation.intervals import bootstrap
-from gnn.evaluation.metrics import Float64Array
+from gnn.evaluation.metrics import Float64Array, top_k
 from gnn.evaluation.relevance import TagTable, chunks
 from gnn.evaluation.results import Part, Row, Systems
 from graph_store.arrays import Float32Array, Int64Array
@@ -30,18 +30,25 @@ class ContextQueries:
 
 
 def context_queries(
-    queries: TagTable, index: TagTable, *, together: int = 8, pairs: int = 5, limit: int = 400
+    queries: TagTable,
+    index: TagTable,
+    *,
+    together: int = 8,
+    pairs: int = 5,
+    limit: int = 400,
+    seed: int = 0,
 ) -> ContextQueries:
     """For every tag the two contexts that it is found in most and that are found together least.
 
     A context of a tag is another tag on at least `together` of its indexed images. Of the contexts' pairs the
     one is taken whose rarer member is commonest after the images that show both are taken off. Up to `pairs`
-    pairs of held-out images for each.
+    pairs of held-out images for each. Tags come in random order: columns are by name, and the limit would
+    leave only those of the first letters.
     """
     indexed, asking = index.matrix.tocsc(), queries.matrix.tocsc()
     shown = queries.counts()
     found: list[tuple[int, tuple[int, int], tuple[int, int]]] = []
-    for tag in range(index.num_tags):
+    for tag in map(int, np.random.default_rng(seed).permutation(index.num_tags)):
         if len(found) >= limit:
             break
         carriers = index.rows(_carriers(indexed, tag))
@@ -131,5 +138,4 @@ def _carriers(by_tag: Any, tag: int) -> Int64Array:
 
 def filtered_rows(raw: Float32Array, carries: Float32Array, k: int) -> Int64Array:
     """Baseline: what carries the tag first, then by likeness. raw, carries: [num_queries, num_indexed]."""
-    order = np.argsort(-(raw + 2 * carries), axis=1, kind="stable")
-    return order[:, :k].astype(np.int64)
+    return top_k(raw + np.float32(2) * carries, k)

@@ -57,21 +57,29 @@ def mean_cosine(rows: Int64Array, query_features: Float32Array, index_features: 
 
 
 def graded_rows(
-    values: Mapping[str, Mapping[int, Float64Array]], systems: Systems, seed: int
+    values: Mapping[str, Mapping[int, Float64Array]],
+    systems: Systems,
+    seed: int,
+    groups: Int64Array | None = None,
 ) -> tuple[Row, ...]:
     """One row for each system, nDCG at each cut; presets also as a ratio to the best baseline at each cut.
 
     The best baseline is the one with the highest mean on these very queries: the hardest one to beat.
+    groups: [num_queries], as in `bootstrap_of`.
     """
     rows = []
     baselines = [name for name in values if systems.kind(name) == "baseline"]
     for name, by_cut in values.items():
-        figures: dict[str, Interval] = {f"nDCG@{k}": bootstrap(v, seed=seed) for k, v in by_cut.items()}
+        figures: dict[str, Interval] = {
+            f"nDCG@{k}": bootstrap(v, groups=groups, seed=seed) for k, v in by_cut.items()
+        }
         if systems.kind(name) == "preset":
             for k in by_cut:
                 means = {b: np.nanmean(values[b][k]) for b in baselines if np.isfinite(values[b][k]).any()}
                 if means:
                     best = max(means, key=lambda b: float(means[b]))
-                    figures[f"ratio@{k}"] = ratio_of_means(by_cut[k], values[best][k], seed=seed)
+                    figures[f"ratio@{k}"] = ratio_of_means(
+                        by_cut[k], values[best][k], groups=groups, seed=seed
+                    )
         rows.append(Row(name, systems.kind(name), figures))
     return tuple(rows)

@@ -55,7 +55,7 @@ def unwanted(
     rest: nDCG@20 with the Jaccard overlap of all *other* tags as gain.
 
     results: {system: (rows for the image alone, rows with the tag refused)}, both [num_queries, >= 20], -1
-    padded. queries, index: the true tags.
+    padded. queries, index: the true tags. Intervals are over refused tags: each is asked about many times.
     """
     rows = []
     for name, both in results.items():
@@ -63,13 +63,18 @@ def unwanted(
             _measured(found[:, :DEPTH], asked, queries, index) for found in both
         )
         figures = {
-            "share with the tag": bootstrap(share, seed=seed),
-            "… refused": bootstrap(share_without, seed=seed),
-            "left": ratio_of_means(share_without, share, seed=seed),
-            "rest kept": ratio_of_means(rest_without, rest, seed=seed),
+            "share with the tag": bootstrap(share, groups=asked.tags, seed=seed),
+            "… refused": bootstrap(share_without, groups=asked.tags, seed=seed),
+            "left": ratio_of_means(share_without, share, groups=asked.tags, seed=seed),
+            "rest kept": ratio_of_means(rest_without, rest, groups=asked.tags, seed=seed),
         }
         rows.append(Row(name, systems.kind(name), figures))
-    return Part("unwanted", TITLE, tuple(rows), notes=(f"{len(asked.tags)} images",))
+    return Part(
+        "unwanted",
+        TITLE,
+        tuple(rows),
+        notes=(f"{len(asked.tags)} images, {np.unique(asked.tags).size} tags",),
+    )
 
 
 def _measured(

@@ -13,7 +13,7 @@ from gnn.evaluation.relevance import TagTable
 from gnn.evaluation.results import Part, Row, Systems
 from graph_store.arrays import Int64Array
 
-SYNONYM_TITLE = "Words: synonyms of tags as free text; share of the first ten that carry the tag"
+SYNONYM_TITLE = "Words: synonyms of tags as free text; recall@10: of the images that carry it, at most ten"
 CAPTION_TITLE = "Words: captions as free text; is the captioned image among the first ten?"
 
 
