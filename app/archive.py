@@ -9,30 +9,48 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
-from app.archive_contents import FORMAT, LISTING, Listing, as_text, opened, read_listing, unpack
+from app.archive_contents import (
+    FORMAT,
+    LISTING,
+    MAX_LISTING_BYTES,
+    Listing,
+    as_text,
+    forget_members,
+    is_allowed,
+    opened,
+    read_listing,
+    unpack,
+)
 from app.jobs.places import jobs_path
 from app.stale_wal import remove_stale_wal
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
-from graph_store.errors import BadInput
+from graph_store.errors import BadInput, CorruptFile
 from graph_store.progress import Progress
 from graph_store.snapshot import Snapshot
+from graph_store.snapshot_files import refusing_unreadable
+from graph_store.sqlite import translating_errors
 
 UNFINISHED = ".import-tmp"
 """What is being unpacked. It may be anything, so it is never used."""
 CHECKED = ".import-checked"
 """What was unpacked as a whole and checked, and is now moved into place."""
+
+_ENTRY_BYTES = 128
+"""The most that the list of an archive takes for a file, beside its name."""
 
 
 @dataclass(frozen=True)
@@ -43,42 +61,60 @@ class _Member:
     path: Path
 
 
-def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> int:
-    """Writes catalogue, features, blobs, models and the current snapshot into `file`; returns how many files.
+@dataclass(frozen=True)
+class Exported:
+    """`files` are in the archive. `left_out`: what other programs have put beside them under names that no
+    archive may hold, each by its place in the data directory.
+    """
 
-    Older snapshots, API keys and the history of jobs stay out. Nobody may write meanwhile, and `file` appears
-    only when it is complete. Raises NothingToServe when there is no catalogue, CorruptFile, DataDirBusy,
-    Unwritable.
+    files: int
+    left_out: tuple[str, ...]
+
+
+def export_archive(data_dir: DataDir, file: Path, progress: Progress) -> Exported:
+    """Writes catalogue, features, blobs, models and the current snapshot into `file`.
+
+    Older snapshots, API keys and the history of jobs stay out. What lies elsewhere, with a link in its place,
+    is in it as if it lay here. Nobody may write meanwhile, and `file` appears only when it is complete.
+    Raises NothingToServe when there is no catalogue, BadInput for more files than can be listed, CorruptFile,
+    DataDirBusy, Unwritable.
     """
     Catalog.open(data_dir.catalog_path).close()
     file = file.absolute()
     with (
         data_dir.lock("export"),
-        # A running server waits with its writes: the files shall be those that the list was made of.
+        # A running server refuses writes meanwhile: the files shall be those that the list was made of.
         data_dir.writing("export"),
         refusing_unwritable(file),
         _scratch(file) as scratch,
     ):
         members = [_Member("catalog.sqlite", _copy_catalog(data_dir.catalog_path, scratch))]
-        members += _members(data_dir)
+        found = list(_members(data_dir))
+        members += [member for member in found if is_allowed(member.name)]
+        _refuse_too_many(data_dir, members)
         total = sum(member.path.stat().st_size for member in members)
         listing: Listing = {}
         with progress.phase("Checksums", total) as advance:
             for member in members:
                 size = member.path.stat().st_size
-                listing[member.name] = {"size": size, "sha256": sha256_of_file(member.path)}
+                with refusing_unreadable(member.path):
+                    listing[member.name] = {"size": size, "sha256": sha256_of_file(member.path)}
                 advance(size)
         unfinished = scratch / "archive.tar"
         with tarfile.open(unfinished, "w") as archive, progress.phase("Writing", total) as advance:
             head = {"format": FORMAT, "imsage": version("imsage"), "files": listing}
-            _add_bytes(archive, LISTING, json.dumps(head).encode())
+            told = json.dumps(head).encode()
+            _add(archive, LISTING, len(told), io.BytesIO(told))
             for member in members:
-                archive.add(member.path, arcname=member.name, recursive=False)
-                advance(member.path.stat().st_size)
+                size, written = listing[member.name]["size"], member.path.stat().st_mtime
+                with member.path.open("rb") as content:
+                    _add(archive, member.name, size, content, written)
+                advance(size)
         fsync_file(unfinished)
         unfinished.replace(file)
         fsync_dir(file.parent)
-    return len(members)
+    left_out = sorted({member.name for member in found if not is_allowed(member.name)})
+    return Exported(len(members), tuple(left_out))
 
 
 def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
@@ -87,7 +123,7 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
     All files are unpacked aside and checked first. They are then moved into place with the name of the
     snapshot last, so a kill leaves nothing that could be served half; the same command then goes on.
     Raises BadInput when the directory is in use already, the file is no archive, or the import of another one
-    was cut short here, and CorruptFile when it is damaged.
+    was cut short here, or a folder is in the way that cannot be moved, and CorruptFile when it is damaged.
     """
     with data_dir.lock("import"), refusing_unwritable(data_dir.root):
         aside, checked = data_dir.root / UNFINISHED, data_dir.root / CHECKED
@@ -101,11 +137,13 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
                     hint=f"Import into an empty directory, and remove {checked}.",
                 )
             count = _taken_up(file, checked)
+            _refuse_immovable(data_dir, aside)
         elif _holds_something(data_dir):
             raise BadInput(
                 f"{data_dir.root} already holds a catalogue", hint="Import into an empty directory."
             )
         else:
+            _refuse_immovable(data_dir, aside)
             count = _unpack_durably(file, aside, progress)
             aside.replace(checked)
             fsync_dir(data_dir.root)
@@ -115,6 +153,25 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
         shutil.rmtree(aside)
         data_dir.create()
     return count
+
+
+def _refuse_immovable(data_dir: DataDir, aside: Path) -> None:
+    """Before what may take hours: other folders are to take the place of these. Raises BadInput for a link,
+    and for what another disk is mounted at, which the system does not let be renamed.
+    """
+    for folder in _folders(data_dir):
+        movable = not folder.is_symlink()
+        if movable and folder.is_dir():
+            try:
+                folder.rename(aside)
+                aside.rename(folder)
+            except OSError:
+                movable = False
+        if not movable:
+            raise BadInput(
+                f"{folder} is a link or a disk of its own, and an import puts a folder into its place",
+                hint="Import without it, move the folder to where it shall lie, and put the link there then.",
+            )
 
 
 def _taken_up(file: Path, checked: Path) -> int:
@@ -188,39 +245,88 @@ def _scratch(file: Path) -> Iterator[Path]:
 
 
 def _members(data_dir: DataDir) -> Iterator[_Member]:
-    """Every file but the catalogue, in a fixed order. Raises CorruptFile when the snapshot is damaged."""
+    """Every file but the catalogue, in a fixed order. Raises CorruptFile when the snapshot is damaged, or
+    where a link leads nowhere.
+    """
     folders = [data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir]
     files: list[Path] = []
     if data_dir.current_path.exists():
         folders.append(Snapshot.open(data_dir).directory)
         files.append(data_dir.current_path)
     for folder in folders:
-        # A name that begins with a dot is one that a killed writer left behind, or what lies below one.
-        files += sorted(
-            path
-            for path in folder.rglob("[!.]*")
-            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
+        if folder.is_symlink() or folder.exists():
+            files += _files_below(folder)
     for path in files:
         yield _Member(path.relative_to(data_dir.root).as_posix(), path)
+
+
+def _files_below(folder: Path, above: Collection[tuple[int, int]] = ()) -> Iterator[Path]:
+    """All files, those behind links as well: a large folder may lie on another disk. above: the folders that
+    it lies in, one of which a link may lead back to.
+
+    A name that begins with a dot is one that a killed writer left behind, or what lies below one.
+    """
+    try:
+        with refusing_unreadable(folder):
+            told = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError as error:
+        raise _leads_nowhere(folder) from error
+    place = told.st_dev, told.st_ino
+    if place in above:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = Path(entry.path)
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from _files_below(path, (*above, place))
+        elif entry.is_symlink() and not path.exists():
+            raise _leads_nowhere(path)
+
+
+def _leads_nowhere(link: Path) -> CorruptFile:
+    return CorruptFile(
+        f"The link {link} leads to nothing", path=link, hint="Mount the disk that it leads to, or remove it."
+    )
+
+
+def _refuse_too_many(data_dir: DataDir, members: Sequence[_Member]) -> None:
+    """Before what may take hours: an import would not take so long a list. Raises BadInput."""
+    if sum(len(json.dumps(member.name)) + _ENTRY_BYTES for member in members) > MAX_LISTING_BYTES:
+        raise BadInput(
+            f"{data_dir.root} holds {len(members):,} files, which is more than an archive can list",
+            hint="Copy the directory itself while nothing writes to it.",
+        )
 
 
 def _copy_catalog(path: Path, scratch: Path) -> Path:
     """A copy of the database as of now, changes that still wait in its write-ahead log included."""
     copy = scratch / "catalog.sqlite"
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+    with (
+        translating_errors(copy),
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
         source.backup(target)
     return copy
 
 
-def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes], written: float = 0.0) -> None:
+    """As a file of its own, whatever links there are to it."""
     entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    archive.addfile(entry, io.BytesIO(data))
+    entry.size, entry.mtime = size, int(written)
+    archive.addfile(entry, content)
+    forget_members(archive)
+
+
+def _folders(data_dir: DataDir) -> tuple[Path, ...]:
+    return data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir, data_dir.snapshots_dir
 
 
 def _holds_something(data_dir: DataDir) -> bool:
-    folders = (data_dir.features_dir, data_dir.blobs_dir, data_dir.models_dir, data_dir.snapshots_dir)
     return data_dir.catalog_path.exists() or any(
-        folder.is_dir() and any(folder.iterdir()) for folder in folders
+        folder.is_dir() and any(folder.iterdir()) for folder in _folders(data_dir)
     )

@@ -13,15 +13,16 @@ from typing import IO, Any, TypeAlias
 
 from graph_store.errors import BadInput, CorruptFile
 from graph_store.progress import Progress
+from graph_store.sqlite import translating_errors
 from graph_store.versions import way_out
 
 LISTING = "imsage-archive.json"
 FORMAT = 1
+MAX_LISTING_BYTES = 1 << 30
 Listing: TypeAlias = dict[str, dict[str, Any]]
 """Size and SHA-256 of each file, by its name."""
 
 _BLOCK = 1 << 20
-_MAX_LISTING_BYTES = 1 << 30
 _LONGEST_NAME = 255
 _FILES = {"CURRENT", "catalog.sqlite"}
 _FOLDERS = {"features", "blobs", "models", "snapshots"}
@@ -44,6 +45,7 @@ def unpack(file: Path, aside: Path, progress: Progress) -> Listing:
                 content = archive.extractfile(member)
                 assert content is not None  # a regular file has content
                 _write_checked(content, aside / member.name, listing[member.name], file)
+                forget_members(archive)
                 advance(member.size)
     if missing:
         raise _damaged(file, f"{min(missing)} is missing")
@@ -61,6 +63,11 @@ def opened(file: Path) -> Iterator[tarfile.TarFile]:
         raise _damaged(file, str(error)) from error
 
 
+def forget_members(archive: tarfile.TarFile) -> None:
+    """Let go of the members so far: tarfile keeps 2 KB of each, for who would ask for them by name."""
+    archive.members.clear()  # type: ignore[attr-defined]  # getmembers() would read the archive to its end
+
+
 def as_text(listing: Listing) -> str:
     """A listing as text: that of two archives is the same where they hold the same."""
     return json.dumps(listing, sort_keys=True)
@@ -71,12 +78,17 @@ def _check_digests(catalog: Path, file: Path) -> None:
     if not catalog.exists():
         return
     try:
-        with closing(sqlite3.connect(catalog)) as connection:
+        # As it is: in WAL mode SQLite makes files beside it otherwise, for which a full disk has no room.
+        unchanging = f"{catalog.absolute().as_uri()}?mode=ro&immutable=1"
+        with (
+            translating_errors(catalog),
+            closing(sqlite3.connect(unchanging, uri=True)) as connection,
+        ):
             other = connection.execute(
                 "SELECT sha256 FROM image WHERE sha256 IS NOT NULL"
                 " AND (typeof(sha256) <> 'text' OR length(sha256) <> 64 OR sha256 GLOB '*[^0-9a-f]*') LIMIT 1"
             ).fetchone()
-    except sqlite3.DatabaseError as error:
+    except (CorruptFile, sqlite3.DatabaseError) as error:
         raise _damaged(file, f"its catalogue cannot be read: {error}") from error
     if other is not None:
         raise _damaged(file, f"its catalogue has {str(other[0])[:80]!r} in place of a picture's SHA-256")
@@ -85,7 +97,7 @@ def _check_digests(catalog: Path, file: Path) -> None:
 def read_listing(archive: tarfile.TarFile, file: Path) -> Listing:
     """The first member. Names that lead outside of a directory are refused here, once for all."""
     first = archive.next()
-    if first is None or first.name != LISTING or not _is_plain(first) or first.size > _MAX_LISTING_BYTES:
+    if first is None or first.name != LISTING or not _is_plain(first) or first.size > MAX_LISTING_BYTES:
         raise BadInput(f"{file} is no imsage archive", hint="`imsage export` writes one.")
     content = archive.extractfile(first)
     assert content is not None
@@ -106,7 +118,7 @@ def read_listing(archive: tarfile.TarFile, file: Path) -> Listing:
     if not sound:
         raise _damaged(file, "its list cannot be read")
     for name in listing:
-        if not _is_allowed(name) or any(str(folder) in listing for folder in PurePosixPath(name).parents):
+        if not is_allowed(name) or any(str(folder) in listing for folder in PurePosixPath(name).parents):
             raise _damaged(file, f"the name {name[:200]!r} is not allowed")
     return listing
 
@@ -116,7 +128,7 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
     return member.isreg() and not member.issparse()
 
 
-def _is_allowed(name: str) -> bool:
+def is_allowed(name: str) -> bool:
     """Whether an archive may hold a file of this name: one that `export` writes, and inside the directory."""
     path = PurePosixPath(name)
     if ".." in path.parts or name != path.as_posix() or not name.isprintable():

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -18,7 +19,7 @@ from gnn.encoders.base import EncoderSpec
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
-from graph_store.errors import DataDirBusy, ImsageError, NothingToServe
+from graph_store.errors import CorruptFile, DataDirBusy, ImsageError, NothingToServe
 from graph_store.features import FeatureFile
 from graph_store.swap import finish_interrupted
 
@@ -100,8 +101,10 @@ def _remove_unreferenced(data_dir: DataDir) -> None:
         if encoder is not None and catalog.next_row() > 0:
             spec = EncoderSpec.from_dict(encoder)
             with data_dir.writing(_PURPOSE):
-                features = FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim)
-                features.cut(catalog.next_row())
+                num_rows = catalog.next_row()
+                # Where the file was lost, an ingestion that begins makes it anew, but only after this.
+                with suppress(NothingToServe, CorruptFile):
+                    FeatureFile.open(data_dir.features_dir, spec.slug, spec.dim).cut(num_rows)
 
 
 def _blobs(data_dir: DataDir) -> Iterator[Path]:

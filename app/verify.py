@@ -51,7 +51,7 @@ def _features_in_use(data_dir: DataDir) -> str | None:
 def _models(data_dir: DataDir) -> Iterator[str]:
     # PyTorch takes seconds to load, and there may be no model.
     from gnn.checkpoint import load_checkpoint
-    from gnn.last_trained import trained_directory
+    from gnn.last_trained import last_path, trained_directory
     from gnn.trained_model import CONFIG, MODEL, shown_config
 
     for path in sorted(data_dir.models_dir.glob("*/*.safetensors")):
@@ -63,7 +63,7 @@ def _models(data_dir: DataDir) -> Iterator[str]:
         config = path.with_name(CONFIG)
         if path.name == MODEL and (not config.is_file() or config.read_bytes() != shown_config(meta)):
             yield f"{config}: it does not say what {MODEL} beside it says; train again"
-    if any(data_dir.models_dir.glob(f"*/{MODEL}")):
+    if last_path(data_dir).exists() or any(data_dir.models_dir.glob(f"*/{MODEL}")):
         try:
             trained_directory(data_dir, None)
         except ImsageError as error:

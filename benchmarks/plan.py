@@ -45,24 +45,24 @@ def _of_two_cores(what: str, told: float, words: str) -> Slope:
 
 FLOAT = Slope("encoding, float32", 186 / 2, "images/s and core", "performance.md", "| 186 (180) |", 0.5)
 INT8 = Slope("encoding, eight bits", 392 / 2, "images/s and core", "performance.md", "| 392 (360) |", 0.5)
-_TRAINING = "| training, preset `default`, s | 88 | 148 | 354 |"
-TRAINING = _of_two_cores("training, preset `default`, 100,000 images", 148, _TRAINING)
-TRAINING_MILLION = _of_two_cores("the same, a million", 354, _TRAINING)
+_TRAINING = "| training, preset `default`, s | 92 | 160 | 319 |"
+TRAINING = _of_two_cores("training, preset `default`, 100,000 images", 160, _TRAINING)
+TRAINING_MILLION = _of_two_cores("the same, a million", 319, _TRAINING)
 REINDEX = _of_two_cores(
-    "full reindex of a million, `auto`, which takes codes", 328,
-    "| **full reindex, s** | **11.2** | **118** | **328** |",
+    "full reindex of a million, `auto`, which takes codes", 395,
+    "| **full reindex, s** | **13.1** | **119** | **395** |",
 )  # fmt: skip
 REINDEX_LINKS = _of_two_cores("the same with HNSW", 773, "With HNSW the same million took 773 s")
 LAYERS = Slope(
-    "how its layers grow with n", 1.09, "exponent", "performance.md",
-    "| layer-wise embedding, s | 2.1 | 8.3 | 101 | n^1.09 |",
+    "how its layers grow with n", 1.19, "exponent", "performance.md",
+    "| layer-wise embedding, s | 2.4 | 8.0 | 123 | n^1.19 |",
 )  # fmt: skip
-_OWN = "| of that its own, GiB | 1.0 | 1.0 | 2.2 | |"
-OWN = Slope("memory of its own, 100,000 images", 1.0, "GiB", "performance.md", _OWN)
+_OWN = "| of that its own, GiB | 1.0 | 1.1 | 2.2 | |"
+OWN = Slope("memory of its own, 100,000 images", 1.1, "GiB", "performance.md", _OWN)
 OWN_MILLION = Slope("the same, a million", 2.2, "GiB", "performance.md", _OWN)
-_RESIDENT = "| its peak of resident memory, GiB (at most 6 is the aim) | 1.4 | 1.7 | 4.9 | |"
-RESIDENT = Slope("with mapped files, 100,000 images", 1.7, "GiB", "performance.md", _RESIDENT)
-RESIDENT_MILLION = Slope("the same, a million", 4.9, "GiB", "performance.md", _RESIDENT)
+_RESIDENT = "| its peak of resident memory, GiB (at most 6 is the aim) | 1.3 | 1.8 | 5.0 | |"
+RESIDENT = Slope("with mapped files, 100,000 images", 1.8, "GiB", "performance.md", _RESIDENT)
+RESIDENT_MILLION = Slope("the same, a million", 5.0, "GiB", "performance.md", _RESIDENT)
 ANSWERS = Slope(
     "answers at 100,000 images, HNSW, eight clients, clients included", 611 / 2, "answers/s and core",
     "performance.md", "| eight clients, idle | 611 |", 0.5,
@@ -72,8 +72,16 @@ VECTORS = Slope("`embeddings.npy`", 3_140, "bytes an image", "operations.md", "|
 INDEX = Slope("`index.faiss`", 272, "bytes an image", "operations.md", "| `index.faiss` | 272 |")
 RECORDS = Slope("`records/`", 180, "bytes an image", "operations.md", "| `records/` | 180 |")
 CODED_INDEX = Slope(
-    "`index.ivfpq.faiss`, in each worker", 240, "bytes an image", "operations.md",
-    "`index.ivfpq.faiss`, where that is the index, takes about 240",
+    "codes of `index.ivfpq.faiss`, in each worker", 205, "bytes an image", "operations.md",
+    "217 to 205 bytes an image",
+)  # fmt: skip
+NEAR_CODES = Slope(
+    "codes of `neighbours.faiss`, in each worker", 72, "bytes an image", "operations.md",
+    "76 to 72 for the codes of the index of neighbours",
+)  # fmt: skip
+IDS = Slope(
+    "ids and where they are, in each worker", 300, "bytes an image", "operations.md",
+    "some 300 bytes an image for its id",
 )  # fmt: skip
 FEATURES = Slope("features", 5_120, "bytes an image", "operations.md", "5,120 bytes of features")
 CATALOGUE = Slope("`catalog.sqlite`", 200, "bytes an image", "operations.md", "200 bytes in `catalog.sqlite`")
@@ -81,7 +89,8 @@ CODES = Slope("codes of preset `hash`", 48, "bytes an image", "scale.md", "its c
 
 SLOPES = (
     FLOAT, INT8, TRAINING, TRAINING_MILLION, REINDEX, REINDEX_LINKS, LAYERS, OWN, OWN_MILLION, RESIDENT,
-    RESIDENT_MILLION, ANSWERS, SNAPSHOT, VECTORS, INDEX, CODED_INDEX, RECORDS, FEATURES, CATALOGUE, CODES,
+    RESIDENT_MILLION, ANSWERS, SNAPSHOT, VECTORS, INDEX, RECORDS, IDS, NEAR_CODES, CODED_INDEX, FEATURES,
+    CATALOGUE, CODES,
 )  # fmt: skip
 
 
@@ -97,6 +106,7 @@ class Assumed:
     memory_gb_hour: float = 0.005
     store_gb_month: float = 0.023
     kept_snapshots: float = 3
+    states_held: float = 3
 
 
 def growth(images: int, measured_at: int = MEASURED_AT) -> float:
@@ -139,6 +149,11 @@ def searched_bytes(images: int) -> float:
     return images * (VECTORS.value + INDEX.value + RECORDS.value)
 
 
+def worker_bytes(images: int, codes: float = 0.0) -> float:
+    """What each worker holds for itself of a snapshot. codes: bytes an image of an index that is loaded."""
+    return images * (IDS.value + NEAR_CODES.value + codes)
+
+
 def reindex_bytes(images: int, small: Slope = OWN, large: Slope = OWN_MILLION) -> float:
     """Memory that a reindex cannot do without; of RESIDENT and RESIDENT_MILLION, with the files it maps."""
     return _GIB * line(small, large, images)
@@ -155,6 +170,7 @@ Figure = tuple[str, str, Callable[[int], str]]
 def figures(assumed: Assumed) -> list[Figure]:
     """(what, formula, shown for so many images), a row of the table each."""
     cores, keep, asked = assumed.machine_cores, assumed.kept_snapshots, assumed.answers_a_second
+    held = assumed.states_held
     aside = FEATURES.value + CATALOGUE.value + assumed.thumbnail_bytes
     price = f"core-hours · ${assumed.core_hour:g}"
     spent = f"core-hours / hours on {cores:g} cores at best"
@@ -165,7 +181,8 @@ def figures(assumed: Assumed) -> list[Figure]:
 
     def a_month(n: int) -> float:
         an_hour = replica_cores(n, assumed) * assumed.core_hour
-        return _MONTH_HOURS * (an_hour + searched_bytes(n) / _GB * assumed.memory_gb_hour)
+        memory = searched_bytes(n) + held * worker_bytes(n)
+        return _MONTH_HOURS * (an_hour + memory / _GB * assumed.memory_gb_hour)
 
     def encoding(slope: Slope) -> Callable[[int], float]:
         return lambda n: encode_core_seconds(n, slope)
@@ -179,6 +196,13 @@ def figures(assumed: Assumed) -> list[Figure]:
 
     def linear(slope: float) -> tuple[str, Callable[[int], str]]:
         return f"{slope:,g} n", lambda n: _bytes(slope * n)
+
+    def of_worker(codes: float) -> tuple[str, Callable[[int], str]]:
+        per = worker_bytes(1, codes)
+        return (
+            f"{per:,g} n / {held:g} · {per:,g} n",
+            lambda n: f"{_bytes(per * n)} / {_bytes(held * per * n)}",
+        )
 
     return [
         (f"encoding once, float32: {spent}", f"n ÷ {FLOAT.value:g}", hours(encoding(FLOAT))),
@@ -212,12 +236,14 @@ def figures(assumed: Assumed) -> list[Figure]:
         ("beside it on the writer: features, catalogue, thumbnails", *linear(aside)),
         (f"{keep:g} snapshots in the store", *linear(keep * SNAPSHOT.value)),
         ("disk of a replica: one snapshot and the next", *linear(2 * SNAPSHOT.value)),
-        ("memory of a replica, HNSW: what searches read", *linear(searched_bytes(1))),
-        (
-            "the same with codes and one worker, vectors left on the disk",
-            *linear(CODED_INDEX.value + RECORDS.value),
-        ),
+        ("memory of a replica, HNSW: files that searches read", *linear(searched_bytes(1))),
+        ("the same with codes, vectors left on the disk", *linear(RECORDS.value)),
         ("the same with preset `hash`", *linear(CODES.value + RECORDS.value)),
+        (
+            f"and for each worker, HNSW or preset `hash`: one snapshot / {held:g} held",
+            *of_worker(0.0),
+        ),
+        (f"and for each worker, codes: one snapshot / {held:g} held", *of_worker(CODED_INDEX.value)),
         ("answers a second and core, HNSW", a_core, lambda n: _number(answers_a_core(n))),
         (
             f"cores for {asked:,g} answers a second",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,18 @@ class Catalog:
             query = "SELECT id, fingerprint FROM image WHERE fingerprint IS NOT NULL ORDER BY row"
             return dict(connection.execute(query))
 
+    def ingested_below(self, folder: str, *, but: Container[str]) -> dict[str, str]:
+        """Path by id of the images that an ingestion has stored and whose path begins with `folder`, but for
+        some ids.
+        """
+        with self._connections.read() as connection:
+            query = """
+                SELECT id, path FROM image WHERE fingerprint IS NOT NULL AND substr(path, 1, length(?1)) = ?1
+                ORDER BY row
+            """
+            rows = connection.execute(query, (folder,))
+            return {image_id: path for image_id, path in rows if image_id not in but}
+
     def keeps_blob(self, sha256: str) -> bool:
         """Whether an image has these original bytes."""
         with self._connections.read() as connection:
@@ -286,8 +298,14 @@ class Catalog:
         with self._connections.write() as connection:
             connection.execute("DELETE FROM skip WHERE run = ?", (run,))
 
+    def keep_skips(self, runs: Sequence[str]) -> None:
+        """Forget what all but these runs have skipped."""
+        with self._connections.write() as connection:
+            marks = ",".join("?" * len(runs))
+            connection.execute(f"DELETE FROM skip WHERE run NOT IN ({marks})", runs)
+
     def skips(self, run: str | None = None) -> list[Skip]:
-        """What one run, or all runs, have skipped, in the order it was met."""
+        """What one run, or all whose skips are kept, have skipped, in the order it was met."""
         with self._connections.read() as connection:
             query = "SELECT source, line, reason, item FROM skip WHERE ? IS NULL OR run = ? ORDER BY pk"
             return [Skip(*row) for row in connection.execute(query, (run, run))]

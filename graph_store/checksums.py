@@ -19,8 +19,12 @@ def sha256_of_bytes(data: bytes) -> str:
 
 def sha256_of_file(path: Path) -> str:
     """64 hexadecimal digits; the file is read in pieces, so its size does not matter."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of reading, unlike opening, it is not said
+        raise
 
 
 def sha256_of_files(paths: Sequence[Path]) -> Iterator[str]:

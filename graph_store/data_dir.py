@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_store.durable import refusing_unwritable
-from graph_store.errors import DataDirBusy
+from graph_store.errors import DataDirBusy, WritesHeld
 
 WRITE_TIMEOUT_SECONDS = 10.0
 """How long one write waits for another: many times what one takes."""
@@ -123,10 +123,10 @@ class DataDir:
         """Be the only one who gives out feature rows, for the moment of one write.
 
         A running server and a long job (who has the `lock`) take turns by it, batch by batch; readers and
-        reindexing are not held up. Waits for its turn; raises DataDirBusy, which names the holder, when that
+        reindexing are not held up. Waits for its turn; raises WritesHeld, which names the holder, when that
         takes longer than `timeout` seconds.
         """
-        with self._held(self.write_lock_path, purpose, timeout):
+        with self._held(self.write_lock_path, purpose, timeout, WritesHeld):
             yield
 
     @property
@@ -157,7 +157,9 @@ class DataDir:
                     os.close(descriptor)
 
     @contextmanager
-    def _held(self, path: Path, purpose: str, timeout: float) -> Iterator[None]:
+    def _held(
+        self, path: Path, purpose: str, timeout: float, busy: type[DataDirBusy] = DataDirBusy
+    ) -> Iterator[None]:
         with refusing_unwritable(path):
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor, new = _opened(path)
@@ -165,7 +167,7 @@ class DataDir:
         _HELD.add(held)
         try:
             if not _locked(held.descriptor, timeout):
-                raise DataDirBusy(
+                raise busy(
                     f"The data directory {self.root} is in use by {_holder(held.descriptor)}",
                     hint="Wait for it to end, or stop it.",
                 )

@@ -9,8 +9,9 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from graph_store.errors import Unwritable
@@ -71,14 +72,29 @@ def fsync_dir(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, durably and in one step: a reader sees the old bytes or the new ones."""
+def give_like(descriptor: int, like: Path) -> None:
+    """Give an open file the owner and the mode of `like`, as far as this user and the file system let it.
+    Nobody may execute it, nor everybody write it.
+    """
+    told = like.stat()
+    with suppress(OSError):
+        os.fchown(descriptor, told.st_uid, told.st_gid)
+    with suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(told.st_mode) & 0o664)
+
+
+def write_bytes(path: Path, data: bytes, like: Path | None = None) -> None:
+    """Put `data` at `path`, durably and in one step: a reader sees the old bytes or the new ones. like: whose
+    owner and mode the file gets; without it they are those of the process.
+    """
     # The process id keeps two writers from sharing one temporary file; the lock on the data directory is
     # theirs to take.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with refusing_unwritable(path):
         try:
             with temporary.open("wb") as file:
+                if like is not None:
+                    give_like(file.fileno(), like)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

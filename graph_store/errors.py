@@ -59,6 +59,14 @@ class DataDirBusy(ImsageError):
     status = 409
 
 
+class WritesHeld(DataDirBusy):
+    """Another process lets nobody write, and goes on doing so for longer than a write waits. It is over some
+    time: the same write may then be made.
+    """
+
+    status = 503
+
+
 class NothingToServe(ImsageError):
     """There is no snapshot, or nothing that could make one."""
 

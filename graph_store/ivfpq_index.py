@@ -29,6 +29,11 @@ LEAST_RANKED, RANKED, _MOST_MORE = 400, 4, 2_000
 2,000 more than are wanted.
 """
 
+_CROWDED, _WIDER, _MOST_CROWDED = 0.5, 8, 32_768
+"""Where more than half of the candidates have one code, as copies of a placeholder do, what lies behind them
+is looked for eight times as far, up to so many candidates.
+"""
+
 _READ = 4
 """The lists that are read hold at least so many allowed rows for each candidate."""
 
@@ -250,7 +255,10 @@ class IvfPqIndex:
         asked = _with_zeros(query[None, :], self._index.d)
         for probed in (min(read, lists), lists):
             parameters = faiss.SearchParametersIVF(nprobe=probed, sel=selector)
-            _, found = self._index.search(asked, count, params=parameters)
+            scores, found = self._index.search(asked, count, params=parameters)
+            while _crowded(scores[found >= 0]) and count < min(reachable, _MOST_CROWDED):
+                count = min(_WIDER * count, reachable, _MOST_CROWDED)
+                scores, found = self._index.search(asked, count, params=parameters)
             rows: Int64Array = found[0][found[0] >= 0]
             if len(rows) >= min(k, reachable):
                 return rows
@@ -270,6 +278,12 @@ class IvfPqIndex:
     def _finds_enough(self, sample: Sample) -> bool:
         found = int((self.search(sample.questions, _BEST).scores >= sample.scores[:, -1:] - MARGIN).sum())
         return found >= _RECALL * sample.scores.size
+
+
+def _crowded(scores: Float32Array) -> bool:
+    """Whether most candidates [c], by falling score, have the same code."""
+    most = int(len(scores) * _CROWDED)
+    return bool(len(scores) > 1 and (scores[: len(scores) - most] == scores[most:]).any())
 
 
 def _read(path: Path, *, mapped: bool = True) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class RecordTable:
         self.ids = ids
         self._offsets = offsets
         self._fragments = fragments
-        self._rows = {image_id: row for row, image_id in enumerate(ids)}
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.ids)}
 
     @staticmethod
     def write(directory: Path, fragments: Iterable[tuple[str, bytes]]) -> int:
@@ -65,12 +69,17 @@ class RecordTable:
         return len(ids)
 
     @classmethod
-    def open(cls, directory: Path) -> RecordTable:
-        """Map a table. Raises CorruptFile when its files do not fit together."""
+    def open(cls, directory: Path, ids: tuple[str, ...] | None = None) -> RecordTable:
+        """Map a table. ids: its ids, where they are in memory already. Raises CorruptFile when its files do
+        not fit together.
+        """
         ids_path, fragments_path = directory / _IDS, directory / _FRAGMENTS
         offsets = np.asarray(load_array(directory / _OFFSETS), dtype=np.int64)
         try:
-            ids = tuple(orjson.loads(ids_path.read_bytes()))
+            if ids is None:
+                ids = tuple(orjson.loads(ids_path.read_bytes()))
+                if len(set(ids)) != len(ids):
+                    raise ValueError("an id comes twice")
             with fragments_path.open("rb") as file:
                 size = fragments_path.stat().st_size
                 fragments = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
@@ -79,7 +88,7 @@ class RecordTable:
         except ValueError as error:
             raise CorruptFile(f"The list of ids {ids_path} cannot be read", path=ids_path) from error
         fits = len(offsets) == len(ids) + 1 and offsets[0] == 0 and offsets[-1] == size
-        if not fits or bool(np.any(np.diff(offsets) < 0)) or len(set(ids)) != len(ids):
+        if not fits or bool(np.any(np.diff(offsets) < 0)):
             raise CorruptFile(f"The records in {directory} do not fit together", path=directory)
         return cls(ids, offsets, fragments)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
-from graph_store.arrays import Float32Array
+from graph_store.arrays import AnyArray, Float32Array
 from graph_store.csr import Csr
 from graph_store.exact import pair_scores
 from graph_store.similar import similar_edges
+
+_AT_ONCE = 10_000_000
+"""Pairs of tags that are looked at together."""
 
 
 def related_edges(
@@ -58,17 +63,36 @@ def cooccurrence_edges(tags_of_image: Csr, num_tags: int, min_cooccurrence: int)
     """
     num_images = tags_of_image.num_rows
     has = sparse.csr_matrix(
-        (np.ones(tags_of_image.num_edges, np.int64), tags_of_image.indices, tags_of_image.indptr),
+        (np.ones(tags_of_image.num_edges, np.int32), tags_of_image.indices, tags_of_image.indptr),
         shape=(num_images, num_tags),
     )
     has.sum_duplicates()
     has.data[:] = 1
-    counts = np.asarray(has.sum(axis=0)).reshape(-1)
-    shared = (has.T @ has).tocoo()
-    kept = (shared.row != shared.col) & (shared.data >= max(1, min_cooccurrence)) & (shared.data < num_images)
-    rows, cols = shared.row[kept], shared.col[kept]
-    share = shared.data[kept] / max(1, num_images)
-    expected = counts[rows] * counts[cols] / max(1, num_images) ** 2
-    npmi = np.log(share / expected) / -np.log(share)
-    above = npmi > 0
-    return Csr.from_edges(rows[above], cols[above], npmi[above], num_tags)
+    of_tag = has.T.tocsr()
+    counts = np.diff(of_tag.indptr).astype(np.int64)
+    found: list[tuple[AnyArray, AnyArray, AnyArray]] = []
+    # Most pairs of a large vocabulary are met once or twice: all of them at once would fill the memory.
+    for start, stop in _blocks(np.minimum(of_tag @ np.diff(has.indptr), num_tags)):
+        shared = (of_tag[start:stop] @ has).tocoo()
+        rows, cols, images = shared.row + start, shared.col, shared.data
+        kept = (rows != cols) & (images >= max(1, min_cooccurrence)) & (images < num_images)
+        rows, cols, images = rows[kept], cols[kept], images[kept]
+        share = images / max(1, num_images)
+        expected = counts[rows] * counts[cols] / max(1, num_images) ** 2
+        npmi = np.log(share / expected) / -np.log(share)
+        above = npmi > 0
+        found.append((rows[above], cols[above], npmi[above].astype(np.float32)))
+    if not found:
+        return Csr.empty(num_tags)
+    receivers, senders, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Csr.from_edges(receivers, senders, weights, num_tags)
+
+
+def _blocks(pairs: AnyArray) -> Iterator[tuple[int, int]]:
+    """Runs of rows that have about _AT_ONCE pairs together. pairs: [t], the most that each may have."""
+    block = np.cumsum(pairs, dtype=np.int64) // _AT_ONCE
+    ends = np.append(np.flatnonzero(np.diff(block)) + 1, len(pairs)) if len(pairs) else np.zeros(0, np.int64)
+    start = 0
+    for stop in ends.tolist():
+        yield start, stop
+        start = stop

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graph_store.arrays import Float32Array, Int64Array, UInt32Array
+from graph_store.arrays import BoolArray, Float32Array, Int64Array, UInt32Array
 from graph_store.durable import fsync_dir
 
 _DTYPE = np.dtype("<u4")
@@ -35,17 +35,16 @@ class RowChecksums:
         except FileNotFoundError:
             return 0
 
-    def at(self, row: int) -> int | None:
-        """The checksum of one row, None where there is none."""
-        if not 0 <= row < len(self):
-            return None
-        return int(np.fromfile(self.path, dtype=_DTYPE, count=1, offset=row * _DTYPE.itemsize)[0])
+    def fit(self, rows: Int64Array, sums: UInt32Array) -> BoolArray:
+        """[n]: of which of these rows the checksum is recorded, and is this one."""
+        known = self._known()
+        result: BoolArray = rows < len(known)
+        result[result] = known[rows[result]] == sums[result]
+        return result
 
     def of(self, features: Float32Array, rows: Int64Array) -> UInt32Array:
         """[n]: the checksums of these rows of `features` [m, dim], computed where none is recorded."""
-        known = np.zeros(0, dtype=_DTYPE)
-        if len(self):
-            known = np.fromfile(self.path, dtype=_DTYPE)
+        known = self._known()
         missing = rows >= len(known)
         sums = np.empty(len(rows), dtype=_DTYPE)
         sums[~missing] = known[rows[~missing]]
@@ -68,9 +67,7 @@ class RowChecksums:
         """A function that says whether a row is there and as it was written. features: the whole file, [m,
         dim]; all_summed: whether a row without a checksum has lost it, or else never had one.
         """
-        known: UInt32Array = np.zeros(0, dtype=_DTYPE)
-        if len(self):
-            known = np.asarray(np.memmap(self.path, dtype=_DTYPE, mode="r", shape=(len(self),)))
+        known = self._known()
         rows = np.asarray(features)  # each look-up in a map's own class costs more than the row
 
         def is_sound(row: int) -> bool:
@@ -81,3 +78,10 @@ class RowChecksums:
             return zlib.crc32(np.ascontiguousarray(rows[row]).data) == int(known[row])
 
         return is_sound
+
+    def _known(self) -> UInt32Array:
+        """[m]: those of the first m rows, mapped."""
+        num = len(self)
+        if not num:
+            return np.zeros(0, dtype=_DTYPE)
+        return np.asarray(np.memmap(self.path, dtype=_DTYPE, mode="r", shape=(num,)))

@@ -3,9 +3,9 @@
 An image's edges are stale when it is new, or when it had k of them and one has gone: what comes next then is
 not known. Any other image keeps those edges whose sender is still there, and gains a new image where that is
 nearer than its last. So the result is that of :func:`graph_store.similar.similar_edges` wherever the edges
-of before were exact. Where more images are stale than can be compared with all, either all edges are made
-anew, or, in a catalogue so large that those would not be exact either, an image is compared with those around
-it.
+of before were exact; where they were not, in a larger catalogue, and now would be, all are made anew. Where
+more images are stale than can be compared with all, either all edges are made anew, or, in a catalogue so
+large that those would not be exact either, an image is compared with those around it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ def changed_edges(
     k and threshold; old_of: [n] each image's row there, rising, -1 for one that is new or looks different;
     index: over `vectors`, where there is one.
     """
+    if is_verified(len(vectors)) and not is_verified(before.num_rows):
+        # Those of before were not all found, and now all are.
+        return similar_edges(vectors, k, threshold, progress, index)
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     kept, new = np.flatnonzero(old_of >= 0), np.flatnonzero(old_of < 0)
     edges = before.take(old_of[kept])

@@ -30,6 +30,7 @@ from graph_store.snapshot_files import (
     TEMPORARY,
     VERSION_PATTERN,
     OtherSchema,
+    UnreadableFile,
     check_files,
     current_version,
     faults,
@@ -40,7 +41,7 @@ from graph_store.snapshot_files import (
     seal,
     versions,
 )
-from graph_store.swap import finish_interrupted, make_current
+from graph_store.swap import finish_interrupted, make_current, swap_is_noted
 
 _SET_HERE = ("schema_version", "version", "created", "files")
 
@@ -292,6 +293,8 @@ def keep_whole(data_dir: DataDir, keep: int, known: Collection[str] = ()) -> lis
                 whole += 1
             except OtherSchema:
                 whole += 1  # another imsage may want it
+            except UnreadableFile:
+                pass  # nothing is known of it: it is neither counted on nor removed
             except CorruptFile:
                 doomed.append(version)
     _remove(data_dir, doomed)
@@ -329,8 +332,13 @@ def verify_all(data_dir: DataDir) -> list[Problem]:
     Nobody is held up meanwhile: a snapshot that a reindex removes while it is read was not damaged.
     """
     problems: list[Problem] = []
+    sealed = bool(versions(data_dir)) and not swap_is_noted(data_dir)
     try:
-        current_version(data_dir)
+        if current_version(data_dir) is None and sealed:
+            path = data_dir.current_path
+            problems.append(
+                Problem(path, f"{path} is missing, so none of the snapshots beside it is current")
+            )
     except CorruptFile as error:
         problems.append(Problem(error.path, str(error)))
     for version in versions(data_dir):

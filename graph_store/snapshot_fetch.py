@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from graph_store.checksums import sha256_of_file
+from graph_store.checksums import sha256_of_bytes, sha256_of_file
 from graph_store.data_dir import DataDir
-from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
 from graph_store.errors import CorruptFile, ImsageError, NothingToServe
 from graph_store.snapshot import prune
 from graph_store.snapshot_files import (
@@ -80,7 +80,7 @@ def fetch_current(
         if not again and version == _named(data_dir):
             return None
         try:
-            return _Fetch(store, data_dir, version, stopped).run(keep)
+            return _Fetch(store, data_dir, version, stopped).run(keep, again)
         except FileNotFoundError as error:
             # The writer may have moved on and removed this version meanwhile.
             if attempt == _TRIES - 1 or store.current() == version:
@@ -101,12 +101,21 @@ class _Fetch:
         self._stopped = stopped
         self._part = data_dir.snapshots_dir / f"{_PART}{version}"
 
-    def run(self, keep: int) -> Fetched:
+    def run(self, keep: int, again: bool) -> Fetched | None:
         """Raises FileNotFoundError, whose argument is the name, for a file that the store lacks."""
         manifest, sealed = self._manifest()
         with self._data_dir.lock("fetch a snapshot"), refusing_unwritable(self._data_dir.snapshots_dir):
             self._data_dir.snapshots_dir.mkdir(parents=True, exist_ok=True)
             finish_interrupted(self._data_dir)
+            # Another process of this machine may have brought it since. What is being served stays in its
+            # place unless a file of it is bad: until it is back, CURRENT names nothing.
+            if self._version == _named(self._data_dir):
+                if not again:
+                    return None
+                if self._is_whole(manifest["files"], sealed):
+                    # Anew, so that whoever could not read it looks at it again.
+                    write_bytes(self._data_dir.current_path, self._data_dir.current_path.read_bytes())
+                    return Fetched(self._version, 0, 0)
             self._begin()
             came = self._files(manifest["files"])
             for name, data in sealed.items():
@@ -143,6 +152,13 @@ class _Fetch:
             return self._store.read(_SNAPSHOTS, self._version, name, most=most)
         except FileNotFoundError:
             raise FileNotFoundError(name) from None
+
+    def _is_whole(self, files: Mapping[str, Mapping[str, Any]], sealed: Mapping[str, bytes]) -> bool:
+        """Whether all files that are in place are as published."""
+        final = self._data_dir.snapshots_dir / self._version
+        told = [(name, int(each["size"]), str(each["sha256"])) for name, each in files.items()]
+        told += [(name, len(data), sha256_of_bytes(data)) for name, data in sealed.items()]
+        return all(_is(final / name, size, digest) for name, size, digest in told)
 
     def _begin(self) -> None:
         """Let the folder aside hold what there is of this version, and of no other."""

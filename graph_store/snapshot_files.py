@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from graph_store.checksums import sha256_of_bytes, sha256_of_files
 from graph_store.data_dir import DataDir
 from graph_store.errors import CorruptFile
+from graph_store.exhaustion import exhausted
 from graph_store.versions import way_out
 
 SCHEMA_VERSION = 2
@@ -25,28 +27,56 @@ class OtherSchema(CorruptFile):
     """A snapshot that is whole, as far as can be told, and of a format that this imsage does not read."""
 
 
+class UnreadableFile(CorruptFile):
+    """A file that is there, and that nobody knows anything of: its rights or its disk are in the way."""
+
+
+@contextmanager
+def refusing_unreadable(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that it does not let be read into UnreadableFile. That one is
+    missing, and that something has run out, passes. path: what is read, where the system does not say.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if exhausted(error) is not None:
+            raise
+        named = Path(error.filename or path)
+        raise UnreadableFile(
+            f"The file {named} cannot be read: {error.strerror or error}",
+            path=named,
+            hint="The user that imsage runs as must be able to read it.",
+        ) from error
+
+
 def current_version(data_dir: DataDir) -> str | None:
     """What CURRENT names, None when there is no CURRENT. Raises CorruptFile when it names nothing that can
-    be a version.
+    be a version, or cannot be read.
     """
     path = data_dir.current_path
     try:
-        text = path.read_bytes()
+        with refusing_unreadable(path):
+            text = path.read_bytes()
     except FileNotFoundError:
         return None
     version = text.removesuffix(b"\n").decode("ascii", errors="replace")
     if not text.endswith(b"\n") or not VERSION_PATTERN.fullmatch(version):
         raise CorruptFile(f"{path} does not name a snapshot", path=path)
-    if not (data_dir.snapshots_dir / version).is_dir():
+    with refusing_unreadable(data_dir.snapshots_dir):
+        present = (data_dir.snapshots_dir / version).is_dir()
+    if not present:
         raise CorruptFile(f"{path} names snapshot {version}, which is missing", path=path)
     return version
 
 
 def versions(data_dir: DataDir) -> list[str]:
-    """All versions present, oldest first, whole or not."""
+    """All versions present, oldest first, whole or not. Raises UnreadableFile."""
     if not data_dir.snapshots_dir.is_dir():
         return []
-    names = (path.name for path in data_dir.snapshots_dir.iterdir() if path.is_dir())
+    with refusing_unreadable(data_dir.snapshots_dir):
+        names = [path.name for path in data_dir.snapshots_dir.iterdir() if path.is_dir()]
     return sorted((name for name in names if VERSION_PATTERN.fullmatch(name)), key=number_of)
 
 
@@ -54,7 +84,8 @@ def manifest_of(directory: Path) -> dict[str, Any]:
     """The manifest of a snapshot, checked against its own checksum. Raises CorruptFile."""
     path, seal_path = directory / MANIFEST, directory / MANIFEST_SHA256
     try:
-        data, recorded = path.read_bytes(), seal_path.read_bytes()
+        with refusing_unreadable(path):
+            data, recorded = path.read_bytes(), seal_path.read_bytes()
     except FileNotFoundError as error:
         raise CorruptFile(f"The file {error.filename} is missing", path=Path(error.filename)) from error
     return parsed_manifest(data, recorded, directory)
@@ -88,10 +119,14 @@ def check_files(directory: Path, manifest: dict[str, Any], hashes: bool) -> None
 
 def faults(directory: Path, manifest: dict[str, Any], hashes: bool) -> Iterator[CorruptFile]:
     """One CorruptFile for each listed file that is missing, cut short or, with `hashes`, altered. A directory
-    that is removed meanwhile ends it: the file that was to be read next is missing.
+    that is removed meanwhile ends it: the file that was to be read next is missing. So does a file that
+    cannot be read.
     """
     try:
-        yield from _faults(directory, manifest, hashes)
+        with refusing_unreadable(directory):
+            yield from _faults(directory, manifest, hashes)
+    except UnreadableFile as error:
+        yield error
     except FileNotFoundError as error:
         yield CorruptFile(f"The file {error.filename} is missing", path=Path(error.filename))
 

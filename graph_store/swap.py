@@ -9,13 +9,19 @@ snapshot that was about to be current, which is whole and checked, from one that
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from graph_store.data_dir import DataDir
 from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
 from graph_store.errors import CorruptFile
-from graph_store.snapshot_files import TEMPORARY, VERSION_PATTERN, check_files, current_version, manifest_of
+from graph_store.snapshot_files import (
+    TEMPORARY,
+    VERSION_PATTERN,
+    UnreadableFile,
+    check_files,
+    current_version,
+    manifest_of,
+)
 
 _NEXT = ".CURRENT.next"
 
@@ -44,6 +50,11 @@ def make_current(data_dir: DataDir, directory: Path, version: str) -> None:
             raise
 
 
+def swap_is_noted(data_dir: DataDir) -> bool:
+    """Whether a swap is under way, or was cut short and will be finished by the next writer."""
+    return (data_dir.root / _NEXT).exists()
+
+
 def finish_interrupted(data_dir: DataDir) -> None:
     """Bring to its end what a killed writer has begun: a swap that was under way is completed, what was half
     written is removed. For the holder of the lock. Raises Unwritable.
@@ -65,14 +76,19 @@ def finish_interrupted(data_dir: DataDir) -> None:
 
 
 def _named(data_dir: DataDir) -> str | None:
-    with suppress(CorruptFile):
+    try:
         return current_version(data_dir)
-    return None
+    except UnreadableFile:
+        raise
+    except CorruptFile:
+        return None
 
 
 def _is_whole(directory: Path) -> bool:
     try:
         check_files(directory, manifest_of(directory), hashes=True)
+    except UnreadableFile:
+        raise
     except CorruptFile:
         return False
     return True

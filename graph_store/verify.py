@@ -35,7 +35,10 @@ def _of_catalogue_and_features(data_dir: DataDir, features: str | None) -> Itera
         yield Problem(data_dir.catalog_path, str(error))
         return
     by_row = {place.row: place for place in places}
-    for description in sorted(data_dir.features_dir.glob("*.json")):
+    slugs = {path.stem for path in data_dir.features_dir.glob("*.json")}
+    if features is not None and needed:
+        slugs.add(features)  # what is gone lies in no directory to be found
+    for description in (data_dir.features_dir / f"{slug}.json" for slug in sorted(slugs)):
         try:
             dim = int(json.loads(description.read_bytes())["dim"])
             file = FeatureFile.open(data_dir.features_dir, description.stem, dim)
@@ -44,5 +47,7 @@ def _of_catalogue_and_features(data_dir: DataDir, features: str | None) -> Itera
                 refuse_damaged(file, [by_row[row].id for row in file.damaged(list(by_row))])
         except ImsageError as error:
             yield Problem(getattr(error, "path", description), str(error))
+        except FileNotFoundError:
+            yield Problem(description, f"The description {description} is missing")
         except (ValueError, KeyError, TypeError):
             yield Problem(description, f"The description {description} cannot be read")

@@ -161,6 +161,10 @@ class Follower:
                 pause = min(pause, _BUSY_SECONDS)
             except FetchStopped:
                 return
-            except Exception:
+            except Exception as error:
                 # Whoever stops looking would never serve anything new again.
                 structlog.get_logger().exception("replica_failed")
+                # Its words may hold what logs in to the store, and everybody is shown the problem.
+                self._complain(
+                    f"a look at what is published has failed ({type(error).__name__}); the log says more"
+                )

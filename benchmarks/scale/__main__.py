@@ -4,7 +4,8 @@ served.
     python -m benchmarks.scale --cache C [--sizes 10000,100000] [--quick] [--json FILE] [--plots DIR]
 
 Each step is a process of its own (:mod:`benchmarks.scale.steps`). What has been measured is kept in the cache
-and not measured again, so an interrupted run goes on; data directories are removed when their size is done.
+and not measured again, so an interrupted run goes on; figures of another state of the code are measured
+again. Data directories are removed when their size is done.
 `--quick` takes 5,000 and 20,000 pictures and some minutes.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.load.machine import machine
 from benchmarks.scale.report import draw, table
 from benchmarks.scale.steps import STEPS
+from benchmarks.state import code_state
 
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (5_000, 20_000)
 COMPARED_UP_TO = 200_000
@@ -45,7 +47,13 @@ def measured(step: str, data: Path, images: int) -> dict[str, Any]:
 def measure(images: int, cache: Path) -> dict[str, Any]:
     """All steps of one size, those that the cache holds left out."""
     kept, data = cache / f"{images}.json", cache / f"data-{images}"
-    figures: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    code = code_state()
+    cached: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"code": code, "steps": {}}
+    if cached.get("code") != code:
+        of = cached.get("code", "an unknown state")
+        print(f"{images:,}: the figures are of {of}, so all are measured again.", file=sys.stderr, flush=True)
+        cached = {"code": code, "steps": {}}
+    figures: dict[str, Any] = cached["steps"]
     for step in STEPS:
         if step in figures or (step == "compare" and images > COMPARED_UP_TO):
             continue
@@ -53,7 +61,7 @@ def measure(images: int, cache: Path) -> dict[str, Any]:
             shutil.rmtree(data, ignore_errors=True)
         figures[step] = measured(step, data, images)
         print(f"{images:,} {step}: {figures[step]}", file=sys.stderr, flush=True)
-        kept.write_text(json.dumps(figures, indent=2))
+        kept.write_text(json.dumps(cached, indent=2))
     shutil.rmtree(data, ignore_errors=True)
     return figures
 
@@ -71,7 +79,10 @@ def main() -> None:
     asked.cache.mkdir(parents=True, exist_ok=True)
     found = {images: measure(images, asked.cache) for images in sizes}
     if asked.json:
-        asked.json.write_text(json.dumps({"machine": machine(), "sizes": found}, indent=2), encoding="utf-8")
+        asked.json.write_text(
+            json.dumps({"machine": machine(), "code": code_state(), "sizes": found}, indent=2),
+            encoding="utf-8",
+        )
     if asked.plots:
         draw(found, asked.plots)
     print(table(found))

@@ -287,7 +287,8 @@ class Chaos:
 
     def _started(self, reindexed: bool) -> dict[str, Any]:
         data_dir = self.world.data_dir
-        with TestClient(create_app(Settings(data=data_dir.root, snapshot_poll_seconds=0.05))) as client:
+        app = create_app(Settings(data=data_dir.root, snapshot_poll_seconds=0.05))
+        with TestClient(app, base_url="http://localhost") as client:
             ready = client.get("/readyz").json()
             hits = client.post("/v1/search", json={"tags": ["red"], "limit": 1000}).json()["hits"]
         with Catalog.open(data_dir.catalog_path) as catalog:

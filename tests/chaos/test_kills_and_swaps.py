@@ -43,5 +43,5 @@ def test_readers_meet_no_error_and_no_mixture_while_snapshots_are_swapped(
     train(built_copy, "paper", epochs=1)
     figures = swap_under_load(built_copy, tmp_path / "log", swaps=4, readers=4)
     assert figures.versions_answered >= 4
-    assert figures.answers["pages"] and figures.answers["filter"]
+    assert figures.answers["pages"] and figures.answers["filter"] and figures.answers["words"]
     assert figures.most_on_disk == KEEP

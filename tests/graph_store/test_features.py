@@ -108,10 +108,39 @@ def test_a_row_is_restored_by_what_was_written_and_by_nothing_else(tmp_path: Pat
     features.write(0, rows)
     features.path.write_bytes(features.path.read_bytes()[:30])
     assert features.damaged(range(5)) == [1, 2, 3, 4]
-    assert not features.restore(3, rows[2]) and not features.restore(9, rows[2])
-    assert features.restore(3, rows[3])
+    assert features.restore(np.array([3, 9]), rows[[2, 2]]).tolist() == [False, False]
+    assert features.restore(np.array([2, 3]), rows[[4, 3]]).tolist() == [False, True]
     assert features.damaged(range(5)) == [1, 2, 4]
     np.testing.assert_array_equal(features.view()[3], rows[3])
+
+
+def test_a_row_whose_checksum_was_lost_is_vouched_for_by_a_copy_of_it(tmp_path: Path) -> None:
+    features = open_features(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    features.write(0, rows)
+    (tmp_path / "lite0-ab12.crc32").unlink()
+    copies = rows.copy()
+    copies[0] += 1
+    assert features.damaged(range(4)) == [0, 1, 2, 3]
+    assert features.restore(np.arange(4), copies).tolist() == [False, True, True, True]
+    assert features.damaged(range(4)) == [0]
+    assert features.restore(np.array([0]), rows[:1]).tolist() == [True]
+    assert features.damaged(range(4)) == []
+
+
+def test_rows_that_follow_one_another_are_restored_with_one_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = open_features(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    features.write(0, rows)
+    features.path.write_bytes(bytes(500 * 16))
+    waits: list[int] = []
+    monkeypatch.setattr("os.fsync", waits.append)
+    damaged = np.delete(np.arange(500), [100, 300])
+    assert features.restore(damaged, rows[damaged]).all()
+    assert len(waits) == 3 * 2  # the rows and the checksums of three runs
+    assert features.damaged(range(500)) == [100, 300]
 
 
 def test_rows_that_were_lost_count_as_damaged_when_others_follow(tmp_path: Path) -> None:

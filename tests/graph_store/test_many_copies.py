@@ -1,14 +1,16 @@
-"""One picture many times, as a placeholder for those that are missing, in an index of links."""
+"""One picture many times, as a placeholder for those that are missing, in an index of links or of codes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from graph_store import faiss_index, index_choice
+from graph_store import faiss_index, index_choice, ivfpq_index
 from graph_store.arrays import AnyArray, Float32Array, Int64Array
 from graph_store.copies import groups_of_copies
 from graph_store.faiss_index import FaissIndex
+from graph_store.ivfpq_index import IvfPqIndex
 from graph_store.neighbour_index import NeighbourIndex
 
 FEW, COPIES = 2000, 1000
@@ -142,3 +144,55 @@ def test_copies_are_told_although_their_last_bits_differ() -> None:
 def test_pictures_that_are_only_alike_are_no_copies() -> None:
     noise = np.random.default_rng(7).normal(0, 1e-3, VECTORS.shape)
     assert groups_of_copies(unit(VECTORS + noise), 10) == []
+
+
+# -- compressed: the copies have one code, and those beside them may have the same
+
+
+BESIDE = unit(PLACEHOLDER + np.random.default_rng(8).normal(0, 0.003, (30, 32)))
+CROWD = 3000
+COMPRESSED = np.concatenate([pictures(9000, 9), PLACEHOLDER.repeat(CROWD, axis=0), BESIDE])
+
+
+@pytest.fixture(scope="module")
+def compressed() -> IvfPqIndex:
+    return IvfPqIndex.build(COMPRESSED)
+
+
+def finding_themselves(index: IvfPqIndex) -> float:
+    """The share of the pictures beside the placeholder that are their own nearest."""
+    return float(np.mean(index.search(BESIDE, 20).rows[:, 0] == 9000 + CROWD + np.arange(len(BESIDE))))
+
+
+def test_pictures_beside_many_copies_are_found_by_their_codes(
+    compressed: IvfPqIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finding_themselves(compressed) == 1.0
+    monkeypatch.setattr(ivfpq_index, "_crowded", lambda _: False)
+    assert finding_themselves(compressed) < 0.8  # behind more copies than there are candidates
+
+
+class Counting:
+    """An index of FAISS's that counts how often it is asked."""
+
+    def __init__(self, index: Any) -> None:
+        self.asked: list[int] = []
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    def search(self, queries: Float32Array, count: int, **how: Any) -> Any:
+        self.asked.append(count)
+        return self._index.search(queries, count, **how)
+
+
+def test_only_a_question_beside_the_copies_is_looked_for_further(compressed: IvfPqIndex) -> None:
+    counting = Counting(compressed._index)
+    index = IvfPqIndex(counting, COMPRESSED)
+    far = QUESTIONS[(QUESTIONS @ PLACEHOLDER[0]) < 0.2]
+    index.search(far, 20)
+    assert len(far) > 50 and counting.asked == [ivfpq_index.LEAST_RANKED] * len(far)
+    counting.asked.clear()
+    index.search(PLACEHOLDER, 20)
+    assert len(counting.asked) > 1

@@ -32,6 +32,15 @@ def test_records_come_back_by_row_and_by_id(tmp_path: Path) -> None:
     assert orjson.loads(table.fragment(1)) == {"tags": [], "attributes": {}}
 
 
+def test_ids_that_are_in_memory_already_are_not_held_twice(tmp_path: Path) -> None:
+    RecordTable.write(tmp_path, ImageTable.of(RECORDS).fragments())
+    ids = RecordTable.open(tmp_path).ids
+    again = RecordTable.open(tmp_path, ids)
+    assert again.ids is ids and again.row_of("b") == 1
+    with pytest.raises(CorruptFile, match="do not fit together"):
+        RecordTable.open(tmp_path, ids[:1])
+
+
 @pytest.mark.parametrize("row", [-1, 2])
 def test_a_row_outside_is_refused(tmp_path: Path, row: int) -> None:
     RecordTable.write(tmp_path, ImageTable.of(RECORDS).fragments())

@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
+from graph_store import related
 from graph_store.csr import Csr
 from graph_store.related import cooccurrence_edges, related_edges
 
@@ -27,6 +30,27 @@ def test_npmi_follows_its_formula() -> None:
 def test_a_tag_on_every_image_and_parallel_edges_are_harmless() -> None:
     assert cooccurrence_edges(tags_of((0, 1, 1, 0), (0, 1), (0,)), 2, 1).num_edges == 0
     assert cooccurrence_edges(tags_of((0, 1), (0, 1)), 2, 1).num_edges == 0
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 1000])
+def test_pairs_that_are_looked_at_in_parts_are_the_same(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    images = tags_of(*(tuple(rng.choice(25, 4, replace=False)) for _ in range(80)))
+    whole = cooccurrence_edges(images, 30, 2)
+    looked_at: list[int] = []
+    coo = related.sparse.csr_matrix.tocoo
+
+    def noting(matrix: Any, *rest: Any) -> Any:
+        looked_at.append(matrix.nnz)
+        return coo(matrix, *rest)
+
+    monkeypatch.setattr(related, "_AT_ONCE", at_once)
+    monkeypatch.setattr(related.sparse.csr_matrix, "tocoo", noting)
+    assert cooccurrence_edges(images, 30, 2).equals(whole)
+    assert whole.num_edges > 20
+    assert max(looked_at) <= max(at_once + 25, 25)
 
 
 def test_the_larger_of_text_and_cooccurrence_counts() -> None:

@@ -123,6 +123,20 @@ def test_many_changes_of_a_catalogue_that_can_be_held_against_all_pairs_leave_ex
     assert changed_edges(now, before, old_of, 10, 0.0, index=index).equals(exact)
 
 
+def test_a_catalogue_that_has_become_small_enough_for_exact_edges_has_exact_edges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    then = unit(np.random.default_rng(8).standard_normal((600, 16)))
+    exact = similar_edges(then, 5, 0.0)
+    # As a search of a large one finds them, which overlooks some.
+    found = np.setdiff1d(np.arange(exact.num_edges), exact.indptr[:-1][::3])
+    before = Csr.from_edges(exact.edge_rows()[found], exact.indices[found], exact.weights[found], 600)
+    monkeypatch.setattr(similar, "VERIFIED_UP_TO", 599)
+    kept = np.arange(1, 600)
+    now = then[kept]
+    assert changed_edges(now, before, kept, 5, 0.0).equals(similar_edges(now, 5, 0.0))
+
+
 def test_many_changes_of_a_large_catalogue_are_looked_up_in_its_index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,3 +1,5 @@
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -5,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from graph_store.snapshot import (
     prune,
     verify_all,
 )
-from graph_store.snapshot_files import versions
+from graph_store.snapshot_files import UnreadableFile, versions
 
 MANIFEST = {
     "encoder": {"name": "efficientnet_lite0", "dim": 4},
@@ -202,6 +204,8 @@ def test_any_truncated_or_missing_file_is_refused_by_name(data_dir: DataDir) -> 
         path.unlink()
         if path != data_dir.current_path:
             assert refused_name(data_dir) == path.name
+        else:
+            assert [problem.path for problem in verify_all(data_dir)] == [path]
         path.write_bytes(data)
 
 
@@ -219,6 +223,57 @@ def test_the_last_good_snapshot_is_found_behind_a_damaged_one(data_dir: DataDir)
     with pytest.raises(CorruptFile):
         Snapshot.open(data_dir)
     assert value_of(last_good(data_dir)) == 2
+
+
+def failing_reads(monkeypatch: pytest.MonkeyPatch, number: int, snapshot: Snapshot) -> None:
+    """Let each read of the vectors of a snapshot fail as the system says it."""
+    real = hashlib.file_digest
+
+    def read(file: BinaryIO, kind: str) -> Any:
+        if file.name == str(snapshot.path("embeddings.npy")):
+            raise OSError(number, os.strerror(number))
+        return real(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", read)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_file_that_the_system_does_not_let_be_read_is_refused_by_name_and_the_one_before_is_good(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    good, newest = write(data_dir, 1), write(data_dir, 2)
+    failing_reads(monkeypatch, number, newest)
+    with pytest.raises(UnreadableFile, match=r"embeddings\.npy cannot be read") as refused:
+        Snapshot.open(data_dir)
+    assert refused.value.path == newest.path("embeddings.npy")
+    assert last_good(data_dir).version == good.version
+    assert [found.path for found in verify_all(data_dir)] == [refused.value.path]
+
+
+def test_a_manifest_that_the_system_does_not_let_be_read_is_refused_by_name(data_dir: DataDir) -> None:
+    path = write(data_dir, 1).directory / "manifest.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UnreadableFile, match=r"manifest\.json cannot be read: Is a directory"):
+        Snapshot.open(data_dir)
+
+
+def test_a_snapshot_that_cannot_be_read_is_not_removed(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = write(data_dir, 1)
+    whole = [write(data_dir, value) for value in (2, 3)]
+    failing_reads(monkeypatch, errno.EIO, unreadable)
+    assert keep_whole(data_dir, 3) == []
+    assert versions(data_dir) == [unreadable.version, *(each.version for each in whole)]
+
+
+def test_a_snapshot_for_which_no_file_handle_is_left_is_not_called_unreadable(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_reads(monkeypatch, errno.EMFILE, write(data_dir, 1))
+    with pytest.raises(OSError, match="Too many open files"):
+        Snapshot.open(data_dir)
 
 
 def test_a_snapshot_copied_under_another_name_is_refused(data_dir: DataDir) -> None:

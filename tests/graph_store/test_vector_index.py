@@ -273,7 +273,10 @@ def test_a_walk_that_begins_near_its_end_looks_at_less_and_finds_as_much() -> No
 
 @pytest.mark.parametrize("k", [1, 10, 60, 150, 4000])
 @pytest.mark.parametrize("share", [1.0, 0.9, 0.3, 0.001])
-def test_wherever_a_walk_begins_only_allowed_rows_are_found_and_enough_of_them(k: int, share: float) -> None:
+def test_wherever_a_walk_begins_only_allowed_rows_are_found_and_enough_of_them(
+    k: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "SCAN_ALLOWED_UP_TO", 8)  # or so few would be compared one by one
     vectors = clustered(4000, 32, 40)
     index = FaissIndex.build(vectors, "hnsw", effort=384)
     allowed = np.flatnonzero(np.random.default_rng(1).random(4000) < share).astype(np.int64)

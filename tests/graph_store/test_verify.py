@@ -44,6 +44,37 @@ def test_each_damaged_part_is_named(data_dir: DataDir) -> None:
     assert [problem.path for problem in verify_data_dir(data_dir)] == [data_dir.catalog_path, tags]
 
 
+@pytest.mark.parametrize("gone", ["lite0.f32", "lite0.json", "lite0.crc32"])
+def test_each_part_of_the_features_that_is_gone_is_named(data_dir: DataDir, gone: str) -> None:
+    (data_dir.features_dir / gone).unlink()
+    (problem,) = verify_data_dir(data_dir, "lite0")
+    # A row without its checksum looks as one that does not fit it.
+    assert problem.path.name == gone.replace("crc32", "f32")
+
+
+def test_features_that_are_gone_altogether_are_named(data_dir: DataDir) -> None:
+    shutil.rmtree(data_dir.features_dir)
+    assert [problem.path.name for problem in verify_data_dir(data_dir, "lite0")] == ["lite0.json"]
+
+
+def test_an_empty_catalogue_needs_no_features(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.create()
+    with Catalog.open(data_dir.catalog_path, create=True) as catalog:
+        catalog.set_meta("image_encoder", {"name": "efficientnet_lite0"})
+    assert verify_data_dir(data_dir, "lite0") == []
+
+
+def test_snapshots_none_of_which_is_current_are_a_problem(data_dir: DataDir) -> None:
+    data_dir.current_path.unlink()
+    assert [problem.path for problem in verify_data_dir(data_dir)] == [data_dir.current_path]
+
+
+def test_a_first_swap_that_was_cut_short_is_none(data_dir: DataDir) -> None:
+    data_dir.current_path.rename(data_dir.root / ".CURRENT.next")
+    assert verify_data_dir(data_dir) == []
+
+
 def test_a_snapshot_that_is_removed_while_it_is_read_was_not_damaged(
     data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,10 +235,15 @@ def test_a_search_is_refused_when_milvus_does_not_answer(shapes_in_milvus: tuple
         assert client.get("/v1/images/small-red-circle-0").status_code == 200
 
 
+@pytest.mark.parametrize("older", [False, True], ids=["nothing", "an older snapshot"])
 def test_a_service_that_started_before_milvus_serves_when_it_is_there(
-    shapes_in_milvus: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+    shapes_in_milvus: tuple[Path, str], older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, uri = shapes_in_milvus
+    newest = (data / "CURRENT").read_text(encoding="utf-8").strip()
+    if not older:
+        for version in {path.name for path in (data / "snapshots").iterdir()} - {newest}:
+            shutil.rmtree(data / "snapshots" / version)
     up = threading.Event()
     opened = MilvusIndex.open
 
@@ -250,9 +255,17 @@ def test_a_service_that_started_before_milvus_serves_when_it_is_there(
     monkeypatch.setattr(MilvusIndex, "open", when_up)
     monkeypatch.setattr("app.serving_state._AGAIN_AFTER_SECONDS", 0.2)
     with serving(data, milvus_uri=uri) as client:
-        problem(client.post("/v1/search", json={"tags": ["red"]}), 503, "nothing-to-serve")
+
+        def searched() -> Any:
+            return client.post("/v1/search", json={"tags": ["red"]})
+
+        if older:
+            assert searched().json()["index_version"] != newest
+            assert client.get("/readyz").json()["status"] == "degraded"
+        else:
+            problem(searched(), 503, "nothing-to-serve")
         up.set()
-        wait_until(lambda: client.post("/v1/search", json={"tags": ["red"]}).status_code == 200)
+        wait_until(lambda: searched().json().get("index_version") == newest)
 
 
 def test_the_command_line_searches_in_milvus_too(

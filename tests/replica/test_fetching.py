@@ -98,6 +98,39 @@ def test_a_damaged_snapshot_of_the_replica_is_mended(
     assert fetched is not None and fetched.files == 1 and contents(replica) == good
 
 
+def test_a_second_worker_leaves_what_the_first_has_fetched_meanwhile_in_its_place(
+    store: SnapshotStore, commit: Commit, replica: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(commit(), keep=1)
+    real = SnapshotStore.read
+    fetched_first: list[bool] = []
+
+    def read(self: SnapshotStore, *parts: str, most: int) -> bytes:
+        data = real(self, *parts, most=most)
+        if parts[-1] == "manifest.json" and not fetched_first:
+            fetched_first.append(True)
+            assert fetch_current(store, replica, keep=1) is not None
+        return data
+
+    monkeypatch.setattr(SnapshotStore, "read", read)
+    assert fetch_current(store, replica, keep=1) is None
+    assert contents(replica)
+
+
+def test_a_snapshot_that_is_fetched_again_stays_in_its_place_where_it_is_whole(
+    store: SnapshotStore, commit: Commit, replica: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(commit(), keep=3)
+    fetch_current(store, replica, keep=3)
+    named = replica.current_path.stat().st_ino
+    monkeypatch.setattr(Path, "rename", lambda path, target: pytest.fail(f"{path} was moved to {target}"))
+
+    fetched = fetch_current(store, replica, keep=3, again=True)
+    assert fetched is not None and fetched.files == 0
+    # It is named anew, so that who could not read it tries again.
+    assert replica.current_path.stat().st_ino != named
+
+
 @pytest.mark.parametrize("keep", [1, 2])
 def test_a_replica_keeps_no_more_than_it_is_told(
     store: SnapshotStore, commit: Commit, replica: DataDir, keep: int

@@ -186,7 +186,8 @@ WRITES = [
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
 def test_a_replica_takes_no_writes(tmp_path: Path, method: str, path: str, body: Any) -> None:
     store = SnapshotStore(f"file://{tmp_path / 'store'}")
-    client = TestClient(create_app(Settings(data=tmp_path, replica=True, snapshot_store=store.url)))
+    app = create_app(Settings(data=tmp_path, replica=True, snapshot_store=store.url))
+    client = TestClient(app, base_url="http://localhost")
     refused = problem(client.request(method, path, json=body), 403, "read-only-replica")
     assert "takes no writes" in refused["detail"]
 
@@ -239,12 +240,50 @@ def test_a_refused_version_is_tried_again_ever_less_often_and_a_newer_one_at_onc
     now = [0.0]
     follower = Follower(store, replica, keep=3, seconds=10, clock=lambda: now[0])
 
-    assert follower.look() is None and name in follower.problem
+    for tried, again in ((0.0, 10.0), (10.0, 30.0), (30.0, 70.0)):
+        now[0] = tried
+        assert follower.look() is None and name in follower.problem
+        system.pipe_file(place, whole)
+        now[0] = again - 1
+        assert follower.look() is None and name in follower.problem  # not tried yet, or it would be whole
+        system.pipe_file(place, whole[:-1])
+    newer = commit_copy(built_copy)
+    store.publish(newer, keep=3)
+    fetched = follower.look()
+    assert fetched is not None and fetched.version == newer.version and follower.problem == ""
+
+
+def test_a_refused_version_that_is_mended_is_fetched_when_its_pause_is_over(
+    built_copy: DataDir, store: SnapshotStore, replica: DataDir
+) -> None:
+    first = Snapshot.open(built_copy)
+    store.publish(first, keep=3)
+    system, _ = store.files
+    place = store.path("snapshots", first.version, "tags.json")
+    whole = system.cat_file(place)
+    system.pipe_file(place, whole[:-1])
+    now = [0.0]
+    follower = Follower(store, replica, keep=3, seconds=10, clock=lambda: now[0])
+    assert follower.look() is None
+
     system.pipe_file(place, whole)
-    now[0] = 9.0
-    assert follower.look() is None and name in follower.problem  # not tried yet
     now[0] = 10.0
     assert follower.look() is not None and follower.problem == ""
+
+
+def test_whatever_goes_wrong_with_a_look_stands_in_the_problem_without_what_logs_in(
+    store: SnapshotStore, replica: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(store, replica, keep=3, seconds=10)
+
+    def fail() -> None:
+        raise RuntimeError("hunter2 was refused")
+
+    monkeypatch.setattr(follower, "look", fail)
+    follower.start()
+    wait_until(lambda: follower.problem != "")
+    follower.close()
+    assert "RuntimeError" in follower.problem and "hunter2" not in follower.problem
 
 
 # -- settings and commands
