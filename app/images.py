@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.image_headers import check_hidden_sizes
+from app.image_headers import check_hidden_sizes, is_kept_whole
 from app.pixel_modes import to_rgb
 from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
@@ -42,8 +42,23 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 _SVG = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*+>\s*+)?(?><!--.*?-->\s*+)*+(?:<!DOCTYPE\s+svg|<svg)", re.S
 )
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What the header of a HEIC picture names itself. AVIF, which is read, is in the same container."""
+
 _ORIENTATION_TAG = 0x0112
 _QUARTER_TURNED = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """How large a picture may be: its file in bytes, and width x height."""
+
+    max_bytes: int = MAX_BYTES
+    max_pixels: int = MAX_PIXELS
+
+    def raised_to(self, max_bytes: int, max_pixels: int) -> PictureLimits:
+        """The larger of both of each."""
+        return PictureLimits(max(self.max_bytes, max_bytes), max(self.max_pixels, max_pixels))
 
 
 @dataclass(frozen=True)
@@ -82,12 +97,15 @@ def decode(
         raise BadInput(f"the file has {len(data):,} bytes; at most {max_bytes:,} are allowed")
     if _SVG.match(data[:4096]):
         raise BadInput("it is an SVG drawing, not a picture of pixels; render it to PNG first")
+    hidden = check_hidden_sizes(data, max_pixels)
     opened = _open(data, max_pixels)
     width, height = opened.size
     try:
         opened.draft(None, (WORKING_SIDE, WORKING_SIDE))
         pixels = opened.width * opened.height
-        with nullcontext() if room is None else room.taking(pixels):
+        if opened.size != (width, height) and is_kept_whole(data):
+            hidden = width * height
+        with nullcontext() if room is None else room.taking(max(pixels, hidden)):
             opened.load()
             shrink = max(1, min(opened.size) // WORKING_SIDE) if pixels > LARGE_PIXELS else 1
             image, turned = _upright(to_rgb(opened, shrink), opened)
@@ -125,12 +143,18 @@ def thumbnail_of(data: bytes, decoded: Decoded, size: int = THUMBNAIL_SIDE) -> b
 def _open(data: bytes, max_pixels: int) -> Image:
     from PIL import Image, UnidentifiedImageError
 
-    check_hidden_sizes(data, max_pixels)
+    # Pillow's own limit is one of the whole process; as it stands it would hold beside a larger one of ours.
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"the picture is a decompression bomb: {_first_line(error)}") from error
     except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF:
+            raise BadInput(
+                "it is a HEIC picture, as phones take them, which is not read; convert it to JPEG first"
+            ) from error
         raise BadInput("it is not a picture of a known format, or its beginning is damaged") from error
     except Exception as error:  # see decode
         raise BadInput(f"the picture's header is damaged ({_first_line(error)})") from error

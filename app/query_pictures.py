@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +17,17 @@ from app.settings import Settings
 from app.threads import in_thread
 from app.unpacking import UnpackingRoom
 from gnn.encoders.base import EncoderSpec, ImageEncoder, check_same_encoder
-from gnn.encoders.registry import image_encoder
+from gnn.encoders.registry import image_encoder, is_precomputed
 from graph_store.arrays import AnyArray, Float32Array
-from graph_store.errors import BadInput
+from graph_store.errors import BadInput, EncoderMismatch, EncoderMissing, ImsageError
+from graph_store.exhaustion import exhausted
 
 T = TypeVar("T")
+
+_AGAIN_AFTER_SECONDS = 10.0
+"""An encoder that could not be loaded is not tried again before: that takes seconds, which each question
+would wait for.
+"""
 
 
 class _Encoding:
@@ -44,6 +51,8 @@ class QueryPictures:
         self._decoders = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode")
         self._encoder_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
         self._encodings: dict[EncoderSpec, _Encoding] = {}
+        # What the last try raised, to be made anew, and when that was.
+        self._failures: dict[EncoderSpec, tuple[Callable[[], ImsageError], float]] = {}
         # All threads together unpack no more than one picture may have.
         self._room = UnpackingRoom(settings.max_image_pixels)
 
@@ -56,20 +65,47 @@ class QueryPictures:
     def load(self, spec: EncoderSpec) -> None:
         """Make the encoder ready (seconds, so off the event loop); known ones stay.
 
-        Raises UnknownName, EncoderMismatch, or BadInput for features that no encoder of ours made.
+        Raises EncoderMissing, EncoderMismatch, Exhausted, or BadInput for features that no encoder of ours
+        made.
         """
         if spec in self._encodings:
             return
-        if spec.name == "precomputed":
+        if is_precomputed(spec.name):
             raise BadInput(
                 "This catalogue has features that were brought along, so a new picture cannot be encoded",
                 hint="Name a picture of the catalogue by its id.",
             )
-        encoder = image_encoder(spec.name, device=self._settings.device)
-        check_same_encoder(spec, encoder.spec)
+        if spec in self._failures:
+            failure, when = self._failures[spec]
+            if time.monotonic() - when < _AGAIN_AFTER_SECONDS:
+                raise failure()
+        try:
+            encoder = self._loaded(spec)
+        except (EncoderMismatch, EncoderMissing) as error:
+            failure = partial(type(error), error.message, hint=error.hint)
+            self._failures[spec] = failure, time.monotonic()
+            raise
+        self._failures.pop(spec, None)
         self._encodings[spec] = _Encoding(
             encoder, self._encoder_thread, self._settings.batch_size, self._settings.batch_wait_ms / 1000
         )
+
+    def _loaded(self, spec: EncoderSpec) -> ImageEncoder:
+        """Whatever is wrong here is not wrong with a client's picture."""
+        try:
+            encoder = image_encoder(spec.name, device=self._settings.device)
+        except EncoderMissing:
+            raise
+        except Exception as error:  # of the device, the weights, the hub, and of packages that are not there
+            lacking = exhausted(error)
+            if lacking is not None:
+                raise lacking from error
+            raise EncoderMissing(
+                f"The encoder {spec.name} cannot be loaded here: {_reason(error)}",
+                hint="See to the setting device and the weights; what needs no new picture goes on.",
+            ) from error
+        check_same_encoder(spec, encoder.spec)
+        return encoder
 
     async def features(self, data: bytes, spec: EncoderSpec, stages: dict[str, float]) -> Float32Array:
         """[1, dim] float32, unit norm, of the picture in `data`; adds the seconds of decode and encode to
@@ -104,3 +140,7 @@ class QueryPictures:
             room=self._room,
         )
         return encoder.preprocess(decoded.image), also(decoded)
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, ImsageError) else f"{type(error).__name__}: {error}"

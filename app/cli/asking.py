@@ -51,6 +51,10 @@ def evaluate(
 
     settings = settings_for(data)
     directory = settings.data_dir
+    # Before minutes of measuring, not after them.
+    for file in (json, plots and plots / "slider.png"):
+        if file is not None:
+            _refuse_unwritable(file)
     report = measure(directory, seed=seed, quick=quick, progress=terminal_progress(), milvus=settings.milvus)
     stdout_console().print(report.table())
     if json is not None:
@@ -62,6 +66,18 @@ def evaluate(
         histories = {path.parent.name: path for path in directory.models_dir.glob("*/history.jsonl")}
         for path in write_plots(report, plots, histories):
             typer.echo(f"Plot: {path}")
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Raises Unwritable where the file cannot be written; its directory is made, and it is left as it was."""
+    from graph_store.durable import refusing_unwritable
+
+    with refusing_unwritable(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not file.exists()
+        file.open("a").close()
+        if is_new:
+            file.unlink()
 
 
 def search(

@@ -19,6 +19,7 @@ from app.cli.options import (
     KeepOriginals,
     Options,
     Preset,
+    Prune,
     Seed,
     Source,
     Strict,
@@ -43,6 +44,7 @@ def ingest(
     features: Features = None,
     strict: Strict = False,
     keep_originals: KeepOriginals = False,
+    prune: Prune = False,
     device: Device = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> None:
@@ -50,20 +52,24 @@ def ingest(
 
     Run again after an interruption or a change: what is already there and unchanged is not read twice.
     """
+    from app.images import PictureLimits
     from app.ingest.engines.registry import ingest_engine_named
     from app.ingest.pipeline import ingest as ingest_source
 
+    settings = settings_for(data)
     report = ingest_source(
         source,
-        data_dir(data),
+        settings.data_dir,
         format=format,
         encoder=encoder,
         images_dir=images,
         features=features,
         strict=strict,
         keep_originals=keep_originals,
-        device=device or settings_for(data).device,
+        prune=prune,
+        device=device or settings.device,
         engine=ingest_engine_named(engine),
+        limits=PictureLimits().raised_to(settings.max_image_bytes, settings.max_image_pixels),
         progress=terminal_progress(),
     )
     tell_ingested(report)
@@ -147,6 +153,7 @@ def build(
     features: Features = None,
     strict: Strict = False,
     keep_originals: KeepOriginals = False,
+    prune: Prune = False,
     preset: Preset = DEFAULT_PRESET,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -158,9 +165,13 @@ def build(
 
     Run again after an interruption, it goes on with the step that was interrupted.
     """
+    from gnn.presets import preset_named
+    from gnn.recipe_options import with_options
     from graph_store.errors import BadInput, CorruptFile
 
-    ingest(source, data, format, encoder, images, features, strict, keep_originals, device, engine)
+    # Training would refuse them too, but only when all pictures have been read.
+    with_options(preset_named(preset), recipe_changes(option))
+    ingest(source, data, format, encoder, images, features, strict, keep_originals, prune, device, engine)
     try:
         train(data, preset, epochs, seed, True, device, option)
     except (BadInput, CorruptFile):

@@ -14,6 +14,8 @@ from app.cli.telling import stdout_console
 from app.progress import terminal_progress
 from app.terminal_text import printable
 
+_NAMED = 5
+
 
 def info(
     data: Data = None,
@@ -83,8 +85,12 @@ def export(
     """
     from app.archive import export_archive
 
-    count = export_archive(data_dir(data), file, terminal_progress())
-    typer.echo(f"Exported: {count} files into {file}")
+    exported = export_archive(data_dir(data), file, terminal_progress())
+    typer.echo(f"Exported: {exported.files} files into {file}")
+    for name in exported.left_out[:_NAMED]:
+        typer.echo(printable(f"Left out, as no file of imsage's is called so: {name!r}"), err=True)
+    if len(exported.left_out) > _NAMED:
+        typer.echo(f"and {len(exported.left_out) - _NAMED} more", err=True)
 
 
 def import_(

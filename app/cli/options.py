@@ -42,7 +42,7 @@ Encoder = Annotated[
 Images = Annotated[
     Path | None,
     typer.Option(
-        "--images", metavar="DIR", exists=True, file_okay=False, help="Where the files that SOURCE names lie."
+        "--images", metavar="DIR", exists=True, file_okay=False, help="COCO only: where its pictures lie."
     ),
 ]
 Features = Annotated[
@@ -52,7 +52,8 @@ Features = Annotated[
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="Your own features (.npy, one row an image) for --encoder precomputed.",
+        help="Your own features (NAME.npy) for --encoder precomputed. Beside it, NAME.ids.txt or .json, or "
+        "ids.txt or .json, says which image each row is of.",
     ),
 ]
 Strict = Annotated[
@@ -60,6 +61,10 @@ Strict = Annotated[
 ]
 KeepOriginals = Annotated[
     bool, typer.Option("--keep-originals", help="Copy the original files into the data directory as well.")
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Remove from the catalogue what is gone from the folder of SOURCE."),
 ]
 Device = Annotated[
     str | None,

@@ -41,11 +41,15 @@ def tell_ingested(report: IngestReport) -> None:
     )
     first = report.first_replaced
     if first is not None:
+        which = "one that was uploaded" if first.before is None else f"that of {first.before}"
         counts += (
-            f"; {report.replaced:,} replaced the picture of another file that is still there,"
-            f" as {first.id} did that of {first.before}"
+            f"; {report.replaced:,} replaced the picture of another file that is still there, or one that was"
+            f" uploaded, as {first.id} did {which}"
             " (to keep both, ingest a folder above both or give them ids of their own in a tags.jsonl)"
         )
+    if report.first_gone is not None:
+        done = "were removed" if report.pruned else "stay in the catalogue; --prune removes them"
+        counts += f"; {report.gone:,} are gone from the source, as {report.first_gone} is ({done})"
     typer.echo(printable(counts))
     told = [("skipped", skip) for skip in report.skipped] + [("noted", note) for note in report.notes]
     for what, skip in told[:SKIPS_SHOWN]:

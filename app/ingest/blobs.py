@@ -45,6 +45,14 @@ def is_whole_thumbnail(path: Path) -> bool:
     return head[:4] == b"RIFF" and head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == size
 
 
+def is_whole_original(path: Path, size: int) -> bool:
+    """Whether the original bytes, `size` of them, are there. One that a power cut emptied or cut is not."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
 def write_blob(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step, so that a blob that is there is whole. Raises Unwritable.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from graph_store.records import Skip, Split, Tag, weight_fault
 from graph_store.tag_names import normalise_tag
 
 _LONGEST_ID = 2000
+_ADDRESS = re.compile("(https?|ftp|s3|gs)://", re.I)
+IS_ADDRESS = "the image is an address, and nothing is fetched; download it first and name the file"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class SourceItem:
 
 class ImageSource(Protocol):
     """Yields each image or, for what cannot be one, a Skip; never raises because of one bad row."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its pictures lie, as far as they are named by relative paths."""
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         """Items in an order that is the same each time."""
@@ -77,6 +84,11 @@ def checked_item(
         )
     except BadInput as error:
         return Skip(source, line, error.message, shown)
+
+
+def is_address(image: str) -> bool:
+    """Whether a source gives an address in place of a path; then IS_ADDRESS says why that is none."""
+    return _ADDRESS.match(image) is not None
 
 
 def checked_tags(

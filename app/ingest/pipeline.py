@@ -6,13 +6,15 @@ read a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from app.images import PictureLimits
 from app.ingest.engines.engine import Featured, IngestEngine, LocalIngest, Picture, Recipe, Work
 from app.ingest.features import FeatureMaker
+from app.ingest.gone import gone_from
 from app.ingest.items import ImageSource, SourceItem
 from app.ingest.prepare import fingerprint, is_unchanged, same_file, skip_of
 from app.ingest.report import IngestReport
@@ -31,6 +33,8 @@ __all__ = ["IngestReport", "ingest"]
 _BATCHES_A_COMMIT = 8
 """A commit waits for the disk, so it is worth some batches; a kill loses at most the work of so many."""
 _RUNS_KEY = "ingest_runs"
+_RUNS_WITH_SKIPS = 3
+"""The last run's are shown; those before it are for who looks into the catalogue."""
 
 
 def ingest(
@@ -43,9 +47,11 @@ def ingest(
     features: Path | None = None,
     strict: bool = False,
     keep_originals: bool = False,
+    prune: bool = False,
     device: str = "auto",
     engine: IngestEngine | None = None,
     batch_size: int = 32,
+    limits: PictureLimits | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Bring `source` into the catalogue; images that are there and have not changed are left alone.
@@ -53,6 +59,10 @@ def ingest(
     `features` is a .npy of features brought along (see Precomputed), which are then used instead of encoding.
     `engine` reads and encodes the pictures (None: this process). With `strict` the first thing that cannot be
     stored as given ends the run with BadInput; without, it is named in the report and in the catalogue.
+    A picture above the `limits` is one of those.
+
+    Pictures that were ingested from the source's folder and whose files are gone from it are counted; with
+    `prune` they are removed, unless nothing of the source can be used: then it may not be what it was.
 
     Where nothing of the source can be used, the report says why; see `IngestReport.refuse_if_useless`.
 
@@ -62,7 +72,8 @@ def ingest(
     """
     items = open_source(source, format=format, images_dir=images_dir, data_dir=data_dir.root)
     engine = engine or LocalIngest()
-    recipe = Recipe(data_dir, encoder, features, device, keep_originals, max(1, batch_size))
+    limits = limits or PictureLimits()
+    recipe = Recipe(data_dir, encoder, features, device, keep_originals, max(1, batch_size), limits)
     maker = engine.maker(recipe)
     tidy_up(data_dir)
     data_dir.create()
@@ -73,14 +84,19 @@ def ingest(
             recipe=recipe,
             engine=engine,
             catalog=catalog,
-            store=ImageStore.open(data_dir, catalog, maker.spec, run, keep_originals=keep_originals),
+            store=ImageStore.open(
+                data_dir, catalog, maker.spec, run, keep_originals=keep_originals, limits=limits
+            ),
             maker=maker,
             strict=strict,
         )
         report = work.all(items, progress or SilentProgress())
+        report = work.without_gone(items, report, prune)
         work.store.drop_replaced()
         counts = {"seen": report.seen, "stored": report.stored, "unchanged": report.unchanged}
-        catalog.set_meta(_RUNS_KEY, [*runs, {"run": run, "source": str(source), **counts}])
+        runs.append({"run": run, "source": str(source), **counts})
+        catalog.set_meta(_RUNS_KEY, runs)
+        catalog.keep_skips([str(each["run"]) for each in runs[-_RUNS_WITH_SKIPS:]])
     if report.seen == 0:
         raise BadInput(f"The source {source} holds no images")
     return report
@@ -102,6 +118,7 @@ class _Run:
     unchanged: int = 0
     skipped: list[Skip] = field(default_factory=list)
     notes: list[Skip] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
 
     # What has been made or named since the last commit.
     _images: list[Featured] = field(default_factory=list)
@@ -131,6 +148,14 @@ class _Run:
             first_replaced=self.store.first_replaced,
         )
 
+    def without_gone(self, items: ImageSource, report: IngestReport, prune: bool) -> IngestReport:
+        """What the report says of pictures that are gone, which are removed where that is asked for."""
+        gone = gone_from(items.folder, self.catalog, self.ids)
+        pruned = prune and report.stored + report.unchanged > 0
+        if pruned:
+            self.store.remove(gone)
+        return replace(report, gone=len(gone), first_gone=next(iter(gone), None), pruned=pruned)
+
     # -- before the engine --------------------------------------------------------------------------------
 
     def _work(self, items: ImageSource, advance: Callable[[int], None]) -> Iterator[Work]:
@@ -138,21 +163,21 @@ class _Run:
         known = self.catalog.known_sources()
         places = {place.id: place for place in self.catalog.places()}
         is_sound = self.store.checker()
-        ids: set[str] = set()
         for item in items:
             self.seen += 1
             if isinstance(item, Skip):
                 yield item
-            elif item.id in ids:
+            elif item.id in self.ids:
                 yield skip_of(item, "the id was already used earlier in the source")
             else:
-                ids.add(item.id)
+                self.ids.add(item.id)
                 before, place = known.get(item.id), places.get(item.id)
-                if place is None or not is_sound(place):
+                if place is None or not is_sound(place, before):
                     before = None  # what was lost is made anew, as if the source had changed
                 work = self._work_on(item, before)
                 if work is None:
                     self.unchanged += 1
+                    self._note(item.dropped)
                     advance(1)
                 else:
                     yield work
@@ -197,9 +222,16 @@ class _Run:
     def _take(self, image: Featured) -> None:
         for note in map(_printable, image.dropped):
             self._refuse_if_strict(note)
-            self.notes.append(note)
-            self._named.append(note)
+        self._note(image.dropped)
         self._images.append(image)
+
+    def _note(self, dropped: Sequence[Skip]) -> None:
+        """Also of an image that is unchanged: the run that stored it may have been cut short, and what that
+        one has named is forgotten.
+        """
+        notes = [_printable(note) for note in dropped]
+        self.notes.extend(notes)
+        self._named.extend(notes)
 
     def _refuse_if_strict(self, skip: Skip) -> None:
         if not self.strict:

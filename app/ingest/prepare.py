@@ -10,8 +10,14 @@ from pathlib import Path
 
 import orjson
 
-from app.images import MAX_BYTES, Decoded, decode, thumbnail_of
-from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path, write_blob
+from app.images import Decoded, PictureLimits, decode, thumbnail_of
+from app.ingest.blobs import (
+    is_whole_original,
+    is_whole_thumbnail,
+    original_path,
+    thumbnail_path,
+    write_blob,
+)
 from app.ingest.items import SourceItem, checked_tags
 from app.ingest.keywords import embedded_keywords
 from app.picture_file import read_picture
@@ -74,6 +80,12 @@ def same_file(one: str | None, other: str) -> bool:
     return one is not None and one.rpartition(":")[0] == other.rpartition(":")[0]
 
 
+def file_size(mark: str | None) -> int:
+    """The size in bytes that the file had when it got this fingerprint; 0 where there is none."""
+    size = (mark or "").partition(":")[0]
+    return int(size) if size.isdecimal() else 0
+
+
 def prepare(
     item: SourceItem,
     mark: str,
@@ -81,6 +93,7 @@ def prepare(
     data_dir: DataDir,
     preprocess: Callable[[Decoded | None], AnyArray],
     keep_originals: bool,
+    limits: PictureLimits,
     room: UnpackingRoom,
 ) -> Prepared | Skip:
     """Read, check and decode the picture of `item`, make its thumbnail, and preprocess it for the encoder.
@@ -100,8 +113,8 @@ def prepare(
     try:
         if item.image is None:
             return Prepared(record, preprocess(None), dropped=item.dropped)
-        data = read_picture(item.image, MAX_BYTES)
-        decoded = decode(data, room=room)
+        data = read_picture(item.image, limits.max_bytes)
+        decoded = decode(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, room=room)
         model_input = preprocess(decoded)
     except BadInput as error:
         return skip_of(item, error.message)
@@ -116,7 +129,7 @@ def prepare(
     small = thumbnail_path(data_dir, sha256)
     if not is_whole_thumbnail(small):
         write_blob(small, thumbnail_of(data, decoded))
-    if keep_originals and not original_path(data_dir, sha256).exists():
+    if keep_originals and not is_whole_original(original_path(data_dir, sha256), len(data)):
         write_blob(original_path(data_dir, sha256), data)
     record = replace(record, path=str(item.image), sha256=sha256, width=decoded.width, height=decoded.height)
     return Prepared(record, model_input, dropped=dropped)

@@ -11,11 +11,11 @@ from graph_store.records import Skip
 @dataclass(frozen=True)
 class Replaced:
     """The first stored picture that took the place of another under the same id; `before` is the file of that
-    one, which is still there.
+    one, which is still there, or None where it was uploaded.
     """
 
     id: str
-    before: str
+    before: str | None
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class IngestReport:
     """Every item that was seen is in exactly one of the three counts; __post_init__ holds it to that.
 
     `notes` are about images that were stored all the same, without a tag that could not be. `replaced` of the
-    stored ones took the place of another file's picture; `first_replaced` is the first of them.
+    stored ones took the place of another file's picture or of an uploaded one; `first_replaced` is the first
+    of them. `gone` pictures of the catalogue are not in the source any more, `first_gone` is the id of the
+    first, and with `pruned` they were removed from the catalogue.
     """
 
     seen: int
@@ -33,6 +35,9 @@ class IngestReport:
     notes: tuple[Skip, ...] = ()
     replaced: int = 0
     first_replaced: Replaced | None = None
+    gone: int = 0
+    first_gone: str | None = None
+    pruned: bool = False
 
     def __post_init__(self) -> None:
         if self.seen != self.stored + self.unchanged + len(self.skipped):

@@ -9,7 +9,7 @@ from app.ingest.sources.coco import CocoSource
 from app.ingest.sources.csv import CsvSource
 from app.ingest.sources.folder import FolderSource
 from app.ingest.sources.jsonl import JsonlSource
-from graph_store.errors import BadInput, UnknownName
+from graph_store.errors import BadInput, UnknownName, WrongUsage
 
 FORMATS = ("auto", "jsonl", "csv", "coco", "folder")
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".json": "coco"}
@@ -22,8 +22,9 @@ def open_source(
     is no part of a folder.
 
     `auto` goes by the name: a folder, or .jsonl, .csv and .json (COCO). A folder that holds a `tags.jsonl` is
-    described by that file. Raises UnknownName for another format, BadInput when the source is missing, cannot
-    be read, is of no known form or is the data directory.
+    described by that file. Raises UnknownName for another format, WrongUsage for an `images_dir` beside
+    anything but COCO, BadInput when the source is missing, cannot be read, is of no known form or is the data
+    directory.
     """
     if format not in FORMATS:
         raise UnknownName(f"There is no source format {format!r}", hint=f"Known: {', '.join(FORMATS)}.")
@@ -36,7 +37,7 @@ def open_source(
         wanted = "a folder" if format == "folder" else "a file"
         raise BadInput(f"The source {source} is not {wanted}, as the format {format!r} needs")
     if images_dir is not None and format != "coco":
-        raise BadInput(
+        raise WrongUsage(
             "An images directory goes with COCO annotations only",
             hint="In the other formats paths are relative to the source, or absolute.",
         )

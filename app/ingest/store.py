@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from app.images import MAX_BYTES, decode, thumbnail_of
-from app.ingest.blobs import is_whole_thumbnail, original_path, thumbnail_path, write_blob
+from app.images import PictureLimits, decode, thumbnail_of
+from app.ingest.blobs import (
+    is_whole_original,
+    is_whole_thumbnail,
+    original_path,
+    thumbnail_path,
+    write_blob,
+)
 from app.ingest.engines.engine import Featured
+from app.ingest.prepare import file_size
 from app.ingest.report import Replaced
 from app.picture_file import read_picture
 from gnn.encoders.base import EncoderSpec, check_same_encoder
@@ -24,29 +31,46 @@ from graph_store.records import ImageRecord, Place, Skip
 
 ENCODER_KEY = "image_encoder"
 
+_REMOVED_AT_ONCE = 256
+"""A server that wants to write waits so long and no longer."""
+
 
 class ImageStore:
     """The catalogue and the feature file of one encoder. Each `add` is durable when it returns.
 
     A kill in between leaves features that no image refers to; the next run writes over them. `replaced`
-    pictures took the place of another file's; `first_replaced` is the first of them.
+    pictures took the place of another file's or of an uploaded one; `first_replaced` is the first of them.
     """
 
     def __init__(
-        self, data_dir: DataDir, catalog: Catalog, features: FeatureFile, run: str, keep_originals: bool
+        self,
+        data_dir: DataDir,
+        catalog: Catalog,
+        features: FeatureFile,
+        run: str,
+        keep_originals: bool,
+        limits: PictureLimits,
     ) -> None:
         self._data_dir = data_dir
         self._catalog = catalog
         self._features = features
         self._run = run
         self._keep_originals = keep_originals
+        self._limits = limits
         self._gone: set[str] = set()
         self.replaced = 0
         self.first_replaced: Replaced | None = None
 
     @classmethod
     def open(
-        cls, data_dir: DataDir, catalog: Catalog, spec: EncoderSpec, run: str, *, keep_originals: bool = False
+        cls,
+        data_dir: DataDir,
+        catalog: Catalog,
+        spec: EncoderSpec,
+        run: str,
+        *,
+        keep_originals: bool = False,
+        limits: PictureLimits | None = None,
     ) -> ImageStore:
         """Raises EncoderMismatch when the catalogue's images were encoded by another encoder."""
         known = catalog.meta(ENCODER_KEY)
@@ -61,19 +85,22 @@ class ImageStore:
         features.extend(catalog.next_row())
         if known != spec.to_dict():
             catalog.set_meta(ENCODER_KEY, spec.to_dict())
-        return cls(data_dir, catalog, features, run, keep_originals)
+        return cls(data_dir, catalog, features, run, keep_originals, limits or PictureLimits())
 
-    def checker(self) -> Callable[[Place], bool]:
-        """A function that says whether nothing was lost of an image since it was stored: its features are as
-        they were written, and its thumbnail is there.
+    def checker(self) -> Callable[[Place, str | None], bool]:
+        """A function that says whether nothing was lost of an image, stored with that fingerprint, since: its
+        features are as they were written, its thumbnail is there, and so is its original where they are kept.
         """
         row_is_sound = self._features.checker()
 
-        def is_sound(place: Place) -> bool:
-            pictured = place.sha256 is not None
-            return row_is_sound(place.row) and (
-                not pictured or is_whole_thumbnail(thumbnail_path(self._data_dir, str(place.sha256)))
-            )
+        def is_sound(place: Place, mark: str | None) -> bool:
+            if not row_is_sound(place.row):
+                return False
+            if place.sha256 is None:
+                return True
+            small, original = (of(self._data_dir, place.sha256) for of in (thumbnail_path, original_path))
+            kept = not self._keep_originals or is_whole_original(original, file_size(mark))
+            return kept and is_whole_thumbnail(small)
 
         return is_sound
 
@@ -93,7 +120,12 @@ class ImageStore:
             ]
             if records:
                 known = self._catalog.find(record.id for record in records)
-                self._gone.update(before.sha256 for before in known.values() if before.sha256 is not None)
+                now = {record.id: record.sha256 for record in records}
+                self._gone.update(
+                    before.sha256
+                    for before in known.values()
+                    if before.sha256 is not None and before.sha256 != now[before.id]
+                )
                 for record in records:
                     self._make_lost_blobs_again(record)
                 self._catalog.upsert(records)
@@ -102,6 +134,16 @@ class ImageStore:
         if skips:
             self._catalog.add_skips(self._run, skips)
 
+    def remove(self, gone: Mapping[str, str]) -> None:
+        """Remove images, path by id. One that has got another picture meanwhile stays."""
+        ids = list(gone)
+        for start in range(0, len(ids), _REMOVED_AT_ONCE):
+            with self._data_dir.writing("ingest"):
+                found = self._catalog.find(ids[start : start + _REMOVED_AT_ONCE]).values()
+                still = [record for record in found if record.path == gone[record.id]]
+                self._catalog.delete(record.id for record in still)
+            self._gone.update(record.sha256 for record in still if record.sha256 is not None)
+
     def _make_lost_blobs_again(self, record: ImageRecord) -> None:
         """A server that deletes a picture removes its files, also those that one of the same bytes waits with
         here. To be called where no server writes: from then on the catalogue keeps them.
@@ -109,24 +151,27 @@ class ImageStore:
         if record.sha256 is None or record.path is None:
             return
         small, original = (of(self._data_dir, record.sha256) for of in (thumbnail_path, original_path))
-        lost = not is_whole_thumbnail(small), self._keep_originals and not original.exists()
+        whole = is_whole_original(original, file_size(record.fingerprint))
+        lost = not is_whole_thumbnail(small), self._keep_originals and not whole
         if not any(lost):
             return
         try:
-            data = read_picture(Path(record.path), MAX_BYTES)
+            data = read_picture(Path(record.path), self._limits.max_bytes)
             if sha256_of_bytes(data) != record.sha256:
                 return  # it was altered meanwhile: the next ingestion sees that, and makes all of it anew
-            thumbnail = thumbnail_of(data, decode(data))
+            decoded = decode(data, max_bytes=len(data), max_pixels=self._limits.max_pixels)
         except BadInput:
             return  # it is gone meanwhile
-        for is_lost, path, content in zip(lost, (small, original), (thumbnail, data), strict=True):
+        for is_lost, path, content in zip(
+            lost, (small, original), (thumbnail_of(data, decoded), data), strict=True
+        ):
             if is_lost:
                 write_blob(path, content)
 
     def _note_replaced(self, before: ImageRecord | None, now: ImageRecord) -> None:
-        if before is None or before.path is None or now.path is None or before.sha256 == now.sha256:
+        if before is None or before.sha256 is None or now.path is None or before.sha256 == now.sha256:
             return
-        if _are_two_files(before.path, now.path):
+        if before.path is None or _are_two_files(before.path, now.path):
             self.replaced += 1
             self.first_replaced = self.first_replaced or Replaced(now.id, before.path)
 
@@ -134,11 +179,13 @@ class ImageStore:
         """Remove the files of pictures that no image has any more. At the end of a run: until then a picture
         that is prepared may be one of them.
         """
-        with self._data_dir.writing("ingest"), refusing_unwritable(self._data_dir.blobs_dir):
-            for sha256 in self._gone:
-                if not self._catalog.keeps_blob(sha256):
-                    thumbnail_path(self._data_dir, sha256).unlink(missing_ok=True)
-                    original_path(self._data_dir, sha256).unlink(missing_ok=True)
+        gone = list(self._gone)
+        for start in range(0, len(gone), _REMOVED_AT_ONCE):
+            with self._data_dir.writing("ingest"), refusing_unwritable(self._data_dir.blobs_dir):
+                for sha256 in gone[start : start + _REMOVED_AT_ONCE]:
+                    if not self._catalog.keeps_blob(sha256):
+                        thumbnail_path(self._data_dir, sha256).unlink(missing_ok=True)
+                        original_path(self._data_dir, sha256).unlink(missing_ok=True)
         self._gone.clear()
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from app.cli import run
 from app.cli.errors import FAILURE, INTERRUPTED, USAGE
+from app.images import PictureLimits
+from app.ingest.report import IngestReport
 from graph_store.data_dir import DataDir
 from tests.ingest.conftest import records, tags_of
 from tests.ingest.test_keywords import jpeg_with_iptc
@@ -71,6 +73,44 @@ def test_pictures_that_replace_those_of_another_source_are_told_with_one_name(
     assert first == "Ingested: 1 seen = 1 stored + 0 unchanged + 0 skipped"
     assert second.startswith(f"{first}; 1 replaced the picture of another file")
     assert str(tmp_path / "shoot1" / "IMG_0001.png") in second and "a folder above both" in second
+
+
+def test_what_is_gone_from_the_source_is_told_with_one_name_and_pruned_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, shape in zip(("a.png", "b.png"), all_shapes(), strict=False):
+        draw(shape).save(source / name)
+    command = ["ingest", str(source), "--data", str(tmp_path / "D")]
+    assert run(command) == 0
+    (source / "a.png").unlink()
+    for options in ([], ["--prune"], []):
+        assert run([*command, *options]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    counts = "Ingested: 1 seen = 0 stored + 1 unchanged + 0 skipped"
+    assert lines[1:] == [
+        f"{counts}; 1 are gone from the source, as a.png is (stay in the catalogue; --prune removes them)",
+        f"{counts}; 1 are gone from the source, as a.png is (were removed)",
+        counts,
+    ]
+
+
+def test_settings_that_allow_larger_pictures_hold_for_ingestion_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PictureLimits] = []
+
+    def noted(*_: object, limits: PictureLimits, **more: object) -> IngestReport:
+        asked.append(limits)
+        return IngestReport(0, 0, 0)
+
+    monkeypatch.setattr("app.ingest.pipeline.ingest", noted)
+    for pixels in ("5000", "500000000"):
+        monkeypatch.setenv("IMSAGE_MAX_IMAGE_PIXELS", pixels)
+        assert run(["ingest", str(tmp_path), "--data", str(tmp_path / "D")]) == 0
+    assert asked == [PictureLimits(), PictureLimits(max_pixels=500_000_000)]
 
 
 def test_a_picture_that_lost_a_tag_is_listed_and_not_counted_as_skipped(

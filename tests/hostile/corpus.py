@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.hostile.pictures import PNG, icon_of, png_chunk, png_header, tiff_in_pieces
+from tests.hostile.pictures import PNG, icon_of, png_chunk, png_header, tiff_in_pieces, tiff_of_one_tile
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO")
 
@@ -199,6 +199,7 @@ def bad() -> dict[str, bytes]:
         ),
         "thread.webp": webp_of_size(16_383, 2),
         "pieces.tiff": tiff_in_pieces(100_001),
+        "tile.tiff": tiff_of_one_tile(100, 12_000),
         "header only.png": PNG,
         "no pixels.png": png_header(40, 40),
         **_svgs(),
@@ -207,11 +208,11 @@ def bad() -> dict[str, bytes]:
 
 @cache
 def either() -> dict[str, bytes]:
-    """Cut at every twentieth, or with texts that unpack to too much: refused, or the picture counts."""
+    """Cut at seven places, or with texts that unpack to too much: refused, or the picture counts."""
     files: dict[str, bytes] = {}
     for format in FORMATS:
         whole = saved(noise(), format)
-        for share in range(5, 100, 5):
+        for share in range(5, 100, 15):
             files[f"cut at {share}.{format.lower()}"] = whole[: len(whole) * share // 100]
     much = zlib.compress(b"a" * 70_000_000, 9)
     files["text bomb.png"] = _png_with(png_chunk(b"zTXt", b"Comment\0\0" + much))

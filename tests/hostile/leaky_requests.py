@@ -22,7 +22,7 @@ def send_all(data: Path, form: Format, key: str) -> None:
     configure_logs("debug", form)
     app = create_app(Settings(data=data))
     _add_a_fault(app)
-    with TestClient(app, base_url="http://imsage.test", raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         allowed = {"authorization": f"Bearer {key}"}
         answers = [
             client.get("/v1/index", headers=allowed),

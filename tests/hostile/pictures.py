@@ -64,3 +64,26 @@ def tiff_in_pieces(pieces: int, *, big: bool = False) -> bytes:
         struct.pack(entry, *tag) for tag in tags
     )
     return start + body + listing + struct.pack(f"<{number}", 0)
+
+
+def tiff_of_one_tile(side: int, tile: int, *, kind: int = 4) -> bytes:
+    """A grey TIFF of `side` x `side` pixels in one deflated tile of `tile` x `tile`; kind: the TIFF type in
+    which the tile's size is written.
+    """
+    packer = zlib.compressobj(9)
+    pixels = b"".join(packer.compress(bytes(tile)) for _ in range(tile)) + packer.flush()
+    tags = [
+        (256, 4, 1, side),
+        (257, 4, 1, side),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (322, kind, 1, tile),
+        (323, kind, 1, tile),
+        (324, 4, 1, 8),
+        (325, 4, 1, len(pixels)),
+    ]
+    listing = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    return start + pixels + listing + struct.pack("<I", 0)

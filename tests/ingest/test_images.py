@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.images import THUMBNAIL_SIDE, decode, thumbnail, thumbnail_of
+from app.picture_file import read_picture
 from graph_store.errors import BadInput
 from tests.ingest.conftest import drawn
 
@@ -228,6 +230,22 @@ def test_the_callers_limits_hold() -> None:
     with pytest.raises(BadInput, match="bytes"):
         decode(data, max_bytes=len(data) - 1)
     assert decode(data, max_pixels=1200, max_bytes=len(data)).width == 40
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    with path.open("wb") as file:
+        file.truncate(10**6)
+    with pytest.raises(BadInput, match="1,000,000 bytes; at most 999,999 are allowed"):
+        read_picture(path, 999_999)
+    assert len(read_picture(path, 10**6)) == 10**6
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_a_heic_picture_is_refused_with_what_to_do(brand: bytes) -> None:
+    header = struct.pack(">I4s4sI", 24, b"ftyp", brand, 0) + b"mif1heic"
+    with pytest.raises(BadInput, match=r"HEIC picture.*convert it to JPEG"):
+        decode(header + bytes(1000))
 
 
 @given(st.binary(max_size=200))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app import images, pixel_modes
-from app.image_headers import MOST_PIECES
+from app.image_headers import MOST_PIECES, MOST_SCANS, is_kept_whole
 from app.images import decode
 from app.ingest.keywords import xmp_keywords
 from app.pixel_modes import to_rgb
+from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
-from tests.hostile.pictures import icon_of, png_header, tiff_in_pieces
+from tests.hostile.pictures import icon_of, png_header, tiff_in_pieces, tiff_of_one_tile
 
 MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I", "F", "I;16"]
 
@@ -98,6 +101,87 @@ def test_a_tiff_in_too_many_pieces_is_refused_before_they_are_counted_out(big: b
     with pytest.raises(BadInput, match="cut into 100,001 pieces"):
         decode(tiff_in_pieces(MOST_PIECES + 1, big=big))
     assert decode(tiff_in_pieces(500, big=big)).height == 500
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_unpacked() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", progressive=True)
+    whole, end = buffer.getvalue()[:-2], buffer.getvalue()[-2:]
+    last = whole[whole.rindex(b"\xff\xda") :]
+    most = MOST_SCANS - whole.count(b"\xff\xda")
+
+    assert decode(whole + last * most + end).image.size == (60, 40)
+    with pytest.raises(BadInput, match="too many scans; at most 100"):
+        decode(whole + last * (most + 1) + end)
+    # What stands behind the picture, such as a film, or beside it is not unpacked.
+    beside = b"\xff\xee\x01\x02" + b"\xff\xda" * 128
+    assert decode(whole[:2] + beside + whole[2:] + end + last * 200).image.size == (60, 40)
+
+
+@pytest.mark.parametrize("block", [b"\xff\xfe\x00\x02", b"\xff", b"\0"], ids=["comments", "filling", "zeros"])
+def test_a_jpeg_of_too_many_blocks_before_its_pixels_is_refused(block: bytes) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 60)).save(buffer, "JPEG")
+    first, rest = buffer.getvalue()[:20], buffer.getvalue()[20:]
+
+    assert decode(first + block * 1_000 + rest).image.size == (40, 60)
+    with pytest.raises(BadInput, match="too many blocks"):
+        decode(first + block * 100_001 + rest)
+
+
+class CountedRoom(UnpackingRoom):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked: list[int] = []
+
+    @contextmanager
+    def taking(self, pixels: int) -> Iterator[None]:
+        self.asked.append(pixels)
+        yield
+
+
+@pytest.mark.parametrize("kind", [4, 9])
+def test_a_tiffs_tile_is_held_to_the_limit_and_counts_as_what_it_unpacks_to(kind: int) -> None:
+    tiff = tiff_of_one_tile(100, 1024, kind=kind)
+    with pytest.raises(BadInput, match="tiles of 1024 x 1024 pixels; at most 1,000,000"):
+        decode(tiff, max_pixels=1_000_000)
+    room = CountedRoom()
+    assert decode(tiff, room=room).width == 100
+    assert room.asked == [1024 * 1024]
+
+
+def _jpeg(**options: Any) -> bytes:
+    buffer = io.BytesIO()
+    noise("RGB", 1200, 1100).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def test_a_jpeg_that_is_kept_whole_counts_as_the_whole_and_another_as_what_is_made_of_it() -> None:
+    room = CountedRoom()
+    for progressive in (False, True):
+        assert decode(_jpeg(progressive=progressive), room=room).image.size == (600, 550)
+    assert room.asked == [600 * 550, 1200 * 1100]
+
+
+def test_a_jpeg_is_kept_whole_when_a_scan_has_some_of_its_colours_only() -> None:
+    jpeg = _jpeg()
+    scan = jpeg.index(b"\xff\xda")
+    assert jpeg[scan + 4] == 3 and not is_kept_whole(jpeg)
+    assert is_kept_whole(jpeg[: scan + 4] + b"\1" + jpeg[scan + 5 :])
+    assert not any(is_kept_whole(jpeg[:end]) for end in range(scan))
+    assert is_kept_whole(b"\xff\xd8" + b"\xff\xfe\0\2" * 100_000)
+
+
+def test_a_limit_above_pillows_own_is_the_one_that_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    buffer = io.BytesIO()
+    Image.new("1", (60, 50)).save(buffer, "PNG")
+    assert decode(buffer.getvalue(), max_pixels=3000).width == 60
+    with pytest.raises(BadInput, match="60 x 50 pixels; at most 2,999"):
+        decode(buffer.getvalue(), max_pixels=2999)
 
 
 def test_a_picture_that_is_a_thread_is_refused() -> None:

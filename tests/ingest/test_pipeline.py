@@ -4,9 +4,10 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.images import PictureLimits
+from app.ingest import store
 from app.ingest.blobs import original_path, thumbnail_path
 from app.ingest.engines.engine import LocalIngest, Recipe, Work
 from app.ingest.features import PictureEncoding
@@ -368,6 +371,110 @@ def test_a_picture_that_takes_the_place_of_another_files_is_counted_and_one_is_n
     assert ingest(tmp_path / "four", data_dir).replaced == 0
 
 
+def test_what_is_gone_from_a_folder_is_told_and_removed_when_asked(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    for seed, name in enumerate(("cats/1.png", "cats/2.png", "dogs/1.png")):
+        draw(f"source/{name}", seed=seed)
+    other = write_rows(tmp_path / "tags.jsonl", [{"image": draw("elsewhere.png", seed=9).name}])
+    source = tmp_path / "source"
+    ids = [f"{folder}/{n}.png" for folder in ("cats", "kittens", "dogs") for n in (1, 2)]
+    ingested = partial(brought, tmp_path, data_dir, [*ids, "elsewhere.png"])
+    ingested(other)
+    before = ingested(source)
+    (source / "cats").rename(source / "kittens")
+    (source / "dogs" / "1.png").unlink()
+    (tmp_path / "elsewhere.png").unlink()
+    dog = thumbnail_path(data_dir, str(records(data_dir)["dogs/1.png"].sha256))
+
+    told = ingested(source)
+    kept = set(records(data_dir))
+    pruned = ingested(source, prune=True)
+
+    assert (before.gone, before.first_gone) == (0, None)
+    assert (told.gone, told.first_gone, told.pruned) == (3, "cats/1.png", False)
+    gone, left = {"cats/1.png", "cats/2.png", "dogs/1.png"}, {"kittens/1.png", "kittens/2.png"}
+    assert kept == {"elsewhere.png"} | left | gone
+    assert (pruned.gone, pruned.pruned, pruned.unchanged) == (3, True, 2)
+    assert set(records(data_dir)) == {"elsewhere.png"} | left
+    assert not dog.exists() and verify_data_dir(data_dir, SilentProgress()) == []
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        changes = catalog.changes(catalog.revision() - 3)
+    assert {name: change.record for name, change in changes.by_id.items()} == dict.fromkeys(gone)
+    assert ingested(source).gone == 0
+
+
+def brought(tmp_path: Path, data_dir: DataDir, ids: list[str], source: Path, **options: Any) -> IngestReport:
+    """As with_features, whose features would lie among the pictures of a folder."""
+    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(len(ids), 8)))
+    (tmp_path / "features.ids.txt").write_text("\n".join(ids))
+    return ingest(source, data_dir, features=tmp_path / "features.npy", **options)
+
+
+def test_nothing_is_pruned_that_may_come_back_or_when_nothing_is_left(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    draw("disk/1.png")
+    draw("source/2.png", seed=1)
+    (tmp_path / "source" / "linked").symlink_to(tmp_path / "disk")
+    ingested = partial(brought, tmp_path, data_dir, ["linked/1.png", "2.png"])
+    assert ingested(tmp_path / "source").stored == 2
+    (tmp_path / "disk").rename(tmp_path / "not mounted")
+
+    assert (ingested(tmp_path / "source", prune=True).gone, set(records(data_dir))) == (
+        0,
+        {"linked/1.png", "2.png"},
+    )
+    (tmp_path / "source" / "2.png").unlink()
+    assert not ingested(tmp_path / "source", prune=True).pruned
+    (tmp_path / "source" / "linked").unlink()
+    with pytest.raises(BadInput, match="holds no images"):
+        ingested(tmp_path / "source", prune=True)
+    assert set(records(data_dir)) == {"linked/1.png", "2.png"}
+
+
+def test_what_was_uploaded_from_the_same_folder_is_not_gone_from_a_source(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(3)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        catalog.upsert([replace(catalog.get(names[1]), fingerprint=None)])
+    for name in names[1:]:
+        (tmp_path / name).unlink()
+    write_rows(source, [{"image": names[0]}])
+
+    report = with_features(source, data_dir, names, prune=True)
+
+    assert (report.gone, report.first_gone) == (1, names[2])
+    assert set(records(data_dir)) == set(names[:2])
+
+
+def test_an_uploaded_picture_that_an_ingested_one_replaces_is_counted(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(2)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        one, same = (replace(catalog.get(name), path=None, fingerprint=None) for name in names)
+        catalog.upsert([replace(one, sha256="0" * 64), same])
+
+    report = with_features(source, data_dir, names)
+
+    assert (report.stored, report.replaced, report.first_replaced) == (2, 1, Replaced("0.png", None))
+
+
+def test_the_callers_limits_of_size_hold(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
+    size = draw("1.png").stat().st_size
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    for limits in (PictureLimits(max_bytes=size - 1), PictureLimits(max_pixels=40 * 30 - 1)):
+        (skip,) = with_features(source, data_dir, ["1.png"], limits=limits).skipped
+        assert "at most" in skip.reason
+    assert with_features(source, data_dir, ["1.png"], limits=PictureLimits(size, 40 * 30)).stored == 1
+
+
 def test_the_skips_of_a_run_that_was_cut_short_are_not_kept_beside_those_of_its_repetition(
     tmp_path: Path, draw: Draw, data_dir: DataDir
 ) -> None:
@@ -382,6 +489,47 @@ def test_the_skips_of_a_run_that_was_cut_short_are_not_kept_beside_those_of_its_
 
     with Catalog.open(data_dir.catalog_path) as catalog:
         assert catalog.skips() == list(report.skipped) and len(report.skipped) == 2
+
+
+def test_what_a_run_that_was_cut_short_left_out_is_named_by_its_repetition(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(20)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name, "tags": ["x" * 301]} for name in names])
+    with pytest.raises(KeyboardInterrupt):
+        with_features(source, data_dir, names, progress=Ending(12), batch_size=1)
+    assert 0 < len(records(data_dir)) < 20
+
+    report = with_features(source, data_dir, names)
+
+    assert report.unchanged > 0 and {note.item for note in report.notes} == set(names)
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        assert {skip.item for skip in catalog.skips()} == set(names)
+
+
+class Ending:
+    """A progress that ends the run at its `last` picture."""
+
+    def __init__(self, last: int) -> None:
+        self._left = last
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        yield self._advance
+
+    def _advance(self, done: int) -> None:
+        self._left -= done
+        if self._left <= 0:
+            raise KeyboardInterrupt
+
+
+def test_what_runs_have_skipped_does_not_add_up_for_ever(tmp_path: Path, data_dir: DataDir) -> None:
+    source = write_rows(tmp_path / "tags.jsonl", [{"id": "a"}, "nonsense"])
+    for _ in range(5):
+        with_features(source, data_dir, ["a"])
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        runs = [run["run"] for run in catalog.meta("ingest_runs")]
+        assert [len(catalog.skips(run)) for run in runs] == [0, 0, 1, 1, 1]
 
 
 class CutShort(LocalIngest):
@@ -529,6 +677,86 @@ def test_what_was_lost_of_an_unchanged_picture_is_made_anew(
     assert ingest(source, data_dir).unchanged == 4
     found = stored_features(data_dir)
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("lost", [".f32", ".json"])
+def test_what_a_power_cut_took_of_the_features_is_made_anew(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, lost: str
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(3)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    expected = stored_features(data_dir)
+    next(data_dir.features_dir.glob(f"*{lost}")).unlink()
+    data_dir.lock_path.write_text('{"boot": "another"}')
+
+    with_features(source, data_dir, names)
+
+    found = stored_features(data_dir)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_server_can_write_while_the_files_of_many_replaced_pictures_are_removed(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_REMOVED_AT_ONCE", 2)
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(5)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    first = {record.sha256 for record in records(data_dir).values()}
+    for seed, name in enumerate(names):
+        draw(name, seed=10 + seed)
+    removed: list[list[str]] = []
+    writing, unlink = DataDir.writing, Path.unlink
+
+    @contextmanager
+    def noted_writing(self: DataDir, *purpose: Any) -> Iterator[None]:
+        removed.append([])
+        with writing(self, *purpose):
+            yield
+
+    def noted_unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".webp":
+            removed[-1].append(path.stem)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(DataDir, "writing", noted_writing)
+    monkeypatch.setattr(Path, "unlink", noted_unlink)
+    with_features(source, data_dir, names)
+
+    assert [len(some) for some in removed if some] == [2, 2, 1]
+    assert {name for some in removed for name in some} == first
+
+
+def test_new_tags_alone_look_for_no_files_to_remove(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("1.png")
+    with_features(write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}]), data_dir, ["1.png"])
+    asked: list[str] = []
+    monkeypatch.setattr(Catalog, "keeps_blob", lambda _, sha256: asked.append(sha256))
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png", "tags": ["new"]}])
+    assert with_features(source, data_dir, ["1.png"]).stored == 1
+    assert asked == []
+
+
+@pytest.mark.parametrize("left", [None, 0, 40])
+def test_a_kept_original_that_was_lost_or_cut_is_made_anew(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, left: int | None
+) -> None:
+    picture = draw("1.png").read_bytes()
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": "1.png"}])
+    with_features(source, data_dir, ["1.png"], keep_originals=True)
+    original = original_path(data_dir, str(records(data_dir)["1.png"].sha256))
+    if left is None:
+        original.unlink()
+    else:
+        original.write_bytes(picture[:left])
+
+    report = with_features(source, data_dir, ["1.png"], keep_originals=True)
+
+    assert report.stored == 1 and original.read_bytes() == picture
+    assert with_features(source, data_dir, ["1.png"], keep_originals=True).unchanged == 1
 
 
 def test_a_picture_that_replaced_another_leaves_no_file_of_it(

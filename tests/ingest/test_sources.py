@@ -19,7 +19,7 @@ from app.ingest.sources.coco import CocoSource
 from app.ingest.sources.csv import CsvSource, parse_row
 from app.ingest.sources.folder import FolderSource
 from app.ingest.sources.jsonl import JsonlSource, parse_line
-from graph_store.errors import BadInput, Exhausted, UnknownName
+from graph_store.errors import BadInput, Exhausted, UnknownName, WrongUsage
 from graph_store.records import Skip, Tag
 from tests.ingest.conftest import Draw, write_rows
 
@@ -276,6 +276,38 @@ def test_a_csv_without_its_header_is_refused_with_the_line_to_write(tmp_path: Pa
         csv(tmp_path, "image,tags,tags\n")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n", '"sep={}"\n'])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_is_read_as_spreadsheets_of_any_language_write_it(
+    tmp_path: Path, delimiter: str, first: str, encoding: str
+) -> None:
+    rows = [["Image", "tags", "size"], ["ä.jpg", "dog|cat", "1"], ["b.jpg", '"a;b"', "2"]]
+    text = first.format(delimiter) + "".join(f"{delimiter.join(row)}\r\n" for row in rows)
+
+    one, other = csv(tmp_path, text.encode(encoding))
+
+    assert item(one).image == tmp_path / "ä.jpg" and item(one).attributes == {"size": 1}
+    assert names(item(one).tags) == ["dog", "cat"] and names(item(other).tags) == ["a;b"]
+    assert item(one).line == (3 if first else 2)
+
+
+def test_a_csv_in_another_alphabet_is_refused_with_how_to_save_it(tmp_path: Path) -> None:
+    for text in ("image,Größe\na.jpg,5\n".encode("latin-1"), "image,tags\na.jpg,x\n".encode("utf-16-le")):
+        with pytest.raises(BadInput, match=r"not UTF-8 text.*CSV UTF-8"):
+            csv(tmp_path, text)
+
+
+def test_an_address_in_place_of_a_path_is_skipped_as_what_it_is(tmp_path: Path) -> None:
+    address = "HTTPS://pictures.example/a.jpg"
+    (found,) = csv(tmp_path, f"image,tags\n{address},dog\n")
+
+    for one in (found, row(image=address), row(image=address, id="a")):
+        assert "the image is an address" in skip(one).reason
+    assert (skip(found).item, skip(row(image=address, id="a")).item) == (address, "a")
+    assert isinstance(row(image="https.jpg"), SourceItem)
+
+
 @given(st.lists(st.text(max_size=20), max_size=8))
 def test_any_csv_row_is_an_item_or_a_skip(cells: list[str]) -> None:
     header = ["image", "tags", "id", "split", "caption", "other"]
@@ -517,6 +549,37 @@ def test_linked_folders_are_followed_once(tmp_path: Path, draw: Draw) -> None:
     assert [item(one).id for one in FolderSource(tmp_path / "source")] == ["a/1.jpg", "b/2.jpg"]
 
 
+def test_a_folder_is_read_under_its_own_name_though_a_link_to_it_sorts_first(
+    tmp_path: Path, draw: Draw
+) -> None:
+    draw("source/b/deep/1.jpg")
+    (tmp_path / "source" / "a").mkdir()
+    (tmp_path / "source" / "a" / "link").symlink_to(tmp_path / "source" / "b" / "deep")
+    (tmp_path / "source" / "also").symlink_to(tmp_path / "source" / "b")
+
+    found = [one for one in FolderSource(tmp_path / "source") if isinstance(one, SourceItem)]
+
+    assert [(one.id, names(one.tags)) for one in found] == [("b/deep/1.jpg", ["b", "deep"])]
+
+
+def test_a_further_name_of_a_folder_is_skipped_by_name_unless_it_leads_back_up(
+    tmp_path: Path, draw: Draw
+) -> None:
+    draw("all/2020/1.jpg")
+    topics = tmp_path / "source" / "topic"
+    topics.mkdir(parents=True)
+    for name in ("cat", "dog"):
+        (topics / name).symlink_to(tmp_path / "all" / "2020")
+    (tmp_path / "all" / "2020" / "up").symlink_to(tmp_path / "source")
+    source = FolderSource(tmp_path / "source")
+
+    closed, found = source
+
+    assert item(found).id == "topic/cat/1.jpg" and source.count() == 2
+    assert skip(closed).item == "topic/dog"
+    assert skip(closed).reason == "this folder was read already as topic/cat"
+
+
 def test_a_file_name_that_is_no_unicode_is_skipped(tmp_path: Path, draw: Draw) -> None:
     picture = draw("1.jpg")
     picture.rename(tmp_path / "\udcff.jpg")
@@ -557,5 +620,5 @@ def test_a_source_that_cannot_be_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "a.xyz", format="folder")
     with pytest.raises(BadInput, match="not a file"):
         open_source(tmp_path, format="csv")
-    with pytest.raises(BadInput, match="COCO"):
+    with pytest.raises(WrongUsage, match="COCO"):
         open_source(tmp_path, images_dir=tmp_path)

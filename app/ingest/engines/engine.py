@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from app.images import MAX_PIXELS
+from app.images import MAX_PIXELS, PictureLimits
 from app.ingest.features import FeatureMaker, PictureEncoding, feature_maker
 from app.ingest.items import SourceItem
 from app.ingest.parallel import ordered_map
@@ -37,6 +37,7 @@ class Recipe:
     device: str
     keep_originals: bool
     batch_size: int
+    limits: PictureLimits = field(default_factory=PictureLimits)
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class LocalIngest:
             data_dir=recipe.data_dir,
             preprocess=partial(maker.input, given=work.given),
             keep_originals=recipe.keep_originals,
+            limits=recipe.limits,
             room=self.room,
         )
 

@@ -31,6 +31,11 @@ class CocoSource:
         self._path = path
         self._images_dir = images_dir or path.parent
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the pictures."""
+        return self._images_dir
+
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         counts, captions, orphans = self._annotations
         for image in self._document["images"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -23,11 +24,17 @@ class FolderSource:
 
     `photo.txt` or `photo.jpg.txt` beside `photo.jpg` holds tags, one a line or between commas. A file that is
     no picture is found out when it is opened, and is then skipped by name; so is a folder that cannot be
-    read. `leave_out`, the data directory, may lie among the pictures, and is passed over.
+    read, or that was read under another name. `leave_out`, the data directory, may lie among the pictures,
+    and is passed over.
     """
 
     def __init__(self, root: Path, leave_out: Path | None = None) -> None:
         self._root, self._leave_out = root, leave_out
+
+    @property
+    def folder(self) -> Path:
+        """The root."""
+        return self._root
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         yield from self._closed
@@ -38,7 +45,7 @@ class FolderSource:
             yield self._item(relative, sidecar)
 
     def count(self) -> int:
-        """How many files and folders that cannot be read there are, sidecars not counted."""
+        """How many files and folders that are skipped there are, sidecars not counted."""
         return len(self._closed) + len(self._files) - len(self._sidecar_files)
 
     def _item(self, relative: str, sidecar: str | None) -> SourceItem | Skip:
@@ -58,7 +65,7 @@ class FolderSource:
 
     @property
     def _closed(self) -> list[Skip]:
-        """The folders that cannot be read."""
+        """The folders that are skipped."""
         return self._walked[1]
 
     @cached_property
@@ -69,24 +76,37 @@ class FolderSource:
         def cannot_list(error: OSError) -> None:
             closed.append(self._closed_by(error))
 
-        # A link may lead back up: each folder is read once, under the first of its names.
-        done: set[tuple[int, int]] = set()
+        # A link may lead back up: each folder is read once, under its own name where that is below the root,
+        # or else under the first of its links.
+        done: dict[tuple[int, int], Path] = {}
+        data = None
         if self._leave_out is not None and self._leave_out.is_dir():
-            done.add(_identity(self._leave_out))
-        for folder, folders, files in os.walk(self._root, onerror=cannot_list, followlinks=True):
-            place = Path(folder).relative_to(self._root)
-            try:
-                identity = _identity(Path(folder))
-            except OSError as error:
-                cannot_list(error)
-                folders.clear()
-                continue
-            if identity in done:
-                folders.clear()
-                continue
-            done.add(identity)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [(place / name).as_posix() for name in files if not name.startswith(".")]
+            data = _identity(self._leave_out)
+        tops = deque([str(self._root)])
+        while tops:
+            for folder, folders, files in os.walk(tops.popleft(), onerror=cannot_list):
+                place = Path(folder).relative_to(self._root)
+                try:
+                    identity = _identity(Path(folder))
+                except OSError as error:
+                    cannot_list(error)
+                    folders.clear()
+                    continue
+                if identity == data:
+                    folders.clear()
+                    continue
+                if identity in done:
+                    folders.clear()
+                    # What leads back up would add nothing; any other name is a tag that is lost.
+                    if done[identity] not in place.parents:
+                        reason = f"this folder was read already as {done[identity].as_posix()}"
+                        closed.append(Skip(folder, None, reason, place.as_posix()))
+                    continue
+                done[identity] = place
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                below = (Path(folder, name) for name in folders)
+                tops.extend(str(path) for path in below if path.is_symlink())
+                found += [(place / name).as_posix() for name in files if not name.startswith(".")]
         return sorted(found), sorted(closed, key=lambda skip: skip.item)
 
     def _closed_by(self, error: OSError) -> Skip:

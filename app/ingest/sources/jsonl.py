@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from app.ingest.items import SourceItem, checked_item, is_text
+from app.ingest.items import IS_ADDRESS, SourceItem, checked_item, is_address, is_text
 from app.ingest.sources.lines import Lines, LineTooLong, count_lines
 from graph_store.records import Skip
 
@@ -25,6 +25,11 @@ class JsonlSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file."""
+        return self._path.parent
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
         with self._path.open("rb") as file:
@@ -61,6 +66,8 @@ def parse_line(text: bytes, path: Path, line: int) -> SourceItem | Skip:
         return Skip(source, line, 'there is neither an "image" nor an "id"', _shown(text))
     if image is not None and not (isinstance(image, str) and image and is_text(image)):
         return Skip(source, line, 'the "image" is not a path', str(image_id or _shown(text))[:200])
+    if image is not None and is_address(image):
+        return Skip(source, line, IS_ADDRESS, str(image_id or image)[:200])
     attributes: dict[str, Any] = {key: value for key, value in row.items() if key not in _KNOWN}
     return checked_item(
         source=source,
