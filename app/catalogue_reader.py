@@ -12,7 +12,8 @@ from stat import S_ISREG
 import numpy as np
 
 from app.ingest.blobs import original_path, thumbnail_path
-from gnn.encoders.base import EncoderSpec
+from app.ingest.store import ENCODER_KEY
+from gnn.encoders.base import EncoderSpec, check_same_encoder
 from graph_store.arrays import Float32Array
 from graph_store.catalog import Catalog
 from graph_store.checksums import sha256_of_file
@@ -105,8 +106,12 @@ class CatalogueReader:
         return words if isinstance(words, str) else None
 
     def stored_features(self, image_id: str, spec: EncoderSpec) -> Float32Array:
-        """[1, dim] float32, unit norm: what ingestion stored. Raises NotFound."""
+        """[1, dim] float32, unit norm: what ingestion stored. Raises NotFound, and EncoderMismatch when the
+        catalogue was emptied and another encoder has filled it.
+        """
         record = self.record(image_id)
+        # Asked after the record, whose row means nothing in the file of another encoder.
+        check_same_encoder(spec, EncoderSpec.from_dict(self.catalog.meta(ENCODER_KEY)))
         stored = FeatureFile.open(self._data_dir.features_dir, spec.slug, spec.dim, create=False)
         damaged = stored.damaged([record.row])
         refuse_damaged(stored, [image_id] if damaged else [])
@@ -141,8 +146,7 @@ class CatalogueReader:
             except OSError:
                 continue
             if sound:
-                etag = f'"f-{stat.st_size:x}-{stat.st_mtime_ns:x}"'
-                return PictureFile(path, media_type, etag, stat)
+                return PictureFile(path, media_type, f'"f-{record.sha256}"', stat)
         raise NotFound(
             f"The original of image {image_id!r} is not there any more",
             hint="Its thumbnail is; ingest with --keep-originals to keep originals.",

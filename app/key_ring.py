@@ -22,16 +22,19 @@ class KeyRing:
         self._required = required
         self._seen = self._signature()
         self._keys = read_keys(path)
+        self._unreadable = False
         self._looked = time.monotonic()
 
     @property
     def closed(self) -> bool:
-        """Whether a key is needed: when there is one, or the setting require_keys says so."""
+        """Whether a key is needed: when there is one, there are keys that cannot be read, or the setting
+        require_keys says so.
+        """
         now = time.monotonic()
         if now - self._looked > _LOOK_EVERY_SECONDS:
             self._looked = now
             self.look()
-        return self._required or bool(self._keys)
+        return self._required or self._unreadable or bool(self._keys)
 
     def find(self, presented: bytes) -> ApiKey | None:
         """The key that was presented, None when it is not known."""
@@ -41,17 +44,21 @@ class KeyRing:
         """Take in the file where it has changed."""
         signature = self._signature()
         if signature == self._seen:
+            self._unreadable = False
             return
         try:
             self._keys = read_keys(self._path)
-            self._seen = signature
+            self._seen, self._unreadable = signature, False
         except CorruptFile as error:
-            # Those known before still count: neither is everybody let in, nor everybody locked out.
+            # Those known before still count. Where none were, somebody has just made some: nobody is let in.
+            self._unreadable = True
             structlog.get_logger().error("keys_unreadable", reason=str(error))
 
-    def _signature(self) -> tuple[int, int, int] | None:
+    def _signature(self) -> tuple[int, int, int] | str | None:
         try:
             stat = self._path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            return str(error)
         return stat.st_mtime_ns, stat.st_ino, stat.st_size

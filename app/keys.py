@@ -21,7 +21,7 @@ from typing import Literal
 import orjson
 
 from graph_store.data_dir import DataDir
-from graph_store.durable import refusing_unwritable, write_bytes
+from graph_store.durable import give_like, refusing_unwritable, write_bytes
 from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName, WrongUsage
 from graph_store.versions import way_out
 
@@ -146,6 +146,7 @@ def one_writer(data_dir: DataDir) -> Iterator[None]:
     with refusing_unwritable(path):
         data_dir.root.mkdir(parents=True, exist_ok=True)
         lock = path.open("ab")
+        give_like(lock.fileno(), data_dir.root)
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -156,7 +157,9 @@ def _write(path: Path, keys: Sequence[ApiKey]) -> None:
         {"name": key.name, "scopes": key.scopes, "sha256": key.digest.hex(), "created": key.created}
         for key in keys
     ]
-    write_bytes(path, orjson.dumps({"schema": _SCHEMA, "keys": entries}, option=orjson.OPT_INDENT_2))
+    # Keys may well be made by root, and the service that is to read them runs as somebody else.
+    like = path if path.exists() else path.parent
+    write_bytes(path, orjson.dumps({"schema": _SCHEMA, "keys": entries}, option=orjson.OPT_INDENT_2), like)
 
 
 def _key(entry: dict[str, object]) -> ApiKey:

@@ -113,8 +113,9 @@ class Lookup:
             features = self._encode(question.picture)
         elif question.image_id is not None:
             row = engine.row_of(question.image_id)
-            # An image that is held out has no row in the index, but its features are stored all the same.
-            features = self._reader.stored_features(question.image_id, self._state.encoder_spec)
+            if row is None:
+                # It is held out of the index, but its features are stored all the same.
+                features = self._reader.stored_features(question.image_id, self._state.encoder_spec)
         query = Query(images=features, tags=question.tags, text=question.text, indexed_row=row)
         return Asked(engine.embed(query), row)
 

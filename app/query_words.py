@@ -33,6 +33,8 @@ class QueryWords:
         self._size = size
         self._device = device
         self._encoders: dict[EncoderSpec, RememberingTextEncoder] = {}
+        # What was found under the name of the recorded encoder: that, or one with other weights.
+        self._installed: dict[EncoderSpec, EncoderSpec] = {}
         self._clock = _Clock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
         self._batches: Batcher[tuple[ServingState, Query], tuple[QueryVectors, float]] = Batcher(
@@ -40,7 +42,7 @@ class QueryWords:
         )
 
     def encoder(self, snapshot: Snapshot) -> RememberingTextEncoder | None:
-        """The encoder that a snapshot's words were embedded with; None where there is none."""
+        """The encoder that a snapshot's words were embedded with; None where it cannot be had."""
         recorded = snapshot.manifest.get("text_encoder")
         if recorded is None:
             return None
@@ -49,6 +51,7 @@ class QueryWords:
         if encoder is None:
             try:
                 loaded = text_encoder(spec.name, device=self._device)
+                self._installed[spec] = loaded.spec
                 encoder = RememberingTextEncoder(_Clocked(loaded, self._clock), at_once=self._size)
                 check_same_encoder(spec, encoder.spec)
                 encoder.encode_text((spec.name,))  # so that no question waits for the network to be loaded
@@ -59,14 +62,15 @@ class QueryWords:
                 if lacking is not None:
                     raise lacking from error
                 # Pictures and known tags can still be searched by; only unknown words are refused.
-                structlog.get_logger().error("text_encoder_missing", encoder=spec.name, reason=str(error))
+                structlog.get_logger().error("text_encoder_unusable", encoder=spec.name, reason=str(error))
                 return None
             self._encoders[spec] = encoder
         return encoder
 
     async def embed(self, state: ServingState, query: Query) -> tuple[QueryVectors, float]:
         """The vectors of a question, and the seconds that its words took to be encoded, with those that were
-        encoded together with them. Raises whatever the engine raises for it alone.
+        encoded together with them. Raises whatever the engine raises for it alone, and EncoderMismatch when
+        it has words to be read and the encoder that is installed is another.
         """
         return await self._batches.submit((state, query))
 
@@ -74,6 +78,7 @@ class QueryWords:
         """Stop the thread and let go of the encoders."""
         self._thread.shutdown(cancel_futures=True)
         self._encoders.clear()
+        self._installed.clear()
 
     def _embed_batch(self, batch: Sequence[tuple[ServingState, Query]]) -> list[tuple[QueryVectors, float]]:
         # A batch may span the moment when a new snapshot came; each query keeps its own.
@@ -89,11 +94,19 @@ class QueryWords:
         return [(vectors[number], spent) for number in range(len(batch))]
 
     def _read_ahead(self, state: ServingState, queries: Sequence[Query]) -> None:
-        """Let the encoder read at once what the engine will ask it for word by word."""
+        """Let the encoder read at once what the engine will ask it for word by word. Raises EncoderMismatch
+        when that is another than the snapshot's.
+        """
         recorded = state.snapshot.manifest.get("text_encoder")
-        encoder = None if recorded is None else self._encoders.get(EncoderSpec.from_dict(recorded))
+        if recorded is None:
+            return
+        spec = EncoderSpec.from_dict(recorded)
+        texts = [text for query in queries for text in _to_read(state.engine, query)]
+        if texts and spec in self._installed:
+            check_same_encoder(spec, self._installed[spec])
+        encoder = self._encoders.get(spec)
         if encoder is not None:
-            encoder.read_ahead([text for query in queries for text in _to_read(state.engine, query)])
+            encoder.read_ahead(texts)
 
 
 def _to_read(engine: QueryEngine, query: Query) -> Iterator[str]:

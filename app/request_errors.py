@@ -34,6 +34,13 @@ class UnusablePicture(RequestError):
     status = 422
 
 
+class OutOfTime(RequestError):
+    """A part of the request for which the time that the whole one has did not suffice."""
+
+    code = "timeout"
+    status = 503
+
+
 class UnknownImage(RequestError):
     """A query names a picture that the catalogue does not have."""
 

@@ -46,13 +46,17 @@ from app.request_errors import (
 from app.serving_state import ServingState, ServingStates
 from app.settings import Settings
 from app.threads import begin_all, in_thread
+from gnn.encoders.registry import is_precomputed
 from gnn.query import Query, QueryVectors
 from graph_store.arrays import Int64Array
-from graph_store.errors import EncoderMissing, ImsageError
+from graph_store.errors import ImsageError
 
 T = TypeVar("T")
 
 _SEARCHES_AT_ONCE = os.cpu_count() or 1
+_READ_AT_ONCE = 8
+_MANY_HITS = 200
+"""To write so many down takes about as long as a search."""
 
 
 class SearchService:
@@ -91,6 +95,8 @@ class SearchService:
         self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         self._revising = ThreadPoolExecutor(max_workers=1, thread_name_prefix="revise")
         self._opening = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open")
+        # Originals may lie on a share that does not answer.
+        self._reading = ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="read")
         self._watcher: asyncio.Task[None] | None = None
         self._notice = ChangeNotice(notice_path(settings.data_dir))
         # No number of a change: the first question looks.
@@ -125,7 +131,7 @@ class SearchService:
         if self._follower is not None:
             await asyncio.to_thread(self._follower.close)
         self._words.close()
-        for threads in (self._threads, self._writing, self._revising, self._opening):
+        for threads in (self._threads, self._writing, self._revising, self._opening, self._reading):
             threads.shutdown(cancel_futures=True)
         # After the threads, one of which may just have loaded an encoder.
         await self.pictures.close()
@@ -136,6 +142,10 @@ class SearchService:
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread."""
         return await in_thread(self._threads, work)
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """The result of `work`, which reads files of pictures."""
+        return await in_thread(self._reading, work)
 
     async def write(self, work: Callable[[], T]) -> T:
         """The result of `work`, which changes the catalogue."""
@@ -184,13 +194,13 @@ class SearchService:
         if state is None:
             return
         try:
-            await in_thread(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
-        except Exception as error:
+            if not is_precomputed(state.encoder_spec.name):
+                await in_thread(self._opening, lambda: self.pictures.encoding.load(state.encoder_spec))
+        except ImsageError as error:
             # Searching by id goes on, and so does watching; a query with a new picture is told the reason.
-            if not isinstance(error, ImsageError):
-                structlog.get_logger().exception("image_encoder_failed")
-            elif isinstance(error, EncoderMissing):
-                structlog.get_logger().error("image_encoder_missing", reason=str(error))
+            structlog.get_logger().error("image_encoder_unusable", reason=str(error))
+        except Exception:
+            structlog.get_logger().exception("image_encoder_failed")
 
     # -- search
 
@@ -274,12 +284,15 @@ class SearchService:
         if more is not None:
             question = question or await self._question(options, upload)
             next_cursor = Cursor(state.version, question, more).encode(state.snapshot.secret)
-        body: dict[str, Any] = {}
-        why: list[dict[str, Any]] | None = None
-        if options.explain:
-            body["explain"] = explain_edges(state, vectors)
+
+        def told() -> dict[str, Any]:
+            if not options.explain:
+                return {"hits": hits_of(state, page, None)}
             why = explain_hits(state, vectors, options.visual_weight, page)
-        body["hits"] = hits_of(state, page, why)
+            return {"explain": explain_edges(state, vectors), "hits": hits_of(state, page, why)}
+
+        much = options.explain or len(page.rows) > _MANY_HITS
+        body = await self.run(told) if much else told()
         body["attach"] = vectors.attach
         body["index_version"] = state.version
         stages["total"] = time.perf_counter() - start

@@ -31,12 +31,14 @@ from graph_store.errors import CorruptFile, Exhausted, ImsageError, NothingToSer
 from graph_store.exhaustion import exhausted
 from graph_store.milvus_server import IndexUnreachable, MilvusServer
 from graph_store.record_table import RecordTable
-from graph_store.snapshot import Snapshot, last_good
-from graph_store.snapshot_files import OtherSchema
+from graph_store.snapshot import Snapshot
+from graph_store.snapshot_files import OtherSchema, UnreadableFile, versions
 from graph_store.tag_names import tag_key
 
 _KEPT_OLD_STATES = 2
 _AGAIN_AFTER_SECONDS = 5.0
+_READ_AGAIN_AFTER_SECONDS = 60.0
+"""Rights are put right and shares come back, but each try may read gigabytes up to the file in the way."""
 _NO_ROWS: Int64Array = np.zeros(0, dtype=np.int64)
 
 
@@ -176,6 +178,8 @@ class ServingStates:
         self._seen: object = object()
         self._again_at = math.inf
         self._old: OrderedDict[str, ServingState] = OrderedDict()
+        # Versions that were read as a whole, and wait for Milvus only: not all is read again at each try.
+        self._whole: set[str] = set()
         # All snapshots that are held share it, and what was written beside them.
         self._kept_rows = KeptRows()
         # Opening a snapshot takes seconds; what is served is revised meanwhile.
@@ -217,25 +221,32 @@ class ServingStates:
         return self._signature() != self._seen or time.monotonic() >= self._again_at
 
     def refresh(self) -> None:
-        """Serve what CURRENT names; when that is damaged, go on with what is served, or else with the last
-        good one.
+        """Serve what CURRENT names; when that cannot be served, whatever the reason, go on with what is
+        served, or else with the last good one.
         """
         with self._opening:
-            self._seen = self._signature()
+            seen = self._signature()
+            if seen != self._seen:
+                self._whole.clear()
+            self._seen = seen
             self._again_at = math.inf
             self._refused = False
             try:
-                self._move_to(Snapshot.open(self.data_dir))
+                self._move_to(self._read())
                 self._problem = ""
             except Exception as error:
                 told = error if isinstance(error, ImsageError) else exhausted(error)
                 if told is None or isinstance(told, IndexUnreachable):
                     self._again_at = time.monotonic() + _AGAIN_AFTER_SECONDS
-                if told is None:
-                    raise
-                self._problem = str(told)
+                elif isinstance(told, UnreadableFile):
+                    self._again_at = time.monotonic() + _READ_AGAIN_AFTER_SECONDS
                 self._refused = isinstance(told, CorruptFile) and not isinstance(told, OtherSchema)
-                structlog.get_logger().error("snapshot_refused", reason=str(told))
+                if told is None:
+                    self._problem = f"the newest snapshot cannot be opened: {type(error).__name__}: {error}"
+                    structlog.get_logger().exception("snapshot_refused", reason=self._problem)
+                else:
+                    self._problem = str(told)
+                    structlog.get_logger().error("snapshot_refused", reason=self._problem)
                 if isinstance(told, Exhausted):
                     # Nothing is wrong with the snapshot: the next look may well open it.
                     self._seen = object()
@@ -282,7 +293,7 @@ class ServingStates:
 
     def _opened_again(self, version: str) -> ServingState | None:
         try:
-            snapshot = Snapshot.open(self.data_dir, version)
+            snapshot = self._read(version)
             try:
                 return self._open(snapshot)
             except IndexUnreachable:
@@ -310,12 +321,18 @@ class ServingStates:
         return stat.st_mtime_ns, stat.st_ino, named
 
     def _fall_back(self) -> None:
+        """Serve the newest snapshot that is whole and can be opened; the log says why there is none."""
+        reasons: list[str] = []
         try:
-            snapshot = last_good(self.data_dir)
-            if snapshot is not None:
-                self._move_to(snapshot)
+            for version in reversed(versions(self.data_dir)):
+                try:
+                    self._move_to(self._read(version))
+                    return
+                except Exception as error:
+                    reasons.append(f"{version}: {error or type(error).__name__}")
         except ImsageError as error:
-            structlog.get_logger().error("no_snapshot_to_fall_back_to", reason=str(error))
+            reasons.append(str(error))
+        structlog.get_logger().error("no_snapshot_to_fall_back_to", reasons=reasons)
 
     def _move_to(self, snapshot: Snapshot) -> None:
         before = self._state
@@ -335,11 +352,23 @@ class ServingStates:
             before=before.version if before else None,
         )
 
+    def _read(self, version: str | None = None) -> Snapshot:
+        """The current snapshot, or one of a version, which is whole. Raises as Snapshot.open does."""
+        snapshot = Snapshot.open(self.data_dir, version, verify=False)
+        return snapshot if snapshot.version in self._whole else Snapshot.open(self.data_dir, version)
+
     def _open(self, snapshot: Snapshot) -> ServingState:
+        text_encoder = self.text_encoder(snapshot)
+        try:
+            engine = QueryEngine.open(snapshot, text_encoder, self.milvus)
+        except IndexUnreachable:
+            self._whole.add(snapshot.version)
+            raise
+        self._whole.discard(snapshot.version)
         opened = ServingState(
             snapshot,
-            QueryEngine.open(snapshot, self.text_encoder(snapshot), self.milvus),
-            RecordTable.open(snapshot.path("records")),
+            engine,
+            RecordTable.open(snapshot.path("records"), tuple(engine.image_ids)),
             kept_rows=self._kept_rows,
         )
         # In proportion to the vocabulary, so not on the event loop, which looks up the words of questions.

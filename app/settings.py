@@ -58,7 +58,11 @@ class Settings(BaseSettings):
         le=1024,
         description="Threads of one vector search (OMP_NUM_THREADS). One is best for many small searches.",
     )
-    device: str = Field("auto", description="Where encoders run: auto, cpu or cuda.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="Where encoders run: auto, cpu, cuda or cuda:N.",
+    )
 
     require_keys: bool = Field(
         False,
@@ -156,10 +160,20 @@ class Settings(BaseSettings):
         48 * 2**20, ge=1024, description="Largest request body in bytes; a larger one is refused with 413."
     )
     max_image_bytes: int = Field(
-        32 * 2**20, ge=1024, description="Largest encoded picture in bytes that a query may carry."
+        32 * 2**20,
+        ge=1024,
+        description=(
+            "Largest encoded picture in bytes that a query or an upsert may carry. `imsage ingest` takes "
+            "those of 64 MiB at least."
+        ),
     )
     max_image_pixels: int = Field(
-        64_000_000, ge=1024, description="Largest decoded picture in pixels that a query may carry."
+        64_000_000,
+        ge=1024,
+        description=(
+            "Largest decoded picture in pixels that a query or an upsert may carry. `imsage ingest` takes "
+            "those of 80,000,000 at least."
+        ),
     )
 
     url_fetch: bool = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import httpx
@@ -23,11 +24,15 @@ QUIET_SECONDS = 60.0
 anyway."""
 POLL_SECONDS = 0.5
 _GIVEN_UP = "urn:imsage:problem:timeout"
+_KEY = re.compile(r"[\x21-\x7e]*")
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:
-    """The headers of every request."""
-    key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    """The headers of every request. Raises ValueError, which does not repeat it, for what can be no key."""
+    bare = (api_key or "").strip()  # read from a file it often ends with a line
+    if not _KEY.fullmatch(bare):
+        raise ValueError("api_key holds a space, a line break or another character that no key has")
+    key = {"Authorization": f"Bearer {bare}"} if bare else {}
     return {"Accept": "*/*", "User-Agent": "imsage-python", **key}
 
 

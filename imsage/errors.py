@@ -90,10 +90,15 @@ def error_of(response: httpx.Response) -> ImsageError:
 
 def unreachable(error: httpx.RequestError, url: httpx.URL) -> ImsageError:
     """The error for a server that did not answer."""
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its words repeat what it found wrong, which may be a header with a secret in it.
+        detail = f"The request to {url} was not sent: it breaks the rules of HTTP"
+    else:
+        detail = f"There was no answer from {url}: {error or type(error).__name__}"
     return ImsageError(
         type="urn:imsage:problem:unreachable",
         title="Unreachable",
         status=0,
-        detail=f"There was no answer from {url}: {error or type(error).__name__}",
+        detail=detail,
         instance=url.path,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.local_names import LocalNames
 from app.api.refusal import refuse
 from app.key_ring import KeyRing
 from app.keys import Scope as KeyScope
@@ -40,12 +41,14 @@ class Access:
 
     A browser says of each request whether a page of another site made it (Fetch Metadata, W3C). One that
     writes is refused where no keys are needed, unless the page's origin is among `origins`: else whatever
-    page somebody visits could write to the service on their own machine.
+    page somebody visits could write to the service on their own machine. Nor are calls answered there that
+    go to another than `names`.
     """
 
-    def __init__(self, app: ASGIApp, ring: KeyRing, origins: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, ring: KeyRing, names: LocalNames, origins: Sequence[str] = ()) -> None:
         self._app = app
         self._ring = ring
+        self._names = names
         self._origins = {origin.encode() for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +57,15 @@ class Access:
             await self._app(scope, receive, send)
             return
         if not self._ring.closed:
+            called = _header(scope, b"host")
+            if not self._names.include(called):
+                shown = (called or b"")[:100].decode("latin-1")
+                detail = (
+                    "Without keys, and on an address of its own machine only, this service is localhost and "
+                    f"not {shown!r}: make a key, or name its origin in the setting cors_origins."
+                )
+                await refuse(scope, send, 403, "cross-site", detail)
+                return
             if needed_scope(scope["method"], scope["path"]) == "write" and self._is_from_elsewhere(scope):
                 detail = "A page of another site may not write here: the setting cors_origins lets one in."
                 await refuse(scope, send, 403, "cross-site", detail)
@@ -90,12 +102,16 @@ class Access:
         return b"*" not in self._origins and headers.get(b"origin") not in self._origins
 
 
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that name."""
+    return next((value for each, value in scope["headers"] if each == name), None)
+
+
 def _bearer_token(scope: Scope) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            given: bytes = value
-            return given[len(_BEARER) :].strip() if given[: len(_BEARER)].lower() == _BEARER else None
-    return None
+    given = _header(scope, b"authorization")
+    if given is None or given[: len(_BEARER)].lower() != _BEARER:
+        return None
+    return given[len(_BEARER) :].strip()
 
 
 def _challenge(more: str) -> tuple[bytes, bytes]:

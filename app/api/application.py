@@ -23,6 +23,7 @@ from app.api.heads import Heads
 from app.api.image_routes import image_routes
 from app.api.job_routes import job_routes
 from app.api.limits import Limits
+from app.api.local_names import LocalNames
 from app.api.metrics import Metrics
 from app.api.middleware import Around
 from app.api.openapi import DocumentedFastAPI
@@ -52,9 +53,27 @@ _SWITCH_SECONDS = 0.001
 """How long a thread that computes in Python may keep others waiting; Python's own is 0.005."""
 
 CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST", "PATCH", "DELETE"],
-    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
-    "expose_headers": ["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"],
+    "allow_methods": ["GET", "HEAD", "POST", "PATCH", "DELETE"],
+    "allow_headers": [
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-None-Match",
+        "If-Range",
+        "Last-Event-ID",
+        "Range",
+        "X-Request-Id",
+    ],
+    "expose_headers": [
+        "Allow",
+        "Content-Range",
+        "ETag",
+        "Idempotent-Replayed",
+        "Location",
+        "Retry-After",
+        "WWW-Authenticate",
+        "X-Request-Id",
+    ],
 }
 """What pages of the allowed origins may send and see. Keys travel in a header, so no cookies."""
 
@@ -114,6 +133,8 @@ def create_app(settings: Settings) -> FastAPI:
         # stops.
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the scheme that the proxy in front speaks to us, not that of the page.
+        redirect_slashes=False,
     )
     app.state.service = service
     app.state.runner = runner
@@ -128,7 +149,8 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.replica:
         app.add_middleware(ReadOnly)
     ring = KeyRing(keys_path(settings.data_dir), required=settings.require_keys)
-    app.add_middleware(Access, ring=ring, origins=settings.cors_origins)
+    names = LocalNames(settings.host, settings.cors_origins)
+    app.add_middleware(Access, ring=ring, names=names, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(Cors, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(Around, metrics=metrics, max_body_bytes=settings.max_body_bytes)

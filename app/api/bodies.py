@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -16,9 +16,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.access import needed_scope
 from app.api.problems import validation_errors
 from app.api.schemas import SearchOptions
-from app.request_errors import InvalidRequest, UnsupportedMediaType
+from app.request_errors import InvalidRequest, RequestError, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
+
+_QUERY = "#form/query"
 
 
 async def json_body(request: Request, model: type[M]) -> M:
@@ -80,7 +82,19 @@ async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
         if not picture:
             raise InvalidRequest.at("#form/image", "give the picture as a file in this part")
         query = await _part(form, "query")
-    return parse(query or b"{}", SearchOptions, "#form/query"), picture
+    return parse(query or b"{}", SearchOptions, _QUERY), picture
+
+
+@contextmanager
+def asked_in_form() -> Iterator[None]:
+    """Let what is wrong with a question be pointed at where it came from: the part `query` of a form."""
+    try:
+        yield
+    except RequestError as error:
+        error.errors = tuple(
+            (f"{_QUERY}{where}" if where.startswith("/") else where, what) for where, what in error.errors
+        )
+        raise
 
 
 class _InMemory(MultiPartParser):

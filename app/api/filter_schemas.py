@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, With
 
 from app.api.strict import Strict, one_key, one_of
 from app.attribute_columns import LONGEST_NAME
+from graph_store.errors import BadInput
+from graph_store.tag_names import normalise_tag
 
 MAX_CONDITIONS = 100
 
@@ -73,8 +75,8 @@ class Condition(Strict):
             "if": {"properties": {"key": {"const": "tags"}}},
             "then": {
                 "properties": {
-                    "match": {"type": "string"},
-                    "any": {"items": {"type": "string"}},
+                    "match": {"type": "string", "pattern": r"\S"},
+                    "any": {"items": {"type": "string", "pattern": r"\S"}},
                     "range": False,
                 }
             },
@@ -115,8 +117,13 @@ class Condition(Strict):
         if self.range is not None:
             raise ValueError("range does not apply to tags")
         asked = self.any if self.any is not None else [self.match] if self.match is not None else []
-        if not all(isinstance(name, str) for name in asked):
-            raise ValueError("a tag is a string")
+        for name in asked:
+            if not isinstance(name, str):
+                raise ValueError("a tag is a string")
+            try:
+                normalise_tag(name)
+            except BadInput as error:
+                raise ValueError(error.message) from error
         return self
 
 

@@ -84,7 +84,7 @@ def image_routes(service: SearchService) -> APIRouter:
         """The original, where it is still there. A range of its bytes is served."""
         if _belongs_to_id(request, b"/file"):
             return await describe(f"{image_id}/file")
-        found = await service.run(lambda: service.catalogue.original(image_id))
+        found = await service.read(lambda: service.catalogue.original(image_id))
         return _picture(request, found, known, _span(found, span, span_of))
 
     @router.get(
@@ -180,7 +180,8 @@ def _picture(request: Request, found: PictureFile, known: str | None, span: str)
         "Cache-Control": _PICTURE_CACHE,
         "Content-Security-Policy": _PICTURE_POLICY,
     }
-    tags = [tag.strip() for tag in (known or "").split(",")]
+    # A proxy that packs answers makes an ETag a weak one; whether a copy still holds does not depend on that.
+    tags = [tag.strip().removeprefix("W/") for tag in (known or "").split(",")]
     if found.etag in tags or "*" in tags:
         return Response(status_code=304, headers=headers)
     size = found.stat.st_size

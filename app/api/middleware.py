@@ -12,6 +12,7 @@ import secrets
 import time
 
 import structlog
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.metrics import Metrics
@@ -20,6 +21,7 @@ from app.api.refusal import refuse, retry_after
 from app.request_errors import BodyTooLarge
 from graph_store.exhaustion import exhausted
 
+_REFUSED_BEFORE_ROUTING = frozenset({401, 403, 429, 503})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 PAGES = frozenset({"/", "/jobs"})
@@ -102,8 +104,10 @@ class Around:
             asyncio.get_running_loop().call_soon(self._record, scope, status, ended - start)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.count(scope["method"], route, status)
+        route = scope.get("route")
+        if route is None and status in _REFUSED_BEFORE_ROUTING:
+            route = _meant(scope)
+        self._metrics.count(scope["method"], getattr(route, "path", "unmatched"), status)
         self._log.info(
             "request",
             method=scope["method"],
@@ -129,6 +133,19 @@ class Around:
             return message
 
         return receive_within_limit
+
+
+def _meant(scope: Scope) -> BaseRoute | None:
+    """The route that a request would have had, though perhaps by another method."""
+    found: BaseRoute | None = None
+    routes: list[BaseRoute] = scope["app"].routes
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is Match.FULL:
+            return route
+        if match is Match.PARTIAL and found is None:
+            found = route
+    return found
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -190,7 +190,8 @@ _DESCRIPTIONS = {
     429: "This client asks too often; Retry-After says when to come again",
     500: "A fault of the service or of its files",
     503: (
-        "There is nothing to serve yet, a part that this call needs is missing, or the service is too busy; "
+        "There is nothing to serve yet, a part that this call needs is missing, the service is too busy, or "
+        "another process keeps the data directory from being written; "
         "Retry-After says when to come again"
     ),
     507: "The data directory cannot be written: the disk is full or it is read-only",

@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    TypeAdapter,
     model_validator,
 )
 
@@ -108,11 +109,18 @@ class QueryTagBody(Strict):
     )
 
 
-def _tag(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+_TAG_NAME = TypeAdapter(TagName)
 
 
-TagBody = Annotated[QueryTagBody, BeforeValidator(_tag, json_schema_input_type=TagName | QueryTagBody)]
+def tag_as_object(value: Any) -> Any:
+    """A tag that is given by its name alone, as the object that it stands for."""
+    # Looked at here, so that an error points at the string and not at a field that the request does not have.
+    return {"name": _TAG_NAME.validate_python(value)} if isinstance(value, str) else value
+
+
+TagBody = Annotated[
+    QueryTagBody, BeforeValidator(tag_as_object, json_schema_input_type=TagName | QueryTagBody)
+]
 
 
 Attach = Literal["auto", "image", "tags", "mixed"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from app.api.answers import BatchAnswer, PredictAnswer, SearchAnswer, TagsAnswer
-from app.api.bodies import describes_json, describes_upload, json_body, upload_body
+from app.api.bodies import asked_in_form, describes_json, describes_upload, json_body, upload_body
 from app.api.problems import problem_responses
 from app.api.schemas import MAX_LIMIT, BatchRequest, PredictRequest, SearchRequest
 from app.search_service import SearchService
@@ -69,7 +69,8 @@ def search_routes(service: SearchService) -> APIRouter:
     async def search_upload(request: Request) -> Response:
         """The same question, its picture as a file beside it."""
         options, picture = await upload_body(request)
-        return Response(await service.search_upload(options, picture), media_type=JSON)
+        with asked_in_form():
+            return Response(await service.search_upload(options, picture), media_type=JSON)
 
     @router.post(
         "/search/batch",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from app.api.schemas import Base64, ImageId, TagName, Url
+from app.api.schemas import Base64, ImageId, TagName, Url, tag_as_object
 from app.api.strict import Strict, WithoutNulls, one_key, one_of
 
 MAX_UPSERT = 256
@@ -59,11 +59,9 @@ class NewTagBody(Strict):
     weight: float = Field(1.0, gt=0, le=100, description="How strongly the image is joined to it.")
 
 
-def _tag(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-TagToStore = Annotated[NewTagBody, BeforeValidator(_tag, json_schema_input_type=TagName | NewTagBody)]
+TagToStore = Annotated[
+    NewTagBody, BeforeValidator(tag_as_object, json_schema_input_type=TagName | NewTagBody)
+]
 TagsToStore = Annotated[list[TagToStore], Field(max_length=MAX_IMAGE_TAGS)]
 
 

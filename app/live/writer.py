@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import structlog
 
 from app.catalogue_reader import CatalogueReader
-from app.ingest.blobs import original_path, thumbnail_path
+from app.ingest.blobs import is_whole_original, is_whole_thumbnail, original_path, thumbnail_path
 from app.ingest.store import ENCODER_KEY
 from app.live.new_pictures import NewPicture, check_record
 from gnn.encoders.base import EncoderSpec, check_same_encoder
@@ -109,23 +110,32 @@ class CatalogueWriter:
     def _write_blobs(self, picture: NewPicture) -> None:
         sha256 = picture.record.sha256
         assert sha256 is not None  # it came as bytes
-        blobs = [(thumbnail_path(self._data_dir, sha256), picture.thumbnail)]
-        if picture.original is not None:
-            blobs.append((original_path(self._data_dir, sha256), picture.original))
-        for path, data in blobs:
-            if not path.exists():
-                with refusing_unwritable(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(path, data)
+        small, original = self._blobs(sha256)
+        if not is_whole_thumbnail(small):
+            _write(small, picture.thumbnail)
+        data = None if picture.original is None else picture.original()
+        if data is not None and not is_whole_original(original, len(data)):
+            _write(original, data)
 
     def _drop_blobs(self, catalog: Catalog, before: Iterable[ImageRecord]) -> None:
         """Remove the files of pictures that no image has any more. An ingestion that is about to store the
         same picture under another id makes them again: see :meth:`app.ingest.store.ImageStore.add`.
+
+        What is stored is stored by now, so a file that cannot be removed stays, and tidying up removes it.
         """
         for sha256 in {record.sha256 for record in before if record.sha256 is not None}:
             if not catalog.keeps_blob(sha256):
                 for path in self._blobs(sha256):
-                    path.unlink(missing_ok=True)
+                    try:
+                        path.unlink(missing_ok=True)
+                    except OSError as error:
+                        structlog.get_logger().warning("file_not_removed", path=str(path), reason=str(error))
 
     def _blobs(self, sha256: str) -> list[Path]:
         return [thumbnail_path(self._data_dir, sha256), original_path(self._data_dir, sha256)]
+
+
+def _write(path: Path, data: bytes) -> None:
+    with refusing_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, data)

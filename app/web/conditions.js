@@ -2,6 +2,7 @@
  * Conditions on attributes as a person types them, and as the API has them:
  *   year >= 2019 · licence = cc-by, cc0 · licence != unknown · place.country = "12" · author exists
  * A value in quotes is text, also where it looks like a number or holds a comma. "title = god exists" compares.
+ * What a CSV keeps as text and JSON may have as a number (1e5, 16 digits and more, true) is found as either.
  */
 
 const COMPARED = /^\s*(.+?)\s*(>=|<=|!=|=|>|<)\s*(.+?)\s*$/u;
@@ -9,6 +10,10 @@ const EXISTS = /^\s*(.+?)\s+exists\s*$/iu;
 /** Each of the values that commas part; a comma in quotes parts none. */
 const VALUE = /\s*(?:"[^"]*"(?=\s*(?:,|$))|[^,]+)/gu;
 const WHOLE = /^-?\d+$/;
+/** What is a number wherever it comes from: as the CSV source has it. */
+const PLAIN = /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?$/;
+/** What a person may write for a number. With more zeros in front it is a code, such as 007. */
+const DECIMAL = /^[+-]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:e[+-]?\d+)?$/i;
 const BOUNDS = { ">=": "gte", ">": "gt", "<=": "lte", "<": "lt" };
 
 /** {written, list: "must" | "must_not", condition}; null for what is no condition. */
@@ -21,19 +26,21 @@ export function conditionOf(text) {
   const [, key, operator, value] = found;
   const written = `${key} ${operator} ${value}`;
   const bound = BOUNDS[operator];
-  if (bound) return { written, list: "must", condition: { key, range: { [bound]: scalar(value) } } };
-  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean);
+  if (bound) return { written, list: "must", condition: { key, range: { [bound]: meanings(value)[0] } } };
+  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean).flatMap(meanings);
   if (!values.length) return null;
-  const condition = values.length > 1 ? { key, any: values.map(scalar) } : { key, match: scalar(values[0]) };
+  const condition = values.length > 1 ? { key, any: values } : { key, match: values[0] };
   return { written, list: operator === "=" ? "must" : "must_not", condition };
 }
 
-function scalar(written) {
-  if (written.length > 1 && written.startsWith('"') && written.endsWith('"')) return written.slice(1, -1);
-  if (written === "true" || written === "false") return written === "true";
+/** The values that a written one may stand for, the likeliest first. */
+function meanings(written) {
+  if (written.length > 1 && written.startsWith('"') && written.endsWith('"')) return [written.slice(1, -1)];
+  if (written === "true" || written === "false") return [written === "true", written];
   const number = Number(written);
-  if (WHOLE.test(written) && Number.isFinite(number) && !Number.isSafeInteger(number)) return BigInt(written);
-  return Number.isFinite(number) ? number : written;
+  if (PLAIN.test(written)) return [number];
+  if (!DECIMAL.test(written) || !Number.isFinite(number)) return [written];
+  return [WHOLE.test(written) && !Number.isSafeInteger(number) ? BigInt(written) : number, written];
 }
 
 /** The API's filter for a query's strict tags and conditions; null where it has none. */

@@ -10,16 +10,33 @@ const QUALITY = 0.92;
 
 let made = 0;
 
-/** `file`: File or Blob. A file that this browser cannot draw goes as it is: the server may know it, or say why not. */
+/**
+ * `file`: File or Blob. A file that this browser cannot draw goes as it is: the server may know it, or say why not.
+ * Throws a Problem for one that is empty or cannot be read.
+ */
 export async function prepare(file) {
   if (file.size === 0) throw new Problem({ title: "Not a picture", detail: `${file.name || "The file"} is empty.` });
+  const bytes = file.size <= SEND_AS_IS ? await held(file) : await smaller(file);
   made += 1;
   return {
     key: `${made}-${performance.now()}`,
     name: file.name || "pasted picture",
-    preview: URL.createObjectURL(file),
-    bytes: file.size <= SEND_AS_IS ? file : await smaller(file),
+    preview: URL.createObjectURL(file.size <= SEND_AS_IS ? bytes : file),
+    bytes,
   };
+}
+
+/** What the file holds now: on the disk it may change or go before it is sent for the last time. */
+async function held(file) {
+  return new Blob([await read(file)], { type: file.type });
+}
+
+async function read(part) {
+  try {
+    return await part.arrayBuffer();
+  } catch {
+    throw new Problem({ title: "The file cannot be read", detail: "It may be a folder, or have been changed or removed." });
+  }
 }
 
 async function smaller(file) {
@@ -27,6 +44,7 @@ async function smaller(file) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
+    await read(file.slice(0, 1)); // one that cannot be read at all would look like a server that is away
     return file;
   }
   const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
@@ -77,12 +95,19 @@ export function listenForPictures({ button, input, veil, take }) {
 
   window.addEventListener("paste", (event) => {
     if (document.querySelector("dialog[open]")) return;
+    const files = [...(event.clipboardData?.files ?? [])];
     // Of copied text many programs carry a picture as well: where one can type, the text is meant.
     const typing = event.target.closest?.("input[type=text], textarea, [contenteditable]");
-    if (typing && event.clipboardData?.types.includes("text/plain")) return;
-    const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (typing && !justNames(event.clipboardData?.getData("text/plain") ?? "", files)) return;
+    const pictures = files.filter((file) => file.type.startsWith("image/"));
     if (!pictures.length) return;
     event.preventDefault();
     take(pictures[0]);
   });
+}
+
+/** Whether the text is nothing but the names of the files, as it is where they were copied in the Finder of macOS. */
+function justNames(text, files) {
+  const names = files.map((file) => file.name.normalize());
+  return text.split(/[\r\n]+/).every((line) => line === "" || names.includes(line.normalize()));
 }

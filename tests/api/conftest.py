@@ -25,7 +25,7 @@ def serving(data: Path, **settings: Any) -> Iterator[TestClient]:
     """A client of a service that has started, and stops afterwards."""
     # Tests of the service do not depend on what happens to be set around them.
     chosen = Settings(data=data, **{"snapshot_poll_seconds": 0.05, **settings})
-    with TestClient(create_app(chosen), base_url="http://imsage.test") as client:
+    with TestClient(create_app(chosen), base_url="http://localhost") as client:
         yield client
 
 

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from app import keys
 from app.api.access import needed_scope
 from app.api.application import create_app
+from app.api.local_names import LocalNames
 from app.key_ring import KeyRing
 from app.keys import create_key, digest_of, keys_path, matching, read_keys, revoke_key
 from app.settings import Settings
@@ -202,6 +203,19 @@ def test_keys_damaged_while_the_service_runs_change_nothing(built_copy: DataDir,
     assert ring.closed and ring.find(key.encode()) is not None
 
 
+def test_keys_that_appear_and_cannot_be_read_close_the_service_until_they_are_gone(
+    built_copy: DataDir,
+) -> None:
+    ring = KeyRing(keys_path(built_copy), required=False)
+    assert not ring.closed
+    keys_path(built_copy).mkdir()
+    ring.look()
+    assert ring.closed
+    keys_path(built_copy).rmdir()
+    ring.look()
+    assert not ring.closed
+
+
 def test_a_key_is_never_in_the_log_but_its_name_is(
     guarded: TestClient, key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +245,43 @@ def test_a_page_of_another_site_may_not_write_to_a_service_without_keys(
         assert own.status_code == 404
     with serving(built_copy.root, cors_origins=["https://elsewhere.test"]) as client:
         assert client.request("DELETE", "/v1/images/a", headers=headers).status_code == 404
+
+
+OWN = ["localhost", "127.0.0.1:8000", "[::1]:8000", "shop.localhost:9", "LOCALHOST:8000", "shop:8000"]
+FOREIGN = ["rebound.test", "rebound.test:8000", "127.0.0.1.rebound.test", "192.0.2.1", "a@rebound.test", "["]
+
+
+@pytest.mark.parametrize("host", OWN)
+def test_a_service_of_this_machine_goes_by_the_names_of_it(host: str) -> None:
+    assert LocalNames("127.0.0.1").include(host.encode())
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_a_service_of_this_machine_goes_by_no_other_name(host: str) -> None:
+    assert not LocalNames("127.0.0.1").include(host.encode())
+    assert LocalNames("0.0.0.0").include(host.encode())
+    assert LocalNames("::1", ["*"]).include(host.encode())
+
+
+def test_a_service_of_this_machine_goes_by_the_hosts_of_the_origins_that_are_let_in() -> None:
+    names = LocalNames("127.0.0.1", ["https://shop.test", "http://other.test:8000"])
+    assert names.include(b"shop.test") and names.include(b"other.test:9")
+    assert not names.include(b"rebound.test")
+
+
+def test_a_page_whose_name_leads_to_this_machine_reads_nothing_from_a_service_without_keys(
+    built_copy: DataDir,
+) -> None:
+    rebound = {"host": "rebound.test:8000"}
+    with serving(built_copy.root) as client:
+        for path in ("/v1/index", "/metrics", "/"):
+            told = problem(client.get(path, headers=rebound), 403, "cross-site")
+            assert "rebound.test:8000" in told["detail"]
+        problem(client.post("/v1/search", json=SEARCH, headers=rebound), 403, "cross-site")
+        assert client.get("/v1/index", headers={"host": "127.0.0.1:8000"}).status_code == 200
+    key = create_key(built_copy, "reader", "read")
+    with serving(built_copy.root) as client:
+        assert client.get("/v1/index", headers=rebound | bearing(key)).status_code == 200
 
 
 def test_a_refused_preflight_is_a_problem(built_copy: DataDir) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,17 +21,23 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 class Squares:
-    """Squares numbers and remembers which came together; refuses a negative one."""
+    """Squares numbers and remembers which came together; refuses a negative one. When it is held, it waits
+    until `go` is set.
+    """
 
-    def __init__(self, pause: float = 0.0) -> None:
+    def __init__(self, *, held: bool = False) -> None:
         self.batches: list[list[int]] = []
         self.threads: set[str] = set()
-        self.pause = pause
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        if not held:
+            self.go.set()
 
     def __call__(self, numbers: Sequence[int]) -> list[int]:
         self.batches.append(list(numbers))
         self.threads.add(threading.current_thread().name)
-        time.sleep(self.pause)
+        self.begun.set()
+        assert self.go.wait(60)
         if min(numbers) < 0:
             raise ValueError(f"negative: {min(numbers)}")
         return [number * number for number in numbers]
@@ -62,11 +67,13 @@ async def test_a_lone_item_waits_no_longer_than_it_is_told(executor: ThreadPoolE
 
 
 async def test_what_arrives_while_a_batch_runs_is_the_next_batch(executor: ThreadPoolExecutor) -> None:
-    squares = Squares(pause=0.05)
+    squares = Squares(held=True)
     batcher = Batcher(squares, executor, size=4, wait=0.0)
     first = asyncio.create_task(batcher.submit(1))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(squares.begun.wait, 60)
     rest = [asyncio.create_task(batcher.submit(number)) for number in range(2, 8)]
+    await asyncio.sleep(0)
+    squares.go.set()
     assert await first == 1
     assert await asyncio.gather(*rest) == [4, 9, 16, 25, 36, 49]
     assert squares.batches == [[1], [2, 3, 4, 5], [6, 7]]
@@ -93,15 +100,17 @@ async def test_a_caller_that_left_is_not_worked_for(executor: ThreadPoolExecutor
 async def test_who_waits_behind_a_whole_batch_of_callers_that_left_is_worked_for(
     executor: ThreadPoolExecutor,
 ) -> None:
-    squares = Squares(pause=0.05)
+    squares = Squares(held=True)
     batcher = Batcher(squares, executor, size=2, wait=0.0)
     first = asyncio.create_task(batcher.submit(1))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(squares.begun.wait, 60)
     leaving = [asyncio.create_task(batcher.submit(number)) for number in (2, 3)]
     staying = asyncio.create_task(batcher.submit(4))
     await asyncio.sleep(0)
     for task in leaving:
         task.cancel()
+    await asyncio.sleep(0)
+    squares.go.set()
     async with asyncio.timeout(5):
         assert await first == 1 and await staying == 16
     assert squares.batches == [[1], [4]]

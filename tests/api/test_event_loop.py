@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from fastapi.testclient import TestClient
 
 import app.search_service
 import app.serving_state
@@ -74,6 +75,32 @@ def test_a_question_that_carries_much_is_gone_through_in_a_thread(
         again = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
     assert again.status_code == 200
     assert threads and all(name.startswith(thread) for name in threads)
+
+
+@pytest.mark.parametrize(
+    ("more", "thread"),
+    [({"limit": 2}, "asyncio"), ({"limit": 3}, "search"), ({"limit": 1, "explain": True}, "search")],
+)
+def test_many_results_and_what_explains_them_are_written_down_in_a_thread(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch, more: Any, thread: str
+) -> None:
+    threads: list[str] = []
+    for name in ("hits_of", "explain_hits", "explain_edges"):
+        monkeypatch.setattr(app.search_service, name, noting(getattr(app.search_service, name), threads))
+    monkeypatch.setattr(app.search_service, "_MANY_HITS", 2)
+    answer = client.post("/v1/search", json={"image": {"id": indexed[0].id}, **more}).json()
+    assert len(answer["hits"]) == more["limit"] and ("explain" in answer) == ("explain" in more)
+    assert threads and all(name.startswith(thread) for name in threads)
+
+
+def test_originals_are_read_apart_from_searches(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    catalogue = service_of(client).catalogue
+    monkeypatch.setattr(catalogue, "original", noting(catalogue.original, threads))
+    assert client.get(f"/v1/images/{indexed[0].id}/file").status_code == 200
+    assert len(threads) == 1 and threads[0].startswith("read")
 
 
 def asked(image: Any) -> str:

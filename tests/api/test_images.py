@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from app.catalogue_reader import media_type_of
 from graph_store.catalog import Catalog
+from graph_store.checksums import sha256_of_file
 from graph_store.data_dir import DataDir
 from graph_store.records import ImageRecord, Tag
 from tests.api.conftest import problem, serving
@@ -52,8 +55,30 @@ def test_a_thumbnail_is_not_sent_twice_to_who_has_it(client: TestClient, indexed
     response = client.get(path)
     assert response.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(response.content)).format == "WEBP"
-    again = client.get(path, headers={"if-none-match": response.headers["etag"]})
-    assert again.status_code == 304 and again.content == b""
+    etag = response.headers["etag"]
+    for known in (etag, f'"another", {etag}', f"W/{etag}", "*"):
+        again = client.get(path, headers={"if-none-match": known})
+        assert again.status_code == 304 and again.content == b"", known
+    assert client.get(path, headers={"if-none-match": 'W/"another"'}).status_code == 200
+
+
+def test_a_picture_is_told_from_another_of_the_same_size_and_time(
+    ingested_copy: DataDir, indexed: list[Shape], tmp_path: Path
+) -> None:
+    files = [tmp_path / name for name in ("red.bmp", "blue.bmp")]
+    for file in files:
+        Image.new("RGB", (8, 8), file.stem).save(file)
+        os.utime(file, (10**9, 10**9))
+    assert files[0].stat().st_size == files[1].stat().st_size
+    path, etags = f"/v1/images/{indexed[0].id}/file", []
+    with serving(ingested_copy.root) as client, Catalog.open(ingested_copy.catalog_path) as catalog:
+        for file in files:
+            record = catalog.get(indexed[0].id)
+            catalog.upsert([replace(record, path=str(file), sha256=sha256_of_file(file))])
+            etags.append(client.get(path).headers["etag"])
+        assert client.get(path, headers={"if-none-match": etags[0]}).content == files[1].read_bytes()
+        part = client.get(path, headers={"range": "bytes=0-3", "if-range": etags[0]})
+        assert part.status_code == 200 and part.content == files[1].read_bytes()
 
 
 def test_the_edges_of_a_picture_are_told(
@@ -89,8 +114,6 @@ def test_an_original_that_is_gone_is_a_problem_and_its_thumbnail_stays(
 ) -> None:
     gone = indexed[0].id
     with Catalog.open(built_copy.catalog_path) as catalog:
-        from dataclasses import replace
-
         catalog.upsert([replace(catalog.get(gone), path=str(tmp_path / "gone.png"))])
     with serving(built_copy.root) as client:
         problem(client.get(f"/v1/images/{gone}/file"), 404, "not-found")
@@ -104,8 +127,6 @@ def test_another_picture_than_the_one_that_was_ingested_is_never_sent(
     private = tmp_path / "private.png"
     Image.new("RGB", (8, 8)).save(private)
     with Catalog.open(built_copy.catalog_path) as catalog:
-        from dataclasses import replace
-
         catalog.upsert([replace(catalog.get(indexed[0].id), path=str(private))])
     with serving(built_copy.root) as client:
         problem(client.get(f"/v1/images/{indexed[0].id}/file"), 404, "not-found")
@@ -117,8 +138,6 @@ def test_a_file_that_is_no_picture_is_never_sent(
     page = tmp_path / "page.png"
     page.write_text("<script>alert(1)</script>")
     with Catalog.open(built_copy.catalog_path) as catalog:
-        from dataclasses import replace
-
         catalog.upsert([replace(catalog.get(indexed[0].id), path=str(page))])
     with serving(built_copy.root) as client:
         problem(client.get(f"/v1/images/{indexed[0].id}/file"), 404, "not-found")

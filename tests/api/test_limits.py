@@ -27,8 +27,13 @@ from tests.api.test_snapshot_swap import wait_until
 SEARCH = {"tags": ["red"], "limit": 1}
 
 
-async def asked(app: Any, method: str = "POST", path: str = "/v1/search") -> tuple[int, dict[bytes, bytes]]:
-    """Status and headers of one answer of a plain ASGI application."""
+async def asked(
+    app: Any,
+    method: str = "POST",
+    path: str = "/v1/search",
+    client: tuple[str, int] | None = ("192.0.2.1", 5),
+) -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers of one answer of a plain ASGI application. client: address and port."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -37,7 +42,7 @@ async def asked(app: Any, method: str = "POST", path: str = "/v1/search") -> tup
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("192.0.2.1", 5)}
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": [], "client": client}
     await app(scope, receive, send)
     return sent[0]["status"], dict(sent[0].get("headers", ()))
 
@@ -141,6 +146,16 @@ def test_a_burst_is_let_through_and_then_held_to_the_rate() -> None:
     assert limiter.wait("a", 0.0) == pytest.approx(0.5)
     assert limiter.wait("b", 0.0) == 0.0
     assert limiter.wait("a", 0.5) == 0.0
+
+
+@pytest.mark.asyncio
+async def test_clients_are_told_apart_by_their_address_and_not_by_their_connection() -> None:
+    answering = Held()
+    answering.go.set()
+    limits = Limits(answering, seconds=60, at_once=9, rate=1e-3)  # one call, and then none for long
+    connections = [("192.0.2.1", 5), ("192.0.2.1", 6), ("192.0.2.2", 5), ("192.0.2.2", 6), None, None]
+    answers = [(await asked(limits, client=client))[0] for client in connections]
+    assert answers == [200, 429, 200, 429, 200, 429]
 
 
 def test_clients_without_number_do_not_fill_the_memory() -> None:

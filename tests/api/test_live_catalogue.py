@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import base64
+import errno
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.ingest.blobs import original_path, thumbnail_path
 from gnn.reindex import reindex
 from graph_store.catalog import Catalog
+from graph_store.catalog_changes import Changes
 from graph_store.data_dir import DataDir
+from graph_store.features import FeatureFile
 from graph_store.records import ImageRecord
 from tests.api.conftest import png, problem, serving
 from tests.api.test_snapshot_swap import version, wait_until
+from tests.ingest.conftest import with_features
 from tests.shapes import Shape
 
 NEW = Shape("red", "circle", "large", 7, (0.52, 0.49), 0.36)
@@ -38,6 +45,11 @@ def upsert(client: TestClient, *images: dict[str, Any]) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
     return body
+
+
+def catalogued(data_dir: DataDir, image_id: str) -> ImageRecord:
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        return catalog.get(image_id)
 
 
 def search(client: TestClient, **body: Any) -> dict[str, Any]:
@@ -267,6 +279,36 @@ def test_files_of_a_deleted_picture_are_removed_unless_another_has_the_same(
     assert live.get("/v1/images/two/thumbnail").status_code == 200
     live.delete("/v1/images/two")
     assert len(blobs - {path for path in built_copy.blobs_dir.rglob("*") if path.is_file()}) == 2
+
+
+def test_files_that_were_cut_are_written_again_with_the_same_picture(
+    built_copy: DataDir, live: TestClient
+) -> None:
+    upsert(live, entry("one", NEW))
+    sha256 = str(catalogued(built_copy, "one").sha256)
+    blobs = [of(built_copy, sha256) for of in (thumbnail_path, original_path)]
+    whole = [blob.read_bytes() for blob in blobs]
+    for blob in blobs:
+        blob.write_bytes(blob.read_bytes()[:30])
+    upsert(live, entry("two", NEW))
+    assert [blob.read_bytes() for blob in blobs] == whole
+
+
+def test_a_file_that_cannot_be_removed_does_not_take_back_what_was_stored(
+    built_copy: DataDir, live: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upsert(live, entry("one", NEW), entry("two", OTHER))
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.is_relative_to(built_copy.blobs_dir) and not path.name.startswith("."):
+            raise OSError(errno.EBUSY, "in use", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert live.delete("/v1/images/one").status_code == 200
+    assert upsert(live, entry("two", NEW))["replaced"] == 1
+    assert "one" not in everything(live) and "two" in everything(live)
 
 
 # -- tags and attributes
@@ -509,13 +551,14 @@ def test_a_running_ingest_or_training_does_not_hold_writes_up(built_copy: DataDi
         assert upsert(live, entry("new", NEW))["created"] == 1
 
 
-def test_a_writer_that_keeps_the_directory_to_itself_is_named(
+def test_a_writer_that_keeps_the_directory_to_itself_is_named_and_waited_for(
     built_copy: DataDir, live: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.live.writer.WAIT_SECONDS", 0.05)
     with built_copy.writing("export"):
-        told = problem(live.delete("/v1/images/x"), 409, "data-directory-busy")
-    assert "export" in told["detail"]
+        refused = live.delete("/v1/images/x")
+    assert "export" in problem(refused, 503, "data-directory-busy")["detail"]
+    assert refused.headers["retry-after"]
 
 
 def test_upserts_are_refused_where_nothing_is_served(tmp_path: Any) -> None:
@@ -536,6 +579,65 @@ def test_without_changes_the_snapshots_own_state_answers(
     assert isinstance(service.states.current, LiveState)
     live.delete("/v1/images/new")
     assert not isinstance(service.states.current, LiveState)
+
+
+def test_changes_that_make_no_difference_to_searches_are_read_once(
+    live: TestClient, built_copy: DataDir, held_out: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.api.conftest import service_of
+
+    states = service_of(live).states
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        catalog.upsert([replace(catalog.get(held_out[0].id), caption="another")])
+        states.revise()
+        read: list[int] = []
+        changes = Catalog.changes
+
+        def noted(self: Catalog, since: int) -> Changes:
+            read.append(since)
+            return changes(self, since)
+
+        monkeypatch.setattr(Catalog, "changes", noted)
+        states.revise()
+        assert read == []
+        known = catalog.revision()
+    upsert(live, entry("new", NEW))
+    assert set(read) == {known} and "new" in everything(live)
+
+
+def test_no_removed_picture_comes_back_where_another_encoder_fills_the_catalogue_anew(
+    live: TestClient, built_copy: DataDir, indexed: list[Shape], tmp_path: Path
+) -> None:
+    with Catalog.open(built_copy.catalog_path) as catalog:
+        assert catalog.delete(place.id for place in catalog.places())
+    source = tmp_path / "tags.jsonl"
+    source.write_text("".join(f'{{"id": "{name}", "tags": ["red"]}}\n' for name in ("new", indexed[0].id)))
+    with_features(source, built_copy, ["new", indexed[0].id])
+    with serving(built_copy.root) as restarted:
+        for client in (live, restarted):
+            wait_until(lambda client=client: everything(client) == [])
+            told = problem(client.post("/v1/search", json={"image": {"id": "new"}}), 409, "encoder-mismatch")
+            assert "precomputed" in told["detail"]
+            wait_until(lambda client=client: "precomputed" in client.get("/readyz").text)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), RuntimeError("it broke")])
+def test_changes_that_cannot_be_read_for_whatever_reason_cost_no_search_and_are_read_later(
+    live: TestClient, built_copy: DataDir, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    gone, *rest = everything(live)
+
+    def failing(*_: Any, **__: Any) -> FeatureFile:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr("app.live.keeper.FeatureFile.open", failing)
+        with Catalog.open(built_copy.catalog_path) as catalog:
+            catalog.delete([gone])
+        wait_until(lambda: live.get("/readyz").json()["status"] == "degraded")
+        assert everything(live) == [gone, *rest]
+    wait_until(lambda: everything(live) == rest)
+    assert live.get("/readyz").json()["status"] == "ok"
 
 
 def test_lost_features_cost_their_picture_and_no_search(built_copy: DataDir, live: TestClient) -> None:

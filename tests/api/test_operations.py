@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api.job_schemas import ReindexRequest, TrainRequest
 from app.api.middleware import DATA_POLICY, PAGE_POLICY
 from app.api.schemas import BatchRequest, PredictRequest, SearchOptions, SearchRequest
+from app.keys import create_key
 from graph_store.data_dir import DataDir
 from tests.api.conftest import serving
 from tests.shapes import Shape
@@ -60,6 +61,23 @@ def test_every_stage_and_every_request_is_counted(built_data_dir: DataDir, index
     assert requests("GET", "/v1/images/{id:path}", 404) == 1
     assert requests("GET", "unmatched", 404) == 1
     assert found[("imsage_index_images", ())] > 0 and found[("imsage_index_degraded", ())] == 0
+
+
+def test_a_refused_request_is_counted_under_the_call_that_was_meant(built_copy: DataDir) -> None:
+    key = create_key(built_copy, "scraper", "read")
+    with serving(built_copy.root) as client:
+        client.get("/v1/images/a/thumbnail")
+        client.post("/v1/search", json={})
+        client.head("/v1/images/a")
+        client.get("/v1/nothing")
+        told = client.get("/metrics", headers={"authorization": f"Bearer {key}"}).text
+    for method, route in (
+        ("GET", "/v1/images/{id:path}/thumbnail"),
+        ("POST", "/v1/search"),
+        ("HEAD", "/v1/images/{id:path}"),
+        ("GET", "unmatched"),
+    ):
+        assert f'imsage_requests_total{{method="{method}",route="{route}",status="401"}} 1.0' in told
 
 
 def test_a_request_keeps_a_sound_id_and_gets_one_otherwise(client: TestClient) -> None:

@@ -27,8 +27,9 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["red"], "diversity": 2}, "/diversity"),
     ({"tags": ["red"], "explain": "yes"}, "/explain"),
     ({"tags": ["red"], "score_threshold": None}, ""),
-    ({"tags": [""]}, "/tags/0/name"),
-    ({"tags": ["x" * 301]}, "/tags/0/name"),
+    ({"tags": [""]}, "/tags/0"),
+    ({"tags": ["red", "x" * 301]}, "/tags/1"),
+    ({"tags": [{"name": " "}]}, "/tags/0/name"),
     ({"tags": [{"name": "red", "weight": 1e9}]}, "/tags/0/weight"),
     ({"tags": [{"name": "red", "wait": 1}]}, "/tags/0/wait"),
     ({"tags": [3]}, "/tags/0"),
@@ -54,6 +55,8 @@ BAD_BODIES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"tags": ["red"], "filter": {"must": [{"key": "tags", "range": {"gt": 1}}]}}, "/filter/must/0"),
     ({"tags": ["red"], "filter": {"must": [{"key": "tags", "match": 1}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"must": [{"key": "tags", "match": " "}]}}, "/filter/must/0"),
+    ({"tags": ["red"], "filter": {"should": [{"key": "tags", "any": ["a", "x" * 301]}]}}, "/filter/should/0"),
     ({"tags": ["red"], "filter": {"may": []}}, "/filter/may"),
     ({"tags": ["red"], "cursor": "x"}, "/cursor"),
 ]
@@ -64,6 +67,14 @@ def test_a_wrong_field_is_pointed_at(client: TestClient, body: dict[str, Any], p
     answer = problem(client.post("/v1/search", json=body), 422, "invalid-request")
     assert pointer in [error["pointer"] for error in answer["errors"]]
     assert answer["instance"] == "/v1/search"
+
+
+def test_a_wrong_tag_to_store_is_pointed_at_where_the_request_has_it(client: TestClient) -> None:
+    image = {"id": "a", "image": {"data": ""}, "tags": ["red", "  "]}
+    stored = problem(client.post("/v1/images", json={"images": [image]}), 422, "invalid-request")
+    assert [error["pointer"] for error in stored["errors"]] == ["/images/0/tags/1"]
+    named = problem(client.patch("/v1/images/a", json={"tags": [{"name": "  "}, "  "]}), 422)
+    assert [error["pointer"] for error in named["errors"]] == ["/tags/0/name", "/tags/1"]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +105,13 @@ def test_a_path_that_is_not_there_and_a_method_that_is_not_possible(client: Test
     assert refused.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/jobs/"), ("POST", "/v1/search/"), ("GET", "/static")])
+def test_a_path_with_a_slash_too_many_or_too_few_leads_nowhere(
+    client: TestClient, method: str, path: str
+) -> None:
+    problem(client.request(method, path, follow_redirects=False), 404, "not-found")
+
+
 def test_a_file_of_the_page_can_only_be_looked_at(client: TestClient) -> None:
     refused = client.post("/static/main.js")
     problem(refused, 405, "method-not-allowed")
@@ -120,6 +138,14 @@ def test_an_upload_with_wrong_parts_is_pointed_at(client: TestClient) -> None:
     assert pointers(files={"image": picture}, data={"query": '{"image": {"id": "a"}}'}) == [
         "#form/query/image"
     ]
+
+
+def test_what_an_upload_asks_beside_its_picture_is_pointed_at_in_the_form(
+    client: TestClient, indexed: list[Shape]
+) -> None:
+    picture = {"image": ("a.png", png(indexed[0]), "image/png")}
+    refused = client.post("/v1/search/upload", files=picture, data={"query": '{"cursor": "none"}'})
+    assert [wrong["pointer"] for wrong in problem(refused, 422)["errors"]] == ["#form/query/cursor"]
 
 
 def test_an_upload_needs_no_room_on_the_disk(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -11,12 +12,15 @@ import app.query_words
 import gnn.encoders.lazy
 import gnn.graph_data
 from app.lookup import Lookup, Question
+from app.query_words import QueryWords
+from app.serving_state import ServingState
 from gnn.encoders.base import TextEncoder
 from gnn.encoders.registry import text_encoder
-from gnn.query import QueryTag
+from gnn.query import Query, QueryTag
 from gnn.reindex import reindex
 from graph_store.arrays import Float32Array
 from graph_store.data_dir import DataDir
+from graph_store.snapshot import Snapshot
 from tests.api.conftest import serving
 
 UNKNOWN = ["crimson", "disc", "azure", "tile", "emerald", "ball", "maroon", "cube", "olive", "teapot"]
@@ -75,6 +79,27 @@ def test_answers_are_those_of_words_read_one_by_one(built_data_dir: DataDir) -> 
     for one, other in zip(together, alone, strict=True):
         scores = [[hit["score"] for hit in answer["hits"]] for answer in (one, other)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_questions_of_two_snapshots_in_one_batch_are_each_answered_from_their_own() -> None:
+    """As while a new snapshot comes."""
+
+    class Engine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def embed_many(self, queries: Sequence[Query]) -> list[str]:
+            return [f"{query.text} in {self.name}" for query in queries]
+
+    def state(name: str) -> Any:
+        return ServingState(Snapshot(Path(name), {}), cast(Any, Engine(name)), cast(Any, None))
+
+    words, old, new = QueryWords(size=4, wait=0.0), state("the old"), state("the new")
+    asked = [(old, "red"), (new, "blue"), (old, "green")]
+    answers = words._embed_batch([(each, Query(text=text)) for each, text in asked])
+    words.close()
+    told: list[Any] = [vectors for vectors, _ in answers]
+    assert told == ["red in the old", "blue in the new", "green in the old"]
 
 
 def test_a_word_that_cannot_be_read_fails_by_itself(built_data_dir: DataDir) -> None:

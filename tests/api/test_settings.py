@@ -38,6 +38,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(
     [
         ("IMSAGE_PORT", "many", "port"),
         ("IMSAGE_WORKERS", "0", "workers"),
+        ("IMSAGE_DEVICE", "gpu", "device: .*auto.cpu.cuda"),
         ("IMSAGE_LOG_LEVEL", "loud", "log_level"),
         ("IMSAGE_INDEX", "tree", "index: Input should be 'auto', 'flat', 'hnsw' or 'ivfpq'"),
         ("IMSAGE_INDEX_MEMORY", "-1", "index_memory: .*greater than or equal to 0"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.serving_state import ServingStates
 from gnn.query import QueryEngine
 from gnn.reindex import reindex
+from graph_store.checksums import sha256_of_files
 from graph_store.data_dir import DataDir
 from graph_store.durable import write_bytes
 from graph_store.milvus_server import IndexUnreachable
@@ -162,6 +165,42 @@ def test_a_cursor_is_gone_when_milvus_has_dropped_its_vectors_and_not_while_milv
         problem(asked, status, code)
 
 
+def test_while_milvus_is_away_no_snapshot_is_read_as_a_whole_again_and_again(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Snapshot.open(built_copy)
+    commit_copy(built_copy)
+    read: list[str] = []
+
+    def noted(paths: Sequence[Path]) -> Iterator[str]:
+        read.append(paths[0].parent.name)
+        return sha256_of_files(paths)
+
+    def unreachable(*_: Any) -> QueryEngine:
+        raise IndexUnreachable("Milvus does not answer")
+
+    monkeypatch.setattr("graph_store.snapshot_files.sha256_of_files", noted)
+    states = ServingStates(built_copy, lambda _: None)
+    with monkeypatch.context() as away:
+        away.setattr(QueryEngine, "open", unreachable)
+        for _ in range(3):
+            states.refresh()
+            assert states.pinned(older.version) is None
+        assert len(read) == 2
+    states.refresh()
+    assert states.current.version == Snapshot.open(built_copy, verify=False).version and len(read) == 2
+    # What waits for nothing is read as a whole before it is opened again.
+    assert states.pinned(older.version) is not None
+    states.close()
+    assert states.pinned(older.version) is not None and len(read) == 3
+
+
+def test_a_state_holds_the_ids_of_its_images_once(built_copy: DataDir) -> None:
+    states = ServingStates(built_copy, lambda _: None)
+    states.refresh()
+    assert states.current.records.ids is states.current.engine.image_ids
+
+
 def test_a_cursor_whose_snapshot_can_no_longer_be_told_what_was_removed_is_gone(
     built_copy: DataDir, indexed: list[Shape]
 ) -> None:
@@ -261,6 +300,27 @@ def test_a_service_that_starts_on_a_damaged_snapshot_serves_the_last_good_one(
         mended = commit_copy_of(built_copy, first)
         wait_until(lambda: version(client) == mended)
         assert client.get("/readyz").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("it broke")])
+def test_a_service_that_starts_on_a_snapshot_that_it_cannot_open_at_all_serves_the_one_before(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    first = Snapshot.open(built_copy).version
+    second = commit_copy(built_copy).version
+    opened = QueryEngine.open
+
+    def failing(snapshot: Snapshot, *rest: Any) -> QueryEngine:
+        if snapshot.version == second:
+            raise error
+        return opened(snapshot, *rest)
+
+    monkeypatch.setattr(QueryEngine, "open", failing)
+    with serving(built_copy.root) as client:
+        assert version(client) == first
+        ready = client.get("/readyz").json()
+        assert ready["status"] == "degraded" and str(error) in ready["detail"]
+        assert "imsage_index_degraded 1.0" in client.get("/metrics").text
 
 
 def commit_copy_of(data_dir: DataDir, version: str) -> str:

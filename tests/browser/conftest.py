@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,7 +27,6 @@ from tests.browser.visit import Visit
 from tests.conftest import make_once
 from tests.shapes import all_shapes, draw, rows
 
-CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -119,15 +119,16 @@ def hostile_server(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium. Where it is missing the tests are skipped, but never in continuous integration."""
-    if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is missing (on Debian: apt-get install chromium)"
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not on the PATH (on Debian: apt-get install chromium)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield opened
+        opened.close()
 
 
 def _visit(browser: Browser, url: str, **context: object) -> Iterator[Visit]:

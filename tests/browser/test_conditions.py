@@ -21,14 +21,21 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "shape_group != corners": {"must_not": [{"key": "shape_group", "match": "corners"}]},
     "shape_group = corners, round": {"must": [{"key": "shape_group", "any": ["corners", "round"]}]},
     "shape_group != corners, round": {"must_not": [{"key": "shape_group", "any": ["corners", "round"]}]},
-    "free = true": {"must": [{"key": "free", "match": True}]},
+    "free = true": {"must": [{"key": "free", "any": [True, "true"]}]},
     "year = 12": {"must": [{"key": "year", "match": 12}]},
     'year = "12"': {"must": [{"key": "year", "match": "12"}]},
     'author = "Doe, Jo"': {"must": [{"key": "author", "match": "Doe, Jo"}]},
     'author = "Doe, Jo", "Roe"': {"must": [{"key": "author", "any": ["Doe, Jo", "Roe"]}]},
     "title = god exists": {"must": [{"key": "title", "match": "god exists"}]},
-    "serial = 1234567890123456789": {"must": [{"key": "serial", "match": 1234567890123456789}]},
+    "serial = 1234567890123456789": {
+        "must": [{"key": "serial", "any": [1234567890123456789, "1234567890123456789"]}]
+    },
     "serial < -9007199254740993": {"must": [{"key": "serial", "range": {"lt": -9007199254740993}}]},
+    "code = 007": {"must": [{"key": "code", "match": "007"}]},
+    "code != 0x10, 7": {"must_not": [{"key": "code", "any": ["0x10", 7]}]},
+    "code = 1e5": {"must": [{"key": "code", "any": [100000, "1e5"]}]},
+    "code = -0.50": {"must": [{"key": "code", "match": -0.5}]},
+    "area < .5": {"must": [{"key": "area", "range": {"lt": 0.5}}]},
     'size = 12" wide': {"must": [{"key": "size", "match": '12" wide'}]},
 }
 

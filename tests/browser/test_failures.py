@@ -15,6 +15,8 @@ from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
 
+FIRST_PAUSE_MS = 2000
+"""Before the page tries again by itself: see problem.js."""
 # The next search is answered by the beginning of an answer, in JavaScript.
 BREAK_OFF = """() => {
   const ask = window.fetch;
@@ -83,8 +85,10 @@ def test_a_busy_server_is_asked_again_after_the_pause_that_it_names(visit: Visit
             status=503, body=body, content_type="application/problem+json", headers={"Retry-After": "1"}
         )
 
+    visit.page.clock.install()
     visit.page.route("**/v1/search", busy_once)
     page = visit.open("/?tag=circle")
+    page.clock.fast_forward(1000)
     expect(page.locator("#grid .card").first).to_be_visible()
     expect(page.get_by_role("alert")).to_be_hidden()
     assert refused
@@ -174,6 +178,7 @@ def test_a_question_that_failed_is_not_asked_again_once_there_is_another(visit: 
 
 
 def test_show_more_is_not_offered_while_another_question_waits_for_the_server(visit: Visit) -> None:
+    visit.page.clock.install()
     page = visit.open("/?tag=circle&tag=red")
     more = page.get_by_role("button", name="Show more")
     expect(more).to_be_visible()
@@ -183,6 +188,7 @@ def test_show_more_is_not_offered_while_another_question_waits_for_the_server(vi
     expect(page.locator("#grid .card").first).to_be_visible()
     expect(more).to_be_hidden()
     page.unroute("**/v1/search")
+    page.clock.fast_forward(FIRST_PAUSE_MS)
     expect(page.locator("#status")).to_contain_text(re.compile(r"for circle ·"))
     expect(more).to_be_visible()
 
@@ -219,18 +225,22 @@ def test_a_proxy_that_reaches_no_server_is_asked_again(visit: Visit, status: int
         refused.append(route.request.url)
         route.fulfill(status=status, body="<h1>No server</h1>", content_type="text/html")
 
+    visit.page.clock.install()
     visit.page.route("**/v1/search", away_once)
     page = visit.open("/?tag=circle")
+    page.clock.fast_forward(FIRST_PAUSE_MS)
     expect(page.locator("#grid .card").first).to_be_visible()
     expect(page.get_by_role("alert")).to_be_hidden()
     assert refused
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(visit: Visit) -> None:
+    visit.page.clock.install()
     page = visit.open("/?tag=circle&tag=red")
     page.evaluate(BREAK_OFF)
     page.get_by_role("button", name="Remove red").click()
     expect(page.get_by_role("alert")).to_contain_text("tries again by itself")
+    page.clock.fast_forward(FIRST_PAUSE_MS)
     expect(page.locator("#status")).to_contain_text(re.compile(r"for circle ·"))
     expect(page.get_by_role("alert")).to_be_hidden()
 
@@ -285,11 +295,12 @@ VIEWS = [("/?tag=circle", "#grid .no-picture"), (f"/?image={RED_CIRCLE}&view=gra
 def test_a_picture_that_did_not_come_is_asked_for_again_with_the_next_answer(
     visit: Visit, address: str, stand_in: str
 ) -> None:
+    visit.page.clock.install()
     visit.page.route("**/thumbnail", lambda route: route.abort())
     page = visit.open(address)
     expect(page.locator(stand_in).first).to_be_visible()
     page.unroute("**/thumbnail")
-    page.wait_for_timeout(1100)  # one that does not come is left alone for a second
+    page.clock.fast_forward(1000)  # one that does not come is left alone for so long
     turn_dial(page, 0.9)
     expect(page.locator(stand_in)).to_have_count(0)
 

@@ -107,7 +107,7 @@ def test_another_picture_chosen_meanwhile_is_what_the_graph_shows(visit: Visit) 
     chosen = page.evaluate("new URLSearchParams(location.search).get('image')")
     assert chosen != RED_CIRCLE
     page.get_by_role("button", name="Graph", exact=True).click()
-    page.wait_for_load_state("networkidle")
+    visit.be_quiet()
     page.wait_for_timeout(300)
     expect(page.locator(".middle img")).to_have_attribute("src", re.compile(re.escape(chosen)))
     assert chosen not in pictures(page)

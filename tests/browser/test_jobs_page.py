@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.hostile import HOSTILE_ID, HOSTILE_MARKUP, HOSTILE_TAG
 from tests.browser.losing import losing_the_first
+from tests.browser.test_failures import FIRST_PAUSE_MS
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -133,11 +134,13 @@ def test_a_click_that_got_no_answer_is_tried_again_as_the_same_order(visit: Visi
         else:
             route.fulfill(json=job("succeeded"), status=202)
 
+    visit.page.clock.install()
     visit.page.route("**/v1/jobs", lose_the_first)
     page = visit.open("/jobs")
     expect(page.locator("#none")).to_be_visible()
     page.get_by_role("button", name="Reindex", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    page.clock.fast_forward(FIRST_PAUSE_MS)
     expect(page.locator(".job")).to_have_count(1)  # tried again by itself
     expect(page.get_by_role("alert")).to_be_hidden()
     assert len(keys) == 2

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.handing import hand_over, noise
+from tests.browser.test_page import turn_dial
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -61,6 +62,31 @@ def test_a_picture_is_dropped_when_the_query_is_left_before_it_is_ready(
     expect(page.locator("#slot img")).to_have_count(0)
 
 
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_server(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open("/?tag=circle")
+    for name in ("small.png", "large.png"):
+        page.evaluate("() => { Blob.prototype.arrayBuffer = () => Promise.reject(new Error()); }")
+        page.evaluate("() => { window.createImageBitmap = () => Promise.reject(new Error()); }")
+        page.set_input_files("#file", noise(tmp_path / name, 16 if name == "small.png" else 500))
+        expect(page.get_by_role("alert")).to_contain_text("The file cannot be read")
+        expect(page.get_by_role("alert")).not_to_contain_text("tries again")
+        page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#slot img")).to_have_count(0)
+
+
+def test_a_small_picture_is_sent_as_it_was_when_it_was_chosen(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open()
+    picture = noise(tmp_path / "mine.png", 32, 32)
+    page.set_input_files("#file", picture)
+    expect(page.locator("#slot img")).to_be_visible()
+    visit.settle()
+    picture.write_bytes(b"something else")
+    turn_dial(page, 0.9)
+    visit.be_quiet()
+    assert len(visit.searches) > 1
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_copied_text_that_carries_a_picture_is_pasted_as_text_where_one_types(
     visit: Visit, picture_file: Path
 ) -> None:
@@ -68,6 +94,15 @@ def test_copied_text_that_carries_a_picture_is_pasted_as_text_where_one_types(
     assert not hand_over(page, "paste", picture_file, text="two cells", on="#entry")
     assert not hand_over(page, "paste", picture_file, text="two cells", on="#where")
     assert hand_over(page, "paste", picture_file, on="#entry")  # no text: the picture is meant
+    expect(page.locator("#slot img")).to_be_visible()
+
+
+def test_a_copied_file_is_a_picture_though_its_name_comes_along_as_text(
+    visit: Visit, picture_file: Path
+) -> None:
+    page = visit.open("/?tag=circle")
+    assert not hand_over(page, "paste", picture_file, text=f"not {picture_file.name}", on="#entry")
+    assert hand_over(page, "paste", picture_file, text=picture_file.name, on="#entry")
     expect(page.locator("#slot img")).to_be_visible()
 
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 
 from playwright.sync_api import ConsoleMessage, Page, Request, Response
+
+STILL_FRAMES = 3
+"""An answer leads to the next question within a frame: the page waits for one before it shows results."""
+PATIENCE_SECONDS = 30
+# The next frame of the page, and what was put off until after it, in JavaScript.
+FRAME = "() => new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)))"
 
 
 class Visit:
@@ -18,6 +25,8 @@ class Visit:
         self.searches: list[Request] = []
         self.most_at_once = 0
         self._running = 0
+        self._num_asked = 0
+        self._on_the_way: set[Request] = set()
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
         page.on("request", self._asked)
@@ -32,8 +41,18 @@ class Visit:
     def open(self, address: str = "/") -> Page:
         """Goes to the address and waits until the page has asked all that it asks."""
         self.page.goto(self.url + address)
-        self.page.wait_for_load_state("networkidle")
+        self.be_quiet()
         return self.page
+
+    def be_quiet(self) -> None:
+        """Waits until nothing is on its way and nothing more is asked."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        still = 0
+        while still < STILL_FRAMES:
+            asked = self._num_asked
+            self.page.evaluate(FRAME)
+            still = 0 if self._on_the_way or self._num_asked > asked else still + 1
+            assert time.monotonic() < until, [request.url for request in self._on_the_way]
 
     def settle(self) -> None:
         """Waits until the results belong to what was asked last."""
@@ -56,12 +75,15 @@ class Visit:
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.url, "blob:", "data:")):
             self.complaints.append(f"foreign request: {request.url}")
+        self._num_asked += 1
+        self._on_the_way.add(request)
         if _is_search(request):
             self.searches.append(request)
             self._running += 1
             self.most_at_once = max(self.most_at_once, self._running)
 
     def _answered(self, request: Request) -> None:
+        self._on_the_way.discard(request)
         if _is_search(request):
             self._running -= 1
 

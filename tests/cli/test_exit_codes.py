@@ -10,6 +10,7 @@ import pytest
 
 from app.cli import run
 from app.cli.errors import FAILURE, INTERRUPTED, USAGE, exit_code_of
+from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, UnknownName
 
 
@@ -89,6 +90,10 @@ def test_help_names_every_command_and_succeeds(capsys: pytest.CaptureFixture[str
         ["ingest", "/does/not/exist"],
         ["train", "--epochs", "0"],
         ["train", "--epochs", "many"],
+        ["ingest", ".", "--images", "."],
+        ["build", ".", "--preset", "nope"],
+        ["build", ".", "--option", "nope=1"],
+        ["build", ".", "--option", "related"],
         ["reindex", "--engine", "other"],
         ["search"],
         ["search", "--tag", "dog", "--visual-weight", "1.5"],
@@ -113,6 +118,18 @@ def test_wrong_options_are_usage_errors(
 
     assert run(arguments) == USAGE
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("preset", ["nope", "nope+related=0"])
+def test_a_reindex_with_a_preset_that_there_is_not_is_a_usage_error_that_lists_the_known(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    DataDir(tmp_path).create()
+
+    assert run(["reindex", "--preset", preset, "--data", str(tmp_path)]) == USAGE
+
+    told = capsys.readouterr().err
+    assert "There is no preset 'nope'. Known: default" in told and "imsage train" not in told
 
 
 @pytest.mark.parametrize(

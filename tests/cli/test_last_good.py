@@ -10,6 +10,7 @@ from app.cli import run
 from graph_store.data_dir import DataDir
 from graph_store.snapshot import Snapshot
 from tests.api.test_snapshot_swap import commit_copy
+from tests.shapes import all_shapes, is_test
 
 
 @pytest.fixture
@@ -61,3 +62,15 @@ def test_a_search_without_a_catalogue_that_can_be_read_prints_its_table_and_logs
     told = capsys.readouterr()
     assert "red" in told.out and "changes_not_read" not in told.out
     assert "changes_not_read" in told.err
+
+
+def test_an_indexed_image_is_asked_for_where_there_is_no_catalogue(
+    built_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    indexed = next(shape.id for shape in all_shapes() if not is_test(shape.id))
+    asked = ["search", "--data", str(built_copy.root), "--image-id", indexed]
+    assert run(asked) == 0
+    expected = capsys.readouterr().out
+    built_copy.catalog_path.unlink()
+    assert run(asked) == 0
+    assert capsys.readouterr().out == expected

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import app.lookup
+import gnn.encoders.lazy
 from app.api.application import create_app
 from app.cli import run
 from app.cli.errors import FAILURE
@@ -15,6 +17,7 @@ from app.settings import Settings
 from graph_store.data_dir import DataDir
 from imsage import Client
 from tests.api.listening import listening
+from tests.api.test_missing_encoder import with_other_weights
 from tests.shapes import all_shapes, is_test
 
 INDEXED = next(shape for shape in all_shapes() if not is_test(shape.id) and shape.size == "large")
@@ -100,6 +103,24 @@ def test_a_file_that_is_no_picture_is_one_line(
     assert search(built_data_dir, "--image", str(file)) == FAILURE
     told = capsys.readouterr().err
     assert "fault in imsage" not in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", ["picture", "words"])
+def test_an_encoder_with_other_weights_is_one_line(
+    built_data_dir: DataDir,
+    shapes_source: Path,
+    asked: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module, name in ((app.lookup, "image_encoder"), (gnn.encoders.lazy, "text_encoder")):
+        monkeypatch.setattr(module, name, with_other_weights(getattr(module, name)))
+    options = {"picture": ("--image", picture(shapes_source, HELD_OUT.id)), "words": ("--tag", "scarlet")}
+
+    assert search(built_data_dir, *options[asked]) == FAILURE
+    told = capsys.readouterr().err
+    assert "weights_sha256" in told and "Use the recorded encoder" in told
     assert told.count("\n") == 1
 
 

@@ -184,6 +184,45 @@ def test_a_key_is_sent_as_a_bearer_token() -> None:
     assert asked[0].headers["authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize("given", ["secret\n", " secret\r\n", "\tsecret"])
+def test_what_surrounds_a_key_that_was_read_from_a_file_is_not_sent(given: str) -> None:
+    transport, asked = busy(0)
+    with Client(transport=transport, api_key=given) as client:
+        client.search(tags=["red"])
+
+    assert asked[0].headers["authorization"] == "Bearer secret"
+
+
+def test_an_empty_key_is_none() -> None:
+    transport, asked = busy(0)
+    with Client(transport=transport, api_key="\n") as client:
+        client.search(tags=["red"])
+
+    assert "authorization" not in asked[0].headers
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("given", ["secret\nsecret", "secret secret", "s\u00e9cret", "secret\0"])
+def test_what_can_be_no_key_is_refused_at_once_and_not_repeated(
+    client: type[Client] | type[AsyncClient], given: str
+) -> None:
+    with pytest.raises(ValueError, match="api_key") as refused:
+        client(api_key=given)
+
+    assert "cret" not in str(refused.value)
+
+
+def test_a_request_that_cannot_be_sent_is_told_without_its_headers() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError("Illegal header value b'Bearer secret'", request=request)
+
+    with Client(transport=httpx.MockTransport(refuse)) as client, pytest.raises(ImsageError) as error:
+        client.index()
+
+    assert error.value.status == 0 and "was not sent" in error.value.detail
+    assert "secret" not in str(error.value)
+
+
 def test_a_server_that_is_away_is_an_error_with_its_address() -> None:
     with Client("http://127.0.0.1:9", timeout=5) as client, pytest.raises(ImsageError) as error:
         client.index()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,17 +92,6 @@ def test_stopping_the_server_interrupts_its_job(built_copy: DataDir) -> None:
 
     assert (left["state"], left["interrupted"], left["resumable"]) == ("failed", True, True)
     assert left["error"]["type"] == "urn:imsage:problem:interrupted"
-
-
-def test_a_job_has_as_many_threads_as_job_threads_says(built_copy: DataDir) -> None:
-    with serving(built_copy.root, job_threads=3) as client:
-        job = submitted(client, ENDLESS)
-        (process,) = client.app.state.runner._processes  # type: ignore[attr-defined]  # any ASGI application
-        told = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-        client.post(f"/v1/jobs/{job['id']}/cancel")
-        follow(client, job["id"], ended)
-
-    assert b"OMP_NUM_THREADS=3" in told
 
 
 def test_a_job_that_cannot_be_done_says_why(ingested_copy: DataDir) -> None:

@@ -46,14 +46,16 @@ def test_the_system_takes_the_session_back_too() -> None:
     assert done.stdout.split()[-1] == "10"
 
 
-@pytest.mark.parametrize("nice", [0, 7])
-def test_a_running_job_has_stepped_back_as_far_as_job_nice_says(built_copy: DataDir, nice: int) -> None:
-    with serving(built_copy.root, job_nice=nice) as client:
+def test_a_running_job_has_stepped_back_and_has_as_many_threads_as_the_settings_say(
+    built_copy: DataDir,
+) -> None:
+    with serving(built_copy.root, job_nice=7, job_threads=3) as client:
         job = submitted(client, ENDLESS)
         # A job is claimed by its own process, once that has stepped back.
         follow(client, job["id"], lambda job: bool(job["state"] == "processing"))
         (process,) = client.app.state.runner._processes  # type: ignore[attr-defined]  # any ASGI application
-        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + nice
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + 7
+        assert b"OMP_NUM_THREADS=3" in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
 
 
 def test_a_system_without_autogroup_lowers_the_process_alone(tmp_path: Path) -> None:
