@@ -35,8 +35,10 @@ demo: $(STAMP) ## Build the demo catalogue and serve it at http://127.0.0.1:8000
 	$(BIN)/imsage demo --data $(DATA) --port $(PORT)
 
 test: lint ## Lint, check types and run the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser
-	# By themselves: while Playwright lives in a process, no other test there can run an event loop of its own.
+	# Those of the browser by themselves: while Playwright lives in a process, no other test there can run an event
+	# loop of its own. Both take the same catalogues.
+	IMSAGE_TEST_SHARED=$$(mktemp -d) && export IMSAGE_TEST_SHARED && trap 'rm -rf "$$IMSAGE_TEST_SHARED"' EXIT && \
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser && \
 	$(BIN)/python -m pytest -n $(WORKERS) tests/browser
 
 chaos: $(STAMP) ## Kill it 200 times, swap under readers, draw long histories, fuzz; an hour, figures in docs/reliability.md

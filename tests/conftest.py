@@ -72,7 +72,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the whole test run, the same in every xdist worker."""
+    """One folder for the whole test run, the same in every xdist worker; IMSAGE_TEST_SHARED names one that is
+    common to runs that test the same code.
+    """
+    if "IMSAGE_TEST_SHARED" in os.environ:
+        return Path(os.environ["IMSAGE_TEST_SHARED"])
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent

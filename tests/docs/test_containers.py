@@ -8,6 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,23 @@ def test_the_image_asks_the_service_whether_it_is_ready(dockerfile: list[str]) -
     assert command[:2] == ["python", "-c"]
     assert "/readyz" in command[2]
     compile(command[2], "HEALTHCHECK", "exec")
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_whether_the_service_is_ready_is_asked_past_any_proxy(
+    dockerfile: list[str], status: int, code: int
+) -> None:
+    command = json.loads(re.sub(r"^.*?CMD ", "", instruction(dockerfile, "HEALTHCHECK")))
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.handle_request).start()
+        asked = {"IMSAGE_PORT": str(server.server_port), "http_proxy": "http://127.0.0.1:9"}
+        assert subprocess.run([sys.executable, *command[1:]], env=asked, check=False).returncode == code
 
 
 def test_the_image_serves_by_default(dockerfile: list[str]) -> None:

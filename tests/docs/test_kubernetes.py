@@ -196,6 +196,13 @@ def test_what_a_replica_refuses_is_sent_to_the_writer() -> None:
         assert goes_to(path) == "imsage-replica"
 
 
+def test_the_ingress_lets_through_what_the_service_takes_and_waits_for_its_answer() -> None:
+    told = named("Ingress", "imsage")["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io/proxy"
+    assert told[f"{prefix}-body-size"] == f"{Settings().max_body_bytes // 2**20}m"
+    assert int(told[f"{prefix}-read-timeout"]) > Settings().request_timeout
+
+
 def test_the_secret_of_the_keys_can_be_made_again_and_the_pods_that_read_it_once_are_restarted() -> None:
     lines = (FOLDER / "writer.yaml").read_text(encoding="utf-8").splitlines()
     commands = [line.removeprefix("#").strip() for line in lines if line.startswith("#   kubectl ")]
