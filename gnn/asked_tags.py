@@ -16,14 +16,15 @@ from graph_store.csr import Csr
 
 @dataclass(frozen=True, eq=False)
 class AskedTags:
-    """Of n nodes. wanted: y, n rows over the tags, in (0, 1]; unsure: [n], the nodes some of whose tags have
-    a chance only; described: [n], those that a longer text speaks to; guessed: [n], those whose tags say
-    only part of what is wanted (:mod:`gnn.told_pictures`); refusing: [n], pictures to be like without some
-    tags, and with none told; refused: n rows of tags that are not to be guessed, as far as they weigh;
-    similar: the nodes' message-weighted `similar` edges.
+    """Of n nodes. wanted: y, n rows over the tags, in (0, 1]; named: [n], tags and no picture; unsure: [n],
+    the nodes some of whose tags have a chance only; described: [n], those that a longer text speaks to;
+    guessed: [n], those whose tags say only part of what is wanted (:mod:`gnn.told_pictures`); refusing: [n],
+    pictures to be like without some tags, and with none told; refused: n rows of tags that are not to be
+    guessed, as far as they weigh; similar: the nodes' message-weighted `similar` edges.
     """
 
     wanted: Csr
+    named: BoolArray
     unsure: BoolArray
     described: BoolArray
     guessed: BoolArray
@@ -47,6 +48,7 @@ class AskedTags:
         alone = [node.picture is not None and node.weight > 0 and not node.tags for node in nodes]
         return cls(
             wanted,
+            np.array([bool(node.tags) and node.picture is None and not node.looks for node in nodes]),
             np.array([any(edge.chance < 1 for edge in node.tags) for node in nodes]),
             np.array([node.described for node in nodes]),
             np.array([node.asked for node in nodes]) & (similar.degrees() > 0),

@@ -15,6 +15,7 @@ from gnn.graph_build import build_graph, similar_space
 from gnn.kernel_candidates import Candidate
 from gnn.kernel_solve import MOST_LEVERAGE, left_out, leverages, solve
 from gnn.landmarks import choose_landmarks
+from gnn.model.carriers import asking_map
 from gnn.model.edge_weights import message_graph
 from gnn.model.kernel_config import KernelSageConfig
 from gnn.model.kernel_sage import KernelSage
@@ -123,6 +124,8 @@ def lay_ground(
     sets = final[:, skeleton.tags_start :][:, : basis.width]
     # A tag's own part can be told, not expected: fitted, it would be the noise of all of them together.
     parts = [functional.pad(sets[:, : basis.expected], (0, basis.width - basis.expected))]
+    if not basis.exact:
+        skeleton.get_buffer("asking").copy_(asking_map(unit(sets)))
     if view is not None:
         parts.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
     targets = torch.cat(parts, dim=1)
@@ -272,6 +275,7 @@ def _skeleton(
         num_landmarks=0,
         neighbour_weight=1.0,
         vote_weight=1.0,
+        asking=not basis.exact,
     )
     model = KernelSage(config)
     state = dict(model.state_dict())

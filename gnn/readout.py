@@ -17,6 +17,7 @@ from torch import Tensor
 from gnn.asked_tags import AskedTags
 from gnn.model.carriers import carrier_directions
 from gnn.model.kernel_sage import FEW, KernelSage
+from gnn.model.kernels import unit
 from gnn.model.rise_sage import RiseSage
 from gnn.query_types import Slider
 from gnn.rise_readout import RiseReadout
@@ -96,7 +97,8 @@ class KernelReadout:
 
     def embeddings(self, states: list[Tensor], asked: AskedTags) -> Float32Array:
         guessed = asked.guessed & (self._guess > 0)
-        by_sets = guessed | asked.unsure | asked.refusing
+        named = asked.named & ~asked.unsure & self._model.config.asking
+        by_sets = guessed | asked.unsure | asked.refusing | named
         if not by_sets.any():
             result: Float32Array = self._embedded(states[-1]).numpy()
             return result
@@ -108,6 +110,7 @@ class KernelReadout:
             (np.flatnonzero(guessed), self._guessing),
             (np.flatnonzero(asked.unsure & ~guessed), self._unsure),
             (np.flatnonzero(asked.refusing), self._refusing),
+            (np.flatnonzero(named), self._named),
         ):
             if len(rows):
                 last = states[-1][torch.from_numpy(rows)]
@@ -148,6 +151,15 @@ class KernelReadout:
             most,
         )
 
+    def _named(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
+        """The conceptual blocks of tags that are asked for by themselves, where they share coordinates."""
+        del asked, rows
+        return self._leading(self._model.own_sets(last))
+
+    def _leading(self, sets: Tensor) -> Tensor:
+        """The directions to the images that carry these sets [n, tag_width], of unit length."""
+        return unit(sets @ self._model.get_buffer("asking"))
+
     def _unsure(self, last: Tensor, asked: AskedTags, rows: Int64Array) -> Tensor:
         """The conceptual blocks of words that are no tags: of a description the set of tags that is expected,
         of names the way to the images that carry what they may mean.
@@ -157,7 +169,9 @@ class KernelReadout:
         sets = told @ self._tag_directions
         blocks = self._model.embed_sets(sets)
         names = torch.from_numpy(~asked.described[rows])
-        if self._carriers is not None and names.any():
+        if self._model.config.asking:
+            blocks[names] = self._leading(sets[names])
+        elif self._carriers is not None and names.any():
             number = told[names].sum(dim=1, keepdim=True).clamp_min(1.0)
             blocks[names] = (sets[names] / number) @ self._carriers
         return blocks

@@ -9,6 +9,12 @@ holds φ(S), in which a tag is the quieter the more others stand beside it, so t
 over the tag sets that are frequent in the catalogue and, at a tenth, over each tag alone, so that no tag is
 without a direction (ridge regression; λ in parts of the mean eigenvalue). Asking with the word's tags as a
 *set* instead looks for images that carry all of them.
+
+A compressed vocabulary keeps no tag sets, but a direction is needed there even for a tag by its own name: by
+e_t as it is, the images of a rare tag are lost in what the many tags of all others have in common with it by
+chance. Ridge regression again, w_t = (mean φφᵀ + λ)^-1 c_t, with the tag's own voice e_t in what its images
+have in common, c_t, and not that of the tags beside it, of which those of a rare tag say little of other
+images. So all directions are one linear map of e_t (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from gnn.model.kernel_sage import KernelSage
 
 _RIDGE = 1e-3
 _ALONE = 0.1
+_ASKING_RIDGE = 0.03
 
 
 def carrier_directions(model: KernelSage, jaccard: float) -> Tensor | None:
@@ -40,3 +47,17 @@ def carrier_directions(model: KernelSage, jaccard: float) -> Tensor | None:
     ridge = _RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
     directions: Tensor = torch.linalg.solve(gram + ridge, weighed @ sets.double()).T
     return directions.float().contiguous()
+
+
+def asking_map(views: Tensor) -> Tensor:
+    """The inverse of the module's docstring, [tag_width, tag_width], from images' tag views φ [n, tag_width];
+    in parts of the mean eigenvalue, so that directions of no image are not blown up.
+    """
+    views = views.double()
+    gram = views.T @ views
+    level = gram.trace() / len(gram)
+    if not float(level):
+        return torch.eye(len(gram))
+    identity = torch.eye(len(gram), dtype=gram.dtype)
+    inverse: Tensor = torch.linalg.inv(gram / level + _ASKING_RIDGE * identity)
+    return inverse.float()

@@ -22,7 +22,9 @@ class KernelSageConfig:
     ``naming_share``: the perceptrons' share; ``likely_tags``: how many tags have slopes of
     their own where the vocabulary is compressed (:mod:`gnn.model.likely_tags`); ``named_view``: whether
     the prediction's tag view is made of either's probabilities, with ``view_share`` in place of
-    ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their own part; ``missing``:
+    ``naming_share`` where it is given; ``leaves_out``: whether landmarks know their own part; ``asking``:
+    whether tags without a coordinate of their own are asked for by the direction that leads to their images
+    (:mod:`gnn.model.carriers`); ``missing``:
     models that were made before tag views were completed add so much of the whole prediction to both views.
     """
 
@@ -53,6 +55,7 @@ class KernelSageConfig:
     likely_tags: int = 0
     named_view: bool = False
     leaves_out: bool = False
+    asking: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; ``KernelSageConfig(**d)`` is the inverse."""

@@ -94,6 +94,8 @@ class KernelSage(GraphModel):
         }
         if config.leaves_out:
             shapes["own"] = (config.num_landmarks,)
+        if config.asking:
+            shapes["asking"] = (config.tag_width, config.tag_width)
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
         self.namer = (

@@ -38,10 +38,13 @@ SIZE_WIDTH = 256
 KEPT = 0.95
 """A summary of a vocabulary is wide enough when it keeps so much of the images' tag vectors."""
 
-OWN_WIDTH = 128
+OWN_WIDTHS = (128, 256, 384)
 """Coordinates in which a tag says what the summary does not say of it. Those of two tags have a cosine of
-0.09, so that among a million images one that carries a rare tag is told from all that do not.
+0.09 in the fewest, so that among a million images of five tags one that carries a rare tag is told from all
+that do not. The more tags an image has, the less is each of them heard, and the more are needed.
 """
+_OWN_FOR_EACH = 20
+"""So many for each tag that an image has in the mean."""
 
 _BESIDES, _ITERATIONS = 256, 4
 """Directions iterated beyond those that are kept, and how often: with these what is kept is the best to four
@@ -79,7 +82,7 @@ class TagBasis:
 
 def tag_basis(tags_of_image: Csr, num_tags: int, widths: Sequence[int]) -> TagBasis:
     """One coordinate a tag where the vocabulary is small; else a summary of which tags occur together, in as
-    many coordinates as the first of `widths` (rising) that keeps `KEPT` of it, or the last, and OWN_WIDTH
+    many coordinates as the first of `widths` (rising) that keeps `KEPT` of it, or the last, and `own_width`
     more.
 
     The summary is the truncated singular value decomposition of the unit tag vectors of the images (latent
@@ -98,10 +101,17 @@ def tag_basis(tags_of_image: Csr, num_tags: int, widths: Sequence[int]) -> TagBa
     shared = right[:, :width]
     lacking = np.sqrt(np.maximum(1.0 - (shared * shared).sum(axis=1, keepdims=True), 0.0))
     rng = np.random.default_rng(0)
-    own = lacking * _unit(rng.standard_normal((num_tags, OWN_WIDTH)))
+    own = lacking * _unit(rng.standard_normal((num_tags, own_width(tags_of_image))))
     vectors = np.concatenate([shared, own], axis=1).astype(np.float32)
     sizes = _unit(rng.standard_normal((num_tags, SIZE_WIDTH)))
     return TagBasis(vectors, sizes.astype(np.float32), width)
+
+
+def own_width(tags_of_image: Csr) -> int:
+    """How many coordinates a tag has that say what a summary of the vocabulary does not."""
+    degrees = tags_of_image.degrees()
+    mean = degrees.sum() / max(np.count_nonzero(degrees), 1)
+    return next((width for width in OWN_WIDTHS if width >= _OWN_FOR_EACH * mean), OWN_WIDTHS[-1])
 
 
 def _together(tags_of_image: Csr, num_tags: int, rank: int) -> tuple[np.ndarray, np.ndarray]:

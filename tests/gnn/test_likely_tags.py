@@ -23,6 +23,8 @@ from gnn.presets import DEFAULT
 from gnn.query import Query, QueryEngine
 from gnn.query_types import QueryTag
 from gnn.reindex import build_index
+from gnn.trained_model import TrainedModel
+from graph_store.arrays import Float32Array
 from tests.gnn.worlds import data_of, trained
 
 WIDTH, TAGS = 6, 9
@@ -169,6 +171,56 @@ def test_a_rare_tag_of_a_large_vocabulary_finds_the_images_that_carry_it(
         rows = engine.search(asked, 0.0, len(carriers[tag])).rows
         found.append(np.isin(rows, carriers[tag]).mean())
     assert len(rare) > 100 and np.mean(found) > 0.98
+
+
+@pytest.fixture(scope="module")
+def asking(data: GraphData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return trained(data, tmp_path_factory.mktemp("asking"), epochs=1)
+
+
+def asked_by(model: TrainedModel, data: GraphData, query: Query) -> Float32Array:
+    """The tag view of what is asked for at the end of concepts."""
+    assert isinstance(model.model, KernelSage)
+    asked = QueryEngine(build_index(model, data)).embed(query)
+    return asked.blend(0.0)[model.model.config.visual_dim :]
+
+
+def without_directions(asking: TrainedModel) -> TrainedModel:
+    """As models were that were trained before tags had a direction."""
+    state = asking.model.state_dict()
+    del state["asking"]
+    assert isinstance(asking.model, KernelSage)
+    model = KernelSage(replace(asking.model.config, asking=False))
+    model.load_state_dict(state)
+    return replace(asking, model=model.eval())
+
+
+TWO_TAGS = Query(tags=(QueryTag("tag 003"), QueryTag("tag 200", 2.0)))
+
+
+def test_tags_without_a_picture_are_asked_for_by_the_direction_to_their_images(
+    data: GraphData, asking: TrainedModel
+) -> None:
+    plain = asked_by(without_directions(asking), data, TWO_TAGS)
+    directed = asked_by(asking, data, TWO_TAGS)
+    wanted = torch.from_numpy(plain) @ asking.model.get_buffer("asking")
+    torch.testing.assert_close(
+        torch.from_numpy(directed / np.linalg.norm(directed)), wanted / wanted.norm(), atol=1e-5, rtol=0
+    )
+    assert float(directed @ plain) < 0.99 * float(np.linalg.norm(directed) * np.linalg.norm(plain))
+
+
+def test_a_model_of_before_asks_for_tags_by_their_vectors(data: GraphData, asking: TrainedModel) -> None:
+    table = asking.model.get_buffer("tag_vectors")
+    asked = asked_by(without_directions(asking), data, Query(tags=(QueryTag("tag 200"),)))
+    vector = table[200, : len(asked)].numpy()
+    assert asked @ vector == pytest.approx(np.linalg.norm(asked) * np.linalg.norm(vector), rel=1e-5)
+
+
+def test_tags_beside_a_picture_are_asked_for_as_before(data: GraphData, asking: TrainedModel) -> None:
+    beside = replace(TWO_TAGS, images=np.asarray(data.features[:1]))
+    same = asked_by(without_directions(asking), data, beside)
+    np.testing.assert_allclose(asked_by(asking, data, beside), same, atol=1e-6)
 
 
 def test_a_catalogue_too_large_for_wide_views_has_narrow_ones_and_no_slopes(

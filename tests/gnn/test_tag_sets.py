@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gnn.model import tag_sets
+from gnn.model.carriers import asking_map
 from gnn.model.tag_sets import (
     EXACT_UP_TO,
     KEPT,
-    OWN_WIDTH,
+    OWN_WIDTHS,
     JaccardView,
     distinct_sets,
     ideal_gains,
@@ -21,6 +22,7 @@ from gnn.model.tag_sets import (
     indicator_rows,
     jaccard,
     jaccard_features,
+    own_width,
     tag_basis,
 )
 from graph_store.csr import Csr
@@ -174,7 +176,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_a_large_vocabulary_is_compressed_so_that_companions_point_alike() -> None:
     num_tags = EXACT_UP_TO + 88
     basis = tag_basis(large_catalogue(800), num_tags, [48])
-    assert not basis.exact and basis.vectors.shape == (num_tags, 48 + OWN_WIDTH) == (num_tags, basis.width)
+    assert not basis.exact
+    assert basis.vectors.shape == (num_tags, basis.width) == (num_tags, 48 + OWN_WIDTHS[0])
     used = np.flatnonzero(np.arange(num_tags) % 100 != 99)
     shared = unit(basis.vectors[used, : basis.expected])
     likeness = shared @ shared.T
@@ -244,6 +247,29 @@ def test_the_few_images_of_a_rare_tag_are_told_from_all_others_by_it() -> None:
     vectors = tag_basis(edges_of(rows), num_tags, [48]).vectors
     likeness = unit(np.array([vectors[row].sum(axis=0) for row in rows])) @ vectors[rare]
     assert set(np.argsort(-likeness)[:2].tolist()) == set(carriers)
+
+
+@pytest.mark.parametrize(("tags", "width"), [(1, 128), (6, 128), (7, 256), (12, 256), (19, 384), (60, 384)])
+def test_the_more_tags_images_have_the_more_coordinates_has_each(tags: int, width: int) -> None:
+    assert own_width(edges_of([list(range(tags)), [], list(range(tags))])) == width
+
+
+def test_images_without_tags_do_not_make_a_tag_narrower() -> None:
+    assert own_width(edges_of([list(range(19)), *[[]] * 50])) == 384
+
+
+def test_a_rare_tag_leads_to_its_image_among_many_tags_of_each() -> None:
+    num, common, rare = 2000, 1500, 40
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(common, 20, replace=False).tolist() for _ in range(num)]
+    carriers = rng.permutation(num)[:rare]
+    for number, carrier in enumerate(carriers.tolist()):
+        rows[carrier].append(common + number)
+    vectors = tag_basis(edges_of(rows), common + rare, [256]).vectors
+    views = unit(np.array([vectors[row].sum(axis=0) for row in rows])).astype(np.float32)
+    directions = vectors[common:] @ asking_map(torch.from_numpy(views)).numpy()
+    first = (views @ directions.T).argmax(axis=0)
+    assert (first == carriers).mean() >= 0.95
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
