@@ -13,7 +13,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -137,13 +137,14 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
                     hint=f"Import into an empty directory, and remove {checked}.",
                 )
             count = _taken_up(file, checked)
-            _refuse_immovable(data_dir, aside)
+            # What is in its place already is there once only, and a kill must not find it aside.
+            _refuse_immovable((each for each in _folders(data_dir) if (checked / each.name).exists()), aside)
         elif _holds_something(data_dir):
             raise BadInput(
                 f"{data_dir.root} already holds a catalogue", hint="Import into an empty directory."
             )
         else:
-            _refuse_immovable(data_dir, aside)
+            _refuse_immovable(_folders(data_dir), aside)
             count = _unpack_durably(file, aside, progress)
             aside.replace(checked)
             fsync_dir(data_dir.root)
@@ -155,11 +156,11 @@ def import_archive(file: Path, data_dir: DataDir, progress: Progress) -> int:
     return count
 
 
-def _refuse_immovable(data_dir: DataDir, aside: Path) -> None:
-    """Before what may take hours: other folders are to take the place of these. Raises BadInput for a link,
-    and for what another disk is mounted at, which the system does not let be renamed.
+def _refuse_immovable(folders: Iterable[Path], aside: Path) -> None:
+    """Before what may take hours: other folders are to take the place of these, so they may get lost. Raises
+    BadInput for a link, and for what another disk is mounted at, which the system does not let be renamed.
     """
-    for folder in _folders(data_dir):
+    for folder in folders:
         movable = not folder.is_symlink()
         if movable and folder.is_dir():
             try:

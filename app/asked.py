@@ -11,7 +11,7 @@ import numpy as np
 from app.api.filter_schemas import Condition, Filter
 from app.api.schemas import ImageRef, SearchOptions, SearchRequest
 from app.cursor import BadCursor, Cursor, check_seal, fingerprint
-from app.filtering import Clause, RowFilter
+from app.filtering import TAGS, Clause, RowFilter
 from app.picture_finder import LONG_TEXT, Picture
 from app.request_errors import InvalidRequest
 from gnn.query import Query, QueryTag
@@ -27,7 +27,7 @@ def query_of(options: SearchOptions, pictures: Sequence[Picture]) -> Query:
     pictures: those of the question that have a weight; where there are several, each has features.
     """
     tags = tuple(
-        QueryTag(_tag_name(tag.name, number), tag.weight)
+        QueryTag(_tag_name(tag.name, f"/tags/{number}"), tag.weight)
         for number, tag in enumerate(options.tags)
         if tag.weight
     )
@@ -53,20 +53,32 @@ def query_of(options: SearchOptions, pictures: Sequence[Picture]) -> Query:
     )
 
 
-def _tag_name(name: str, number: int) -> str:
+def _tag_name(name: str, pointer: str) -> str:
     try:
         return normalise_tag(name)
     except BadInput as error:
-        raise InvalidRequest.at(f"/tags/{number}", error.message) from error
+        raise InvalidRequest.at(pointer, error.message) from error
 
 
 def row_filter_of(asked: Filter) -> RowFilter:
-    """The filter of a request."""
+    """The filter of a request. It goes through every name in it, so it belongs in a thread.
+
+    Raises InvalidRequest for a tag that is none.
+    """
     return RowFilter(
-        tuple(map(_clause, asked.must)),
-        tuple(map(_clause, asked.should)),
-        tuple(map(_clause, asked.must_not)),
+        tuple(_clauses(asked.must, "/filter/must")),
+        tuple(_clauses(asked.should, "/filter/should")),
+        tuple(_clauses(asked.must_not, "/filter/must_not")),
     )
+
+
+def _clauses(conditions: Sequence[Condition], pointer: str) -> Iterator[Clause]:
+    for number, condition in enumerate(conditions):
+        clause = _clause(condition)
+        if clause.key == TAGS and clause.operator != "exists":
+            for name in clause.value if clause.operator == "any" else [clause.value]:
+                _tag_name(name, f"{pointer}/{number}")
+        yield clause
 
 
 def _clause(condition: Condition) -> Clause:

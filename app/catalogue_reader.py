@@ -111,8 +111,10 @@ class CatalogueReader:
         """
         record = self.record(image_id)
         # Asked after the record, whose row means nothing in the file of another encoder.
-        check_same_encoder(spec, EncoderSpec.from_dict(self.catalog.meta(ENCODER_KEY)))
-        stored = FeatureFile.open(self._data_dir.features_dir, spec.slug, spec.dim, create=False)
+        recorded = EncoderSpec.from_dict(self.catalog.meta(ENCODER_KEY))
+        check_same_encoder(spec, recorded)
+        # The same encoder under another name has another file.
+        stored = FeatureFile.open(self._data_dir.features_dir, recorded.slug, recorded.dim)
         damaged = stored.damaged([record.row])
         refuse_damaged(stored, [image_id] if damaged else [])
         features = np.array(stored.view()[record.row : record.row + 1], dtype=np.float32)

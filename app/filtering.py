@@ -12,7 +12,7 @@ from app.attribute_columns import NO_ROWS, AttributeColumn, AttributeColumns, sc
 from app.kept_rows import KeptRows
 from graph_store.arrays import BoolArray, Int64Array
 
-_TAGS = "tags"
+TAGS = "tags"
 """The key of a condition on the tags; every other one names an attribute."""
 _ABSENT = AttributeColumn()
 
@@ -88,7 +88,7 @@ class FilterIndex:
 
     def _mask(self, row_filter: RowFilter) -> BoolArray:
         clauses = (*row_filter.must, *row_filter.should, *row_filter.must_not)
-        columns = self._columns.of(dict.fromkeys(clause.key for clause in clauses if clause.key != _TAGS))
+        columns = self._columns.of(dict.fromkeys(clause.key for clause in clauses if clause.key != TAGS))
         mask: BoolArray = np.ones(self._num_rows, dtype=np.bool_)
         for clause in row_filter.must:
             mask &= self._holds(clause, columns)
@@ -105,7 +105,7 @@ class FilterIndex:
         mask: BoolArray = np.zeros(self._num_rows, dtype=np.bool_)
         column = columns.get(clause.key, _ABSENT)
         if clause.operator == "exists":
-            mask[self._tagged() if clause.key == _TAGS else column.present] = True
+            mask[self._tagged() if clause.key == TAGS else column.present] = True
             return mask if clause.value else ~mask
         for rows in self._rows(clause, column):
             mask[rows] = True
@@ -113,7 +113,7 @@ class FilterIndex:
 
     def _rows(self, clause: Clause, column: AttributeColumn) -> Iterable[Int64Array]:
         asked = clause.value if clause.operator == "any" else [clause.value]
-        if clause.key == _TAGS:
+        if clause.key == TAGS:
             return [self._rows_of_tag(name) for name in asked]
         if clause.operator == "range":
             return [column.within(clause.value)]

@@ -30,8 +30,10 @@ _JPEG_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF)
 _JPEG_SCAN = 0xDA
 _JPEG_END = 0xD9
-_JPEG_BLOCK = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.S)
-"""A marker with which a block begins. Other bytes that look like one are pixels, or stand between them."""
+_JPEG_BLOCK = re.compile(rb"\xff([^\x00-\xbf\xd0-\xd8\xff])", re.S)
+"""A marker behind which libjpeg reads a length. Other bytes that look like one are pixels or stand between
+them: below 0xC0 libjpeg passes over the two bytes alone, on its way to the next restart.
+"""
 _MOST_JPEG_STEPS = 100_000
 """Blocks, and bytes between them, before the pixels: Pillow goes over them one by one, a million in
 3 seconds."""
@@ -49,13 +51,18 @@ def check_hidden_sizes(data: bytes, max_pixels: int) -> int:
     if data.startswith(_JPEG):
         _check_jpeg(data)
     try:
-        if data.startswith(_ICON):
+        if is_icon(data):
             return _check_icon(data, max_pixels)
         if data[:2] in (b"II", b"MM"):
             return _check_tiff(data, max_pixels)
     except struct.error:
         pass
     return 0
+
+
+def is_icon(data: bytes) -> bool:
+    """Whether it is an icon, the largest picture of which Pillow unpacks as soon as it opens it."""
+    return data.startswith(_ICON)
 
 
 def is_kept_whole(jpeg: bytes) -> bool:
@@ -74,7 +81,7 @@ def is_kept_whole(jpeg: bytes) -> bool:
             colours = jpeg[at + 7]
         if marker == _JPEG_SCAN:
             return jpeg[at + 2] < colours
-        stands_alone = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
+        stands_alone = marker in (0x00, 0x01) or 0xD0 <= marker <= _JPEG_END
         at += 0 if stands_alone else int.from_bytes(jpeg[at : at + 2], "big")
     return True
 
@@ -87,8 +94,13 @@ def _check_jpeg(jpeg: bytes) -> None:
         found = _JPEG_BLOCK.search(jpeg, at)
         between = (len(jpeg) if found is None else found.start()) - at
         steps += 1 if scans else 1 + between
-        if found is None or found[1][0] == _JPEG_END:
+        if found is None:
             break
+        if found[1][0] == _JPEG_END:
+            if scans:
+                break
+            at = found.end()  # Tables may be a stream of their own, behind which the picture comes.
+            continue
         scans += found[1][0] == _JPEG_SCAN
         if scans and not doubtful:
             break
@@ -105,7 +117,10 @@ def _check_icon(data: bytes, max_pixels: int) -> int:
     largest = 0
     for number in range(count):
         (start,) = struct.unpack_from("<I", data, 6 + 16 * number + 12)
-        width, height = _size_at(data, start)
+        try:
+            width, height = _size_at(data, start)
+        except struct.error:
+            continue  # It lies outside of the file, so no other is the worse for it.
         if width * height > max_pixels:
             raise BadInput(f"the icon holds {width} x {height} pixels; at most {max_pixels:,} are allowed")
         largest = max(largest, width * height)
@@ -136,7 +151,7 @@ def _check_tiff(data: bytes, max_pixels: int) -> int:
         if tag in _TIFF_PIECES and count > MOST_PIECES:
             raise BadInput(f"the TIFF is cut into {count:,} pieces; at most {MOST_PIECES:,} are allowed")
         if tag in _TIFF_TILE:
-            tile[tag] = max(tile[tag], _tiff_number(data, at, kind, order, big))
+            tile[tag] = max(tile[tag], _tiff_number(data, at, kind, order, big) if count == 1 else 0)
             width, length = tile.values()
             if width * length > max_pixels:
                 raise BadInput(
@@ -146,11 +161,16 @@ def _check_tiff(data: bytes, max_pixels: int) -> int:
 
 
 def _tiff_number(data: bytes, entry: int, kind: int, order: str, big: bool) -> int:
-    """The value of an entry of a TIFF's directory; 0 where it is no whole number."""
+    """The value of an entry of a TIFF's directory that has one; 0 where it is no whole number, or is not in
+    the file.
+    """
     form = _TIFF_NUMBERS.get(kind)
     if form is None:
         return 0
     at, room = entry + (12 if big else 8), 8 if big else 4
-    if struct.calcsize(form) > room:
-        (at,) = struct.unpack_from(f"{order}I", data, at)
-    return int(struct.unpack_from(f"{order}{form}", data, at)[0])
+    try:
+        if struct.calcsize(form) > room:
+            (at,) = struct.unpack_from(f"{order}I", data, at)
+        return int(struct.unpack_from(f"{order}{form}", data, at)[0])
+    except struct.error:
+        return 0

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.image_headers import check_hidden_sizes, is_kept_whole
+from app.image_headers import check_hidden_sizes, is_icon, is_kept_whole
 from app.pixel_modes import to_rgb
 from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
@@ -98,6 +98,14 @@ def decode(
     if _SVG.match(data[:4096]):
         raise BadInput("it is an SVG drawing, not a picture of pixels; render it to PNG first")
     hidden = check_hidden_sizes(data, max_pixels)
+    if room is not None and is_icon(data):
+        with room.taking(hidden):
+            return _decoded(data, max_pixels, hidden, None)
+    return _decoded(data, max_pixels, hidden, room)
+
+
+def _decoded(data: bytes, max_pixels: int, hidden: int, room: UnpackingRoom | None) -> Decoded:
+    """`hidden`: see check_hidden_sizes."""
     opened = _open(data, max_pixels)
     width, height = opened.size
     try:

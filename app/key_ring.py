@@ -23,12 +23,13 @@ class KeyRing:
         self._seen = self._signature()
         self._keys = read_keys(path)
         self._unreadable = False
+        self._gone = False
         self._looked = time.monotonic()
 
     @property
     def closed(self) -> bool:
-        """Whether a key is needed: when there is one, there are keys that cannot be read, or the setting
-        require_keys says so.
+        """Whether a key is needed: when there is one, there are keys that cannot be read, there were some
+        before their file was gone, or the setting require_keys says so.
         """
         now = time.monotonic()
         if now - self._looked > _LOOK_EVERY_SECONDS:
@@ -44,11 +45,20 @@ class KeyRing:
         """Take in the file where it has changed."""
         signature = self._signature()
         if signature == self._seen:
-            self._unreadable = False
+            self._unreadable = self._gone = False
+            return
+        if signature is None and self._keys:
+            # As when a disk is taken away. That lets nobody in; to revoke the last key does.
+            if not self._gone:
+                structlog.get_logger().error("keys_gone", path=str(self._path))
+            self._gone = True
             return
         try:
-            self._keys = read_keys(self._path)
-            self._seen, self._unreadable = signature, False
+            keys = read_keys(self._path)
+            if self._signature() != signature:
+                return  # it has changed under our hands, and is looked at once more
+            self._keys, self._seen = keys, signature
+            self._unreadable = self._gone = False
         except CorruptFile as error:
             # Those known before still count. Where none were, somebody has just made some: nobody is let in.
             self._unreadable = True

@@ -97,7 +97,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
         raise CorruptFile(
             f"The keys in {path} cannot be read: {error}",
             path=path,
-            hint="Put a sound copy back, or remove the file and make new keys.",
+            hint="Put a sound copy back, or remove the file and make new keys before the service starts.",
         ) from error
 
 

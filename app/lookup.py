@@ -80,10 +80,10 @@ class Lookup:
         milvus: MilvusServer | None = None,
     ) -> None:
         """Opens and checks the snapshot, or where that is damaged or not named any more the last good one;
-        `problem` says so then. Raises NothingToServe, CorruptFile, and what opening an index in Milvus
-        raises.
+        `problem` says so then, and why what was written since is not known, where it cannot be. Raises
+        NothingToServe, CorruptFile, and what opening an index in Milvus raises.
         """
-        self.problem = ""
+        problems: list[str] = []
         try:
             snapshot = Snapshot.open(data_dir)
         except (CorruptFile, NothingToServe) as error:
@@ -91,7 +91,7 @@ class Lookup:
                 snapshot = last_good(data_dir)
             except NothingToServe:
                 raise error from None
-            self.problem = f"{error} (this is answered from the last good snapshot, {snapshot.version})"
+            problems.append(f"{error} (this is answered from the last good snapshot, {snapshot.version})")
         self._reader = CatalogueReader(data_dir)
         self._max_bytes = max_bytes
         self._max_pixels = max_pixels
@@ -102,7 +102,11 @@ class Lookup:
         opened = ServingState(
             snapshot, QueryEngine.open(snapshot, encoder, milvus), RecordTable.open(snapshot.path("records"))
         )
-        self._state = DeltaKeeper(data_dir, self._reader).revised(opened)
+        keeper = DeltaKeeper(data_dir, self._reader)
+        self._state = keeper.revised(opened)
+        if keeper.problem:
+            problems.append(f"what was written since the last reindex is left out: {keeper.problem}")
+        self.problem = "; ".join(problems)
 
     def ask(self, question: Question) -> Asked:
         """The question's vectors. Raises NotFound for an unknown id and BadInput for an unusable picture."""

@@ -367,8 +367,7 @@ class SearchService:
         rows = state.filters.known(name)
         if rows is not None:
             return rows
-        row_filter = row_filter_of(asked)
-        return await self.run(lambda: state.filters.allowed(row_filter, name))
+        return await self.run(lambda: state.filters.allowed(row_filter_of(asked), name))
 
     # -- tags
 

@@ -272,7 +272,8 @@ class ServingStates:
 
     def pinned(self, version: str) -> ServingState | None:
         """The state of that version: served now or lately, or opened from the disk again; None when it is
-        gone. Raises Exhausted, and IndexUnreachable while the server does not answer that its vectors are in.
+        gone. Raises Exhausted, UnreadableFile, and IndexUnreachable while the server does not answer that its
+        vectors are in.
         """
         state = self._state
         if state is not None and state.version == version:
@@ -301,7 +302,7 @@ class ServingStates:
                 if self._is_in_milvus(snapshot):
                     raise
                 return None
-        except (Exhausted, IndexUnreachable):
+        except (Exhausted, IndexUnreachable, UnreadableFile):
             raise  # nothing is known of the snapshot: the next try may well open it
         except (ImsageError, FileNotFoundError):
             return None  # damaged, or removed while it was opened

@@ -23,14 +23,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.variables import ENV_PREFIX, SETTINGS_FILE_VARIABLE, refuse_mistyped
 from graph_store.data_dir import DataDir
 from graph_store.errors import WrongUsage
 from graph_store.index_choice import INDEX_MEMORY, AskedKind, IndexPolicy
 from graph_store.milvus_server import COLLECTION_PREFIX, MilvusServer
 from graph_store.snapshot_store import SnapshotStore
-
-ENV_PREFIX = "IMSAGE_"
-SETTINGS_FILE_VARIABLE = "IMSAGE_SETTINGS_FILE"
 
 _ORIGIN = re.compile(r"https?://[^\s/,?#]+")
 
@@ -61,7 +59,7 @@ class Settings(BaseSettings):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
-        description="Where encoders run: auto, cpu, cuda or cuda:N.",
+        description="Where encoders run, and trainings: auto, cpu, cuda or cuda:N.",
     )
 
     require_keys: bool = Field(
@@ -130,6 +128,14 @@ class Settings(BaseSettings):
             "https://shop.example; * is all. None by default."
         ),
     )
+    local_names_only: bool = Field(
+        False,
+        description=(
+            "Whether a service without keys answers to localhost, names without a dot, IP addresses and the "
+            "hosts of cors_origins only, so that no page has its own name lead there. Where host is a "
+            "loopback address it does anyway; set it where a container's port decides who gets there."
+        ),
+    )
 
     request_timeout: float = Field(
         60.0,
@@ -179,7 +185,8 @@ class Settings(BaseSettings):
     url_fetch: bool = Field(
         False,
         description=(
-            'Whether a query may name its picture by {"url"}. Only public addresses are ever fetched.'
+            'Whether a query or an upsert may name its picture by {"url"}. '
+            "Only public addresses are ever fetched."
         ),
     )
     url_fetch_timeout: float = Field(
@@ -282,6 +289,16 @@ class Settings(BaseSettings):
             return tuple(json.loads(value))
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service(cls, value: Any) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                f"{value!r} is what Kubernetes tells a pod of a Service named imsage; "
+                "set IMSAGE_PORT in the pod, or enableServiceLinks: false"
+            )
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -362,9 +379,10 @@ def _is_url(value: str) -> bool:
 def load_settings(**flags: Any) -> Settings:
     """The settings in force, `flags` over all; a flag that is None was not given.
 
-    Raises WrongUsage, naming each wrong setting and why, and when the settings file is missing or is not
-    TOML.
+    Raises WrongUsage, naming each wrong setting and why, when a variable of the environment is nearly named
+    like one, and when the settings file is missing or is not TOML.
     """
+    refuse_mistyped(os.environ, Settings.model_fields)
     file = os.environ.get(SETTINGS_FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise WrongUsage(

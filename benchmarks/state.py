@@ -15,12 +15,15 @@ def code_state() -> str:
     repository. Pages do not count: a benchmark writes some of them.
     """
     commit = _git("rev-parse", "--short", "HEAD").strip()
-    changed = _git("diff", "HEAD", "--", *_CODE) + _git(
-        "ls-files", "--others", "--exclude-standard", "--", *_CODE
-    )
     if not commit:
         return "unknown"
-    return f"{commit}+{hashlib.sha256(changed.encode()).hexdigest()[:7]}" if changed else commit
+    changed = _git("diff", "HEAD", "--", *_CODE).encode()
+    beside = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *_CODE)
+    for name in beside.split("\0")[:-1]:
+        path = _ROOT / name
+        # An editor's lock is a link that leads to nothing.
+        changed += name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"")
+    return f"{commit}+{hashlib.sha256(changed).hexdigest()[:7]}" if changed else commit
 
 
 def _git(*asked: str) -> str:

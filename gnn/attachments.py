@@ -14,8 +14,9 @@ from gnn.picture_alone import Found
 from gnn.query_nodes import Node
 from gnn.stored_images import StoredImages
 from gnn.trained_model import TrainedModel
-from graph_store.arrays import Float32Array, Int64Array
+from graph_store.arrays import BoolArray, Float32Array, Int64Array
 from graph_store.csr import Csr
+from graph_store.exact import MARGIN
 from graph_store.neighbour_index import NeighbourIndex
 
 
@@ -49,20 +50,26 @@ class Attachments:
         result: Float32Array = self.trained.model.embed_images(states).numpy()
         return result
 
-    def pictures(self, features: Float32Array, tags: Csr, own_rows: Int64Array) -> tuple[Float32Array, Csr]:
-        """Embeddings [n, dim] of new pictures, as the index would hold them, and their `similar` edges.
+    def pictures(self, features: Float32Array, tags: Csr) -> tuple[Float32Array, Csr]:
+        """Embeddings [n, dim] of new pictures, as the index would hold them, and their `similar` edges, to
+        `kept` rows as those of a question.
 
-        features: [n, feature_dim]; tags: n rows over the graph's tags; own_rows: [n], the row of an older
-        version of the same picture, to which it is not joined, or -1.
+        features: [n, feature_dim]; tags: n rows over the graph's tags.
+        """
+        similar = self.neighbour_edges(self.trained.space(features))
+        return self.embeddings(features, similar, tags), similar
+
+    def may_join(self, features: Float32Array, similar: Csr, rows: Int64Array) -> BoolArray:
+        """[n]: which of the pictures with these features [n, feature_dim] and `similar` edges might be joined
+        to one of `rows` [at least 1] too, were that kept: all that would be, and hardly another.
         """
         how = self.trained.preset.graph
-        rows, cosines = self.neighbours.search(
-            self.trained.space(features), how.neighbours + 1, how.threshold
-        )
-        kept = (rows >= 0) & (rows != own_rows[:, np.newaxis])
-        kept &= np.cumsum(kept, axis=1) <= how.neighbours
-        similar = Csr.from_rows(kept.sum(axis=1), rows[kept], cosines[kept])
-        return self.embeddings(features, similar, tags), similar
+        full = similar.degrees() == how.neighbours
+        least = np.full(similar.num_rows, how.threshold, dtype=np.float32)
+        least[full] = similar.weights[similar.indptr[1:][full] - 1]  # nearest first
+        nearest = (self.trained.space(features) @ self.neighbours.vectors[rows].T).max(axis=1)
+        joined: BoolArray = nearest >= least - MARGIN
+        return joined
 
     def similar_edges(self, vectors: Float32Array, nodes: Sequence[Node]) -> Csr:
         """The message-weighted `similar` edges of each node: searched for a new picture, stored for an

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
@@ -230,13 +231,16 @@ def _likely_tags(
     carriers = ground.graph.images_of_tag.degrees()
     common = np.sort(np.argsort(-carriers, kind="stable")[:MOST_LIKELY_TAGS])
     chosen = calibrated_rows(len(inputs), len(common), seed)
-    carried = indicator_rows(ground.graph.tags_of_image, ground.solved[chosen.numpy()], len(carriers))
+    has = ground.graph.tags_of_image.take(ground.solved[chosen.numpy()])
+    edges = np.ones(has.num_edges, dtype=np.float32), has.indices, has.indptr
+    # Whole rows of 100,000 tags would take 800 MB.
+    carried = sparse.csr_matrix(edges, shape=(has.num_rows, len(carriers)))[:, common].toarray()
     vectors = model.get_buffer("tag_vectors")[:, : model.config.tag_width][torch.from_numpy(common)]
     return fit_likely_tags(
         functional.pad(vectors[:, : ground.expected], (0, vectors.shape[1] - ground.expected)),
         _said_apart(model, inputs[chosen], ground.targets[chosen], leverage[chosen]),
         model.votes(ground.states[chosen]),
-        torch.from_numpy(carried[:, common]),
+        torch.from_numpy(carried),
     )
 
 

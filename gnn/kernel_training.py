@@ -38,6 +38,10 @@ of its own, other numbers are best.
 """
 SEARCHED_UNTAGGED = 20_000
 """Images without tags are neighbours only; so many of them are as near to one another as need be."""
+REVISION = 2
+"""Raised when candidates are measured otherwise and no preset says so: what an earlier version has measured
+would be compared with what this one does.
+"""
 _STATES = ".states.tmp"
 """Where the states of a large catalogue lie while the readout is solved for."""
 
@@ -73,7 +77,8 @@ def train_kernel(
     del device
     given = given or data
     out_dir.mkdir(parents=True, exist_ok=True)
-    identity = f"{data.fingerprint()}:{seed}:{json.dumps(preset.to_dict(), sort_keys=True)}"
+    recipe = json.dumps(preset.to_dict(), sort_keys=True)
+    identity = f"{data.fingerprint()}:{seed}:{recipe}:{REVISION}"
     # Of a longer run, as many as a run of this length would have measured.
     lines = _earlier(out_dir / HISTORY, identity)[:epochs] if resume else []
     _rewrite(out_dir / HISTORY, lines)

@@ -58,6 +58,17 @@ class LivePictures:
         return int(np.searchsorted(self.rows, row))
 
 
+def rows_without(rows: Int64Array, num_base: int) -> Int64Array | None:
+    """The other rows of a snapshot of that many images, rising; None for all."""
+    if not len(rows):
+        return None
+    kept = np.ones(num_base, dtype=np.bool_)
+    kept[rows] = False
+    others: Int64Array = np.flatnonzero(kept).astype(np.int64, copy=False)
+    others.flags.writeable = False
+    return others
+
+
 class _AllImages:
     """What is stored of the snapshot's images and of those beside it."""
 
@@ -95,11 +106,11 @@ class LiveEngine(QueryEngine):
         self._pictures = pictures
         self._removed = frozenset(pictures.removed.tolist())
         self._unheard = frozenset(pictures.unheard.tolist())
-        self._kept = self._rows_without(pictures.removed)
+        self._kept = rows_without(pictures.removed, self._base_images)
         self._images = _AllImages(base._images, self._base_images, pictures)
         # Mostly the same, and as long as the catalogue.
         same = len(pictures.unheard) == len(pictures.removed)
-        heard = self._kept if same else self._rows_without(pictures.unheard)
+        heard = self._kept if same else rows_without(pictures.unheard, self._base_images)
         self.attachments = replace(base.attachments, images=self._images, kept=heard)
         self._resolver = base._resolver.over(self._images)
         self.image_ids = _Ids(base.image_ids, pictures)
@@ -188,16 +199,6 @@ class LiveEngine(QueryEngine):
                 for tag, weight in zip(tags.tolist(), weights.tolist(), strict=True)
             ),
         )
-
-    def _rows_without(self, rows: Int64Array) -> Int64Array | None:
-        """The snapshot's other rows; None for all."""
-        if not len(rows):
-            return None
-        kept = np.ones(self._base_images, dtype=np.bool_)
-        kept[rows] = False
-        others: Int64Array = np.flatnonzero(kept).astype(np.int64, copy=False)
-        others.flags.writeable = False
-        return others
 
     def _without_unheard(self, vectors: QueryVectors) -> QueryVectors:
         """The same vectors; of the edges only those to pictures that are still there are told."""

@@ -17,9 +17,10 @@ _MOST_REFUSED = 100.0
 
 def shares(asked: Resolved) -> Float32Array:
     """[nodes]: the nodes' shares of the query, whose sizes add up to one."""
-    weights = np.array([node.weight for node in asked.nodes], dtype=np.float32)
-    weights /= np.abs(weights).sum()
-    return weights
+    # In double precision, since weights may all be too small for single.
+    weights = np.array([node.weight for node in asked.nodes], dtype=np.float64)
+    result: Float32Array = (weights / np.abs(weights).sum()).astype(np.float32)
+    return result
 
 
 def refused_edges(queries: Sequence[Resolved]) -> Csr:

@@ -15,7 +15,7 @@ from gnn.query_types import Query
 from gnn.stored_images import IndexedImages, StoredImages
 from gnn.words import TagEdge, Words, merged
 from graph_store.arrays import Float32Array
-from graph_store.errors import BadInput, EmptyQuery
+from graph_store.errors import BadInput, EmptyQuery, Exhausted, ImsageError
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Resolver:
         if spoken:
             # Beside what a text names, what it may speak of as well is no wish of its own.
             weight += max(sum(edge.weight for edge in spoken if edge.chance == 1), 1.0)
-        described = bool(text) and self._words.describes(text)
+        described = bool(text) and not self._words.knows(text) and self._words.describes(text)
         return _Wanted((*wanted, *spoken), weight, described), unwanted
 
     def number(self, name: str) -> int | None:
@@ -161,10 +161,17 @@ class Resolver:
         return self._words.number(name)
 
     def meant(self, name: str) -> list[tuple[int, float]]:
-        """(tag, share) that a tag's name stands for; none for an unknown one without a text encoder."""
+        """(tag, share) that a tag's name stands for; none for an unknown one without a text encoder, or with
+        one that is loaded only now and cannot be. Raises Exhausted.
+        """
         if not self._words.knows(name) and not self._reads:
             return []
-        return [(edge.tag, edge.weight) for edge in self._words.tag(name)]
+        try:
+            return [(edge.tag, edge.weight) for edge in self._words.tag(name)]
+        except Exhausted:
+            raise
+        except ImsageError:
+            return []
 
     def _own_tags(self, query: Query, picture: _Picture, refused: Mapping[int, float]) -> list[TagEdge]:
         """An indexed image comes with the tags it has, unless the attachment is spelt out. One to be like

@@ -57,7 +57,9 @@ class Words:
 
     def number(self, name: str) -> int | None:
         """That of the tag of that name; None where there is none, as for a text that is too long for one."""
-        return None if len(name) > MAX_TAG_LENGTH else self._numbers.get(tag_key(name))
+        if len(unicodedata.normalize("NFC", name)) > MAX_TAG_LENGTH:
+            return None
+        return self._numbers.get(tag_key(name))
 
     def tag(self, name: str, weight: float = 1.0) -> list[TagEdge]:
         """A tag by name; a name that is no tag, by meaning. The weights add up to `weight`. Raises BadInput

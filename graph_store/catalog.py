@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from graph_store import catalog_changes, catalog_rows, catalog_schema
+from graph_store import catalog_changes, catalog_removals, catalog_rows, catalog_schema
 from graph_store.catalog_changes import Change, Changes
 from graph_store.errors import BadInput, NotFound
 from graph_store.image_table import ImageTable, read_table
@@ -65,8 +65,9 @@ class Catalog:
     # -- images
     # ------------------------------------------------------------------------------------------------
 
-    def upsert(self, records: Sequence[ImageRecord]) -> None:
+    def upsert(self, records: Sequence[ImageRecord]) -> frozenset[str]:
         """Store the records; one whose id is known replaces the old one whole. All are stored or none.
+        Returns the ids of those that a `delete` was told to remember; they are remembered no more.
 
         Of two records with one id in the same call the last counts. Raises BadInput when a tag, a weight, an
         id or an attribute is not valid, or when a feature row belongs to another image.
@@ -97,13 +98,20 @@ class Catalog:
                 "WHERE name = 'next_row'"
             )
             catalog_changes.note(connection, latest)
+            return catalog_removals.forget(connection, latest)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Remove the images; ids that are not known are passed over. Returns how many were removed."""
+    def delete(self, ids: Iterable[str], *, remember: bool = False) -> int:
+        """Remove the images; ids that are not known are passed over. Returns how many were removed.
+
+        remember: the next `upsert` tells of those that an ingestion had stored.
+        """
+        wanted = list(dict.fromkeys(ids))
         with self._changing() as connection:
+            if remember:
+                catalog_removals.remember(connection, wanted)
             known = [
                 image_id
-                for image_id in dict.fromkeys(ids)
+                for image_id in wanted
                 if connection.execute("DELETE FROM image WHERE id = ?", (image_id,)).rowcount
             ]
             catalog_changes.note(connection, known)

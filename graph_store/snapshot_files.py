@@ -28,7 +28,12 @@ class OtherSchema(CorruptFile):
 
 
 class UnreadableFile(CorruptFile):
-    """A file that is there, and that nobody knows anything of: its rights or its disk are in the way."""
+    """A file that is there, and that nobody knows anything of: its rights or its disk are in the way. It may
+    well be read later.
+    """
+
+    code = "unreadable-file"
+    status = 503
 
 
 @contextmanager

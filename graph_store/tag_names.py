@@ -21,8 +21,10 @@ def normalise_tag(name: str) -> str:
         raise BadInput("A tag is empty")
     if len(text) > MAX_TAG_LENGTH:
         raise BadInput(f"The tag {text[:30]!r}… has {len(text)} characters; {MAX_TAG_LENGTH} are allowed")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise BadInput(f"The tag {text[:30]!r} is not valid Unicode")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"The tag {text[:30]!r} is not valid Unicode") from error
     return text
 
 

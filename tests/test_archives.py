@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def moved_away(path: Path, there: Path) -> None:
     path.symlink_to(there)
 
 
-def interrupted(*_: object) -> None:
+def interrupted(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
@@ -176,3 +177,23 @@ def test_a_folder_that_cannot_be_moved_is_refused_by_name_before_anything_is_unp
 
     with pytest.raises(BadInput, match=f"{there.blobs_dir} is a link"):
         import_archive(file, there, SilentProgress())
+
+
+def test_an_import_that_goes_on_leaves_in_its_place_what_it_has_put_there(
+    data_dir: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = DataDir(tmp_path / "there")
+    file = exported(data_dir)
+    move = Path.replace
+
+    def killed_before_the_catalogue(path: Path, target: Path) -> Path:
+        return interrupted() if path.name == there.catalog_path.name else move(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed_before_the_catalogue)
+        import_archive(file, there, SilentProgress())
+    # It is there once only: a kill between two renames would lose it.
+    monkeypatch.setattr(Path, "rename", lambda path, target: pytest.fail(f"{path} was moved to {target}"))
+    import_archive(file, there, SilentProgress())
+    assert FeatureFile.open(there.features_dir, "x", 4).num_rows == 3
+    assert original_path(there, PICTURE).read_bytes() == b"picture"

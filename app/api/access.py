@@ -40,9 +40,9 @@ class Access:
     """Lets through what needs no key, or comes with one of the needed scope. Plain ASGI.
 
     A browser says of each request whether a page of another site made it (Fetch Metadata, W3C). One that
-    writes is refused where no keys are needed, unless the page's origin is among `origins`: else whatever
-    page somebody visits could write to the service on their own machine. Nor are calls answered there that
-    go to another than `names`.
+    writes or asks is refused where no keys are needed, unless the page's origin is among `origins`: else
+    whatever page somebody visits could write to the service on their own machine, or keep it busy. Nor are
+    calls answered there that go to another than `names`.
     """
 
     def __init__(self, app: ASGIApp, ring: KeyRing, names: LocalNames, origins: Sequence[str] = ()) -> None:
@@ -61,13 +61,13 @@ class Access:
             if not self._names.include(called):
                 shown = (called or b"")[:100].decode("latin-1")
                 detail = (
-                    "Without keys, and on an address of its own machine only, this service is localhost and "
-                    f"not {shown!r}: make a key, or name its origin in the setting cors_origins."
+                    "Without keys this service answers to localhost, names without a dot and addresses, and "
+                    f"not to {shown!r}: make a key, or name its origin in the setting cors_origins."
                 )
                 await refuse(scope, send, 403, "cross-site", detail)
                 return
-            if needed_scope(scope["method"], scope["path"]) == "write" and self._is_from_elsewhere(scope):
-                detail = "A page of another site may not write here: the setting cors_origins lets one in."
+            if scope["method"] not in _READING and self._is_from_elsewhere(scope):
+                detail = "A page of another site may not call this: the setting cors_origins lets one in."
                 await refuse(scope, send, 403, "cross-site", detail)
                 return
             await self._app(scope, receive, send)

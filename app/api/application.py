@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,7 @@ from app.search_service import SearchService
 from app.serve import end_without_a_start, note_that_it_serves
 from app.settings import Settings, load_settings
 from app.tidying import tidy_up_or_say
+from app.variables import unread_variables
 from graph_store.errors import ImsageError
 
 WEB = Path(__file__).parent.parent / "web"
@@ -149,7 +151,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.replica:
         app.add_middleware(ReadOnly)
     ring = KeyRing(keys_path(settings.data_dir), required=settings.require_keys)
-    names = LocalNames(settings.host, settings.cors_origins)
+    names = LocalNames(settings.host, settings.cors_origins, only=settings.local_names_only)
     app.add_middleware(Access, ring=ring, names=names, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(Cors, allow_origins=settings.cors_origins, **CORS)
@@ -178,10 +180,14 @@ def app_from_environment() -> FastAPI:
         configure_logs(settings.log_level, settings.log_format)
         # A search changes threads a few times, and each time it may wait as long for the interpreter.
         sys.setswitchinterval(_SWITCH_SECONDS)
-        return create_app(settings)
+        app = create_app(settings)
     except ImsageError as error:
         structlog.get_logger().error("cannot_start", reason=str(error))
         end_without_a_start()
+    unread = unread_variables(os.environ, Settings.model_fields)
+    if unread:
+        structlog.get_logger().warning("variables_not_read", variables=unread)
+    return app
 
 
 def _serve_page(app: FastAPI) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -15,18 +17,25 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.access import needed_scope
 from app.api.problems import validation_errors
-from app.api.schemas import SearchOptions
+from app.api.schemas import MOST_VALUES, SearchOptions
 from app.request_errors import InvalidRequest, RequestError, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
 
 _QUERY = "#form/query"
 
+_MOST_VALUES_WRITTEN = 1_000_000
+"""How many values the body of a write may hold: more than 256 pictures with 1000 weighted tags each."""
+_IN_A_THREAD = 2**14
+"""Bytes of JSON from which on it is read in a thread: it may hold thousands of values."""
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
 
 async def json_body(request: Request, model: type[M]) -> M:
-    """The body as a `model`. Raises InvalidRequest, which points at each wrong part; UnsupportedMediaType."""
+    """The body as a `model`. Raises InvalidRequest, which points at the wrong parts; UnsupportedMediaType."""
     media_type = request.headers.get("content-type")
-    if media_type is None and needed_scope(request.method, request.scope["path"]) == "write":
+    writes = needed_scope(request.method, request.scope["path"]) == "write"
+    if media_type is None and (writes or "origin" in request.headers):
         # A page of another site can have the browser send a body without a type unasked (CORS: "simple").
         media_type = "of no type"
     if media_type is not None and not _is_json(media_type):
@@ -34,16 +43,42 @@ async def json_body(request: Request, model: type[M]) -> M:
             f"The body is {media_type}, and this call takes application/json",
             hint="Send the header Content-Type: application/json.",
         )
-    return parse(await request.body(), model)
+    return await _parsed(await request.body(), model, most=_MOST_VALUES_WRITTEN if writes else MOST_VALUES)
 
 
-def parse(body: bytes, model: type[M], prefix: str = "") -> M:
-    """JSON bytes as a `model`. Raises InvalidRequest; its pointers begin with `prefix`."""
+async def _parsed(body: bytes, model: type[M], prefix: str = "", most: int = MOST_VALUES) -> M:
+    if len(body) < _IN_A_THREAD:
+        return parse(body, model, prefix, most)
+    return await asyncio.to_thread(parse, body, model, prefix, most)
+
+
+def parse(body: bytes, model: type[M], prefix: str = "", most: int = MOST_VALUES) -> M:
+    """JSON bytes as a `model`. Raises InvalidRequest, also for more than `most` values in all; its pointers
+    begin with `prefix`.
+    """
+    _check_number(body, prefix, most)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         errors = [(prefix + where, what) for where, what in validation_errors(error)]
         raise InvalidRequest("The request is not valid", errors=errors) from error
+
+
+def _check_number(body: bytes, prefix: str, most: int) -> None:
+    """Raises InvalidRequest where JSON holds more than `most` elements and fields.
+
+    Counted before it is read: three bytes of it can become a hundred and fifty, and each its own error.
+    """
+    values = _openings_and_commas(body)
+    if values > most:
+        values = _openings_and_commas(_STRING.sub(b"", body))
+    if values > most:
+        raise InvalidRequest.at(prefix, f"it holds {values:,} values in all, and may hold {most:,}")
+
+
+def _openings_and_commas(body: bytes) -> int:
+    """As many as there are elements and fields in JSON, where an empty list or object counts as one."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _is_json(media_type: str) -> bool:
@@ -82,7 +117,7 @@ async def upload_body(request: Request) -> tuple[SearchOptions, bytes]:
         if not picture:
             raise InvalidRequest.at("#form/image", "give the picture as a file in this part")
         query = await _part(form, "query")
-    return parse(query or b"{}", SearchOptions, _QUERY), picture
+    return await _parsed(query or b"{}", SearchOptions, _QUERY), picture
 
 
 @contextmanager

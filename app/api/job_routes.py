@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from app.api.bodies import json_body, parse
+from app.api.bodies import json_body
 from app.api.job_schemas import EXAMPLES, REQUESTS, JobAnswer, JobKind, JobsAnswer, JobsQuery
 from app.api.problems import PROBLEM_TYPE, problem_responses
 from app.jobs.events import events
@@ -59,7 +59,7 @@ def job_routes(runner: JobRunner, stopping: Callable[[], bool] = lambda: False) 
     async def start(request: Request, key: IdempotencyKey = None) -> Response:
         """Reindex or train in a process of its own, one job at a time. Location says where to follow it."""
         kind = (await json_body(request, JobKind)).kind
-        order = parse(await request.body(), REQUESTS[kind]).order()
+        order = (await json_body(request, REQUESTS[kind])).order()
         submitted = await asyncio.to_thread(runner.submit, order, key)
         assert submitted is not None  # only a schedule changes its mind
         return _started(submitted)

@@ -24,6 +24,10 @@ from graph_store.errors import ImsageError
 
 PROBLEM_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:imsage:problem:"
+_MOST_ERRORS = 100
+"""So many wrong parts are named; nobody reads more."""
+_MOST_LOOKED_AT = 1000
+"""Pydantic makes a list of all errors or none, which takes a microsecond and hundreds of bytes for each."""
 
 
 class ProblemError(BaseModel):
@@ -46,7 +50,9 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status, again.", examples=[422])
     detail: str = Field(description="What is wrong this time, and what to do about it.")
     instance: str = Field(description="The path that was asked.", examples=["/v1/search"])
-    errors: list[ProblemError] = Field(description="Which parts of the request are wrong; may be empty.")
+    errors: list[ProblemError] = Field(
+        description="Which parts of the request are wrong: the first hundred; may be empty."
+    )
 
 
 def problem(
@@ -109,11 +115,20 @@ def _plain(message: str) -> str:
 
 
 def validation_errors(error: ValidationError) -> list[tuple[str, str]]:
-    """(pointer, detail) for every wrong part of a body."""
-    return [
-        (pointer(item["loc"]), _plain(item["msg"]))
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    """(pointer, detail) for the wrong parts of a body: for the first ones, and one with their number, where
+    there are many.
+    """
+    count = error.error_count()
+    if count > _MOST_LOOKED_AT:
+        return [("", f"{count:,} parts of it are wrong, too many to name")]
+    items = error.errors(include_url=False, include_context=False, include_input=False)
+    return _first([(pointer(item["loc"]), _plain(item["msg"])) for item in items])
+
+
+def _first(errors: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first hundred, and how many more there are."""
+    left = len(errors) - _MOST_ERRORS
+    return errors if left <= 0 else [*errors[:_MOST_ERRORS], ("", f"{left:,} more parts are wrong")]
 
 
 async def _on_request_validation(request: Request, error: Exception) -> Response:
@@ -121,7 +136,7 @@ async def _on_request_validation(request: Request, error: Exception) -> Response
     for item in cast(RequestValidationError, error).errors():
         where, *location = item["loc"]
         errors.append((f"#{where}{pointer(location)}", _plain(item["msg"])))
-    return problem(request, "invalid-request", 422, "The request is not valid", errors)
+    return problem(request, "invalid-request", 422, "The request is not valid", _first(errors))
 
 
 async def _on_imsage_error(request: Request, error: Exception) -> Response:

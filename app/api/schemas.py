@@ -22,6 +22,10 @@ MAX_LIMIT = 1000
 MAX_BATCH = 64
 MAX_TAGS = 100
 MAX_IMAGES = 16
+MOST_VALUES = 50_000
+"""How many values the body of a call that asks may hold in all, at any depth: 64 questions of 100 weighted
+tags each are 20,000. Without it the limits of the single lists multiply to millions.
+"""
 
 
 def _whole(value: Any) -> Any:
@@ -230,7 +234,7 @@ class SearchRequest(SearchOptions):
 
 
 class BatchRequest(Strict):
-    """Several searches in one call."""
+    """Several searches in one call, with at most 50,000 values (elements of lists and fields) in all."""
 
     model_config = ConfigDict(
         json_schema_extra={

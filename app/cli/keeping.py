@@ -58,7 +58,9 @@ def jobs(
         int, typer.Option("-n", min=1, metavar="N", help="At most so many, the newest first.")
     ] = 20,
 ) -> None:
-    """List the jobs that were started over HTTP, the newest first: what runs, and how the others ended."""
+    """List the jobs that were started over HTTP or by the schedule, the newest first: what runs, and how the
+    others ended.
+    """
     from app.cli.telling import job_table
     from app.jobs.places import jobs_path
     from app.jobs.store import JobStore

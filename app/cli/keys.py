@@ -16,7 +16,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is calle
 def keys_commands() -> typer.Typer:
     """The commands about API keys."""
     commands = typer.Typer(
-        help="API keys: as soon as there is one, every call under /v1 needs one.", no_args_is_help=True
+        help="API keys: as soon as there is one, every call under /v1 and /metrics needs one.",
+        no_args_is_help=True,
     )
     commands.command()(create)
     commands.command("list")(list_)

@@ -35,8 +35,8 @@ Encoder = Annotated[
     typer.Option(
         "--encoder",
         metavar="NAME",
-        help="efficientnet_lite0, efficientnet_lite0_int8, precomputed, open_clip:MODEL/PRETRAINED or "
-        "open_clip:MODEL@path.",
+        help="efficientnet_lite0, efficientnet_lite0_int8, open_clip:MODEL/PRETRAINED, open_clip:MODEL@path, "
+        "or precomputed:LABEL for features of your own; the label says which model made them.",
     ),
 ]
 Images = Annotated[
@@ -69,7 +69,9 @@ Prune = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="auto, cpu or cuda; else what the setting device says (auto)."
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N; else what the setting device says.",
     ),
 ]
 _ENGINES = ("local", "ray")  # those of the two registries, which take seconds to load

@@ -15,7 +15,7 @@ from app.terminal_text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.ingest.pipeline import IngestReport
+    from app.ingest.report import IngestReport, Listing
     from app.jobs.job import Job
     from gnn.training import TrainReport
     from graph_store.snapshot import Snapshot
@@ -47,10 +47,23 @@ def tell_ingested(report: IngestReport) -> None:
             f" uploaded, as {first.id} did {which}"
             " (to keep both, ingest a folder above both or give them ids of their own in a tags.jsonl)"
         )
+    if report.edited:
+        counts += (
+            f"; {report.edited:,} had been edited over HTTP, as {', '.join(report.first_edited)}"
+            " (the source has changed since, so what it says of them took the place of the edits)"
+        )
+    if report.first_returned is not None:
+        counts += (
+            f"; {report.returned:,} had been removed over HTTP and are stored again, as"
+            f" {report.first_returned} is (the source still has them: take them out of it, then remove them"
+            " once more)"
+        )
     if report.first_gone is not None:
         done = "were removed" if report.pruned else "stay in the catalogue; --prune removes them"
         counts += f"; {report.gone:,} are gone from the source, as {report.first_gone} is ({done})"
     typer.echo(printable(counts))
+    if report.listing is not None:
+        typer.echo(printable(_of_the_listing(report.listing)))
     told = [("skipped", skip) for skip in report.skipped] + [("noted", note) for note in report.notes]
     for what, skip in told[:SKIPS_SHOWN]:
         place = skip.source if skip.line is None else f"{skip.source}:{skip.line}"
@@ -58,6 +71,13 @@ def tell_ingested(report: IngestReport) -> None:
     if len(told) > SKIPS_SHOWN:
         typer.echo(f"  and {len(told) - SKIPS_SHOWN:,} more; `imsage info --skips` lists every one of them")
     report.refuse_if_useless()
+
+
+def _of_the_listing(listing: Listing) -> str:
+    others = ""
+    if listing.unlisted is not None:
+        others = f"; {listing.unlisted:,} picture files of the folder are not in it"
+    return f"  read: what {listing.path} lists{others} (--format folder reads every file)"
 
 
 def tell_trained(report: TrainReport) -> None:

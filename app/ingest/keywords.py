@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+from app.image_headers import is_icon
 from app.images import FORMATS
 
 _IPTC_KEYWORDS = (2, 25)
@@ -30,6 +31,8 @@ def embedded_keywords(data: bytes) -> list[str]:
     """
     from PIL import Image
 
+    if is_icon(data):
+        return []  # It has no place for them.
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             found = [*_iptc(image), *(_xmp(image) or _late_xmp(data))]

@@ -14,11 +14,13 @@ from pathlib import Path
 from app.images import PictureLimits
 from app.ingest.engines.engine import Featured, IngestEngine, LocalIngest, Picture, Recipe, Work
 from app.ingest.features import FeatureMaker
+from app.ingest.fingerprint import fingerprint, is_unchanged, same_file
 from app.ingest.gone import gone_from
 from app.ingest.items import ImageSource, SourceItem
-from app.ingest.prepare import fingerprint, is_unchanged, same_file, skip_of
-from app.ingest.report import IngestReport
+from app.ingest.prepare import skip_of
+from app.ingest.report import IngestReport, Listing
 from app.ingest.source import open_source
+from app.ingest.sources.listed_folder import ListedFolder
 from app.ingest.store import ImageStore
 from app.tidying import tidy_up
 from gnn.encoders.registry import DEFAULT_IMAGE_ENCODER
@@ -90,8 +92,9 @@ def ingest(
             maker=maker,
             strict=strict,
         )
-        report = work.all(items, progress or SilentProgress())
-        report = work.without_gone(items, report, prune)
+        progress = progress or SilentProgress()
+        report = work.all(items, progress)
+        report = work.without_gone(items, report, prune, progress)
         work.store.drop_replaced()
         counts = {"seen": report.seen, "stored": report.stored, "unchanged": report.unchanged}
         runs.append({"run": run, "source": str(source), **counts})
@@ -119,6 +122,8 @@ class _Run:
     skipped: list[Skip] = field(default_factory=list)
     notes: list[Skip] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    """Those of the ids whose file is not there, though the source still lists it."""
 
     # What has been made or named since the last commit.
     _images: list[Featured] = field(default_factory=list)
@@ -146,14 +151,22 @@ class _Run:
             notes=tuple(self.notes),
             replaced=self.store.replaced,
             first_replaced=self.store.first_replaced,
+            edited=self.store.edited,
+            first_edited=self.store.first_edited,
+            returned=self.store.returned,
+            first_returned=self.store.first_returned,
+            listing=Listing(items.listing, items.unlisted()) if isinstance(items, ListedFolder) else None,
         )
 
-    def without_gone(self, items: ImageSource, report: IngestReport, prune: bool) -> IngestReport:
+    def without_gone(
+        self, items: ImageSource, report: IngestReport, prune: bool, progress: Progress
+    ) -> IngestReport:
         """What the report says of pictures that are gone, which are removed where that is asked for."""
-        gone = gone_from(items.folder, self.catalog, self.ids)
+        gone = gone_from(items.folder, self.catalog, self.ids - self.missing, progress)
         pruned = prune and report.stored + report.unchanged > 0
-        if pruned:
-            self.store.remove(gone)
+        if pruned and gone:
+            with progress.phase("Removing what is gone", len(gone)) as advance:
+                self.store.remove(gone, advance)
         return replace(report, gone=len(gone), first_gone=next(iter(gone), None), pruned=pruned)
 
     # -- before the engine --------------------------------------------------------------------------------
@@ -188,6 +201,8 @@ class _Run:
             given = self.maker.given(item.id)
             mark = fingerprint(item, given, keep_original=self.recipe.keep_originals)
         except BadInput as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                self.missing.add(item.id)
             return skip_of(item, error.message)
         if is_unchanged(before, mark):
             return None

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import orjson
 
 from app.images import Decoded, PictureLimits, decode, thumbnail_of
 from app.ingest.blobs import (
@@ -28,8 +23,6 @@ from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput
 from graph_store.records import ImageRecord, Skip
 
-_WITH_KEYWORDS, _WITHOUT_KEYWORDS = "+", "-"
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -40,50 +33,6 @@ class Prepared:
     record: ImageRecord
     input: AnyArray
     dropped: tuple[Skip, ...] = ()
-
-
-def fingerprint(item: SourceItem, feature: AnyArray | None, *, keep_original: bool = False) -> str:
-    """`size:mtime_ns:hash` and a mark for keywords that become tags: equal as long as neither the file nor
-    what the source says of it has changed; see `is_unchanged`.
-
-    Raises BadInput when the file is missing or is no file, or when the attributes cannot be stored.
-    """
-    size, modified = (0, 0) if item.image is None else _status(item.image)
-    told = [
-        str(item.image),
-        [[tag.name, tag.weight] for tag in item.tags],
-        item.split,
-        item.caption,
-        item.attributes,
-        keep_original,
-    ]
-    try:
-        text = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
-    except TypeError as error:
-        raise BadInput(f"the attributes cannot be stored: {error}") from error
-    digest = hashlib.sha256(text)
-    if feature is not None:
-        digest.update(feature.tobytes())
-    keywords = _WITH_KEYWORDS if item.embedded_keywords else _WITHOUT_KEYWORDS
-    return f"{size}:{modified}:{digest.hexdigest()[:32]}{keywords}"
-
-
-def is_unchanged(before: str | None, now: str) -> bool:
-    """Whether the fingerprint of a stored image is that of now. Older ones do not say whether keywords in the
-    file became tags, and are taken as they are: to make sure would be to encode whole catalogues anew.
-    """
-    return before in (now, now.rstrip(_WITH_KEYWORDS + _WITHOUT_KEYWORDS))
-
-
-def same_file(one: str | None, other: str) -> bool:
-    """Whether two fingerprints are of a file of the same size and time."""
-    return one is not None and one.rpartition(":")[0] == other.rpartition(":")[0]
-
-
-def file_size(mark: str | None) -> int:
-    """The size in bytes that the file had when it got this fingerprint; 0 where there is none."""
-    size = (mark or "").partition(":")[0]
-    return int(size) if size.isdecimal() else 0
 
 
 def prepare(
@@ -138,19 +87,3 @@ def prepare(
 def skip_of(item: SourceItem, reason: str) -> Skip:
     """A Skip for an item that was understood but cannot be stored."""
     return Skip(item.source, item.line, reason, item.id)
-
-
-def _status(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds. Raises BadInput when it is not a file."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise BadInput(f"the file {path} cannot be read: {_why(error)}") from error
-    # A pipe or a device would be read for ever.
-    if not stat.S_ISREG(status.st_mode):
-        raise BadInput(f"{path} is not a file")
-    return status.st_size, status.st_mtime_ns
-
-
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -9,6 +9,7 @@ from app.ingest.sources.coco import CocoSource
 from app.ingest.sources.csv import CsvSource
 from app.ingest.sources.folder import FolderSource
 from app.ingest.sources.jsonl import JsonlSource
+from app.ingest.sources.listed_folder import LIST_NAME, ListedFolder
 from graph_store.errors import BadInput, UnknownName, WrongUsage
 
 FORMATS = ("auto", "jsonl", "csv", "coco", "folder")
@@ -31,6 +32,7 @@ def open_source(
     source = source.expanduser().absolute()
     if not source.exists():
         raise BadInput(f"The source {source} does not exist")
+    given = source
     if format == "auto":
         source, format = _recognise(source)
     if (format == "folder") != source.is_dir():
@@ -50,7 +52,7 @@ def open_source(
             )
         return FolderSource(source, data_dir)
     if format == "jsonl":
-        return JsonlSource(source)
+        return ListedFolder(given, data_dir) if given.is_dir() else JsonlSource(source)
     if format == "csv":
         return CsvSource(source)
     return CocoSource(source, images_dir.expanduser().absolute() if images_dir else None)
@@ -58,7 +60,7 @@ def open_source(
 
 def _recognise(source: Path) -> tuple[Path, str]:
     if source.is_dir():
-        listed = source / "tags.jsonl"
+        listed = source / LIST_NAME
         return (listed, "jsonl") if listed.is_file() else (source, "folder")
     format = _SUFFIXES.get(source.suffix.lower())
     if format is None:

@@ -17,7 +17,7 @@ from app.ingest.blobs import (
     write_blob,
 )
 from app.ingest.engines.engine import Featured
-from app.ingest.prepare import file_size
+from app.ingest.fingerprint import edited, file_size, is_unchanged, says_the_same, was_edited
 from app.ingest.report import Replaced
 from app.picture_file import read_picture
 from gnn.encoders.base import EncoderSpec, check_same_encoder
@@ -27,6 +27,7 @@ from graph_store.data_dir import DataDir
 from graph_store.durable import refusing_unwritable
 from graph_store.errors import BadInput
 from graph_store.features import FeatureFile
+from graph_store.progress import Advance
 from graph_store.records import ImageRecord, Place, Skip
 
 ENCODER_KEY = "image_encoder"
@@ -34,12 +35,14 @@ ENCODER_KEY = "image_encoder"
 _REMOVED_AT_ONCE = 256
 """A server that wants to write waits so long and no longer."""
 
+_EDITED_NAMED = 3
+
 
 class ImageStore:
     """The catalogue and the feature file of one encoder. Each `add` is durable when it returns.
 
-    A kill in between leaves features that no image refers to; the next run writes over them. `replaced`
-    pictures took the place of another file's or of an uploaded one; `first_replaced` is the first of them.
+    A kill in between leaves features that no image refers to; the next run writes over them. What it counts,
+    `replaced`, `edited` and `returned`, is described with :class:`app.ingest.report.IngestReport`.
     """
 
     def __init__(
@@ -60,6 +63,10 @@ class ImageStore:
         self._gone: set[str] = set()
         self.replaced = 0
         self.first_replaced: Replaced | None = None
+        self.edited = 0
+        self.first_edited: tuple[str, ...] = ()
+        self.returned = 0
+        self.first_returned: str | None = None
 
     @classmethod
     def open(
@@ -105,9 +112,14 @@ class ImageStore:
         return is_sound
 
     def add(self, images: Sequence[Featured], skips: Sequence[Skip]) -> None:
-        """Store images and skips. Images without a feature keep their rows."""
+        """Store images and skips. Images without a feature keep their rows.
+
+        Edits over HTTP of a picture whose bytes are as they were, and of which the source says what it said,
+        stay: it was only lost in part, moved or copied.
+        """
         vectors = [image.feature for image in images if image.feature is not None]
         known: dict[str, ImageRecord] = {}
+        returned: frozenset[str] = frozenset()
         # A server may store pictures while a long ingestion runs; they take turns by the batch.
         with self._data_dir.writing("ingest"):
             first = self._catalog.next_row()
@@ -120,6 +132,7 @@ class ImageStore:
             ]
             if records:
                 known = self._catalog.find(record.id for record in records)
+                records = [_with_edits(known.get(record.id), record) for record in records]
                 now = {record.id: record.sha256 for record in records}
                 self._gone.update(
                     before.sha256
@@ -128,13 +141,19 @@ class ImageStore:
                 )
                 for record in records:
                     self._make_lost_blobs_again(record)
-                self._catalog.upsert(records)
+                returned = self._catalog.upsert(records)
         for record in records:
-            self._note_replaced(known.get(record.id), record)
+            before = known.get(record.id)
+            if before is not None:
+                self._note_replaced(before, record)
+                self._note_edited(before, record)
+            elif record.id in returned:
+                self.returned += 1
+                self.first_returned = self.first_returned or record.id
         if skips:
             self._catalog.add_skips(self._run, skips)
 
-    def remove(self, gone: Mapping[str, str]) -> None:
+    def remove(self, gone: Mapping[str, str], advance: Advance) -> None:
         """Remove images, path by id. One that has got another picture meanwhile stays."""
         ids = list(gone)
         for start in range(0, len(ids), _REMOVED_AT_ONCE):
@@ -143,6 +162,7 @@ class ImageStore:
                 still = [record for record in found if record.path == gone[record.id]]
                 self._catalog.delete(record.id for record in still)
             self._gone.update(record.sha256 for record in still if record.sha256 is not None)
+            advance(min(_REMOVED_AT_ONCE, len(ids) - start))
 
     def _make_lost_blobs_again(self, record: ImageRecord) -> None:
         """A server that deletes a picture removes its files, also those that one of the same bytes waits with
@@ -168,12 +188,18 @@ class ImageStore:
             if is_lost:
                 write_blob(path, content)
 
-    def _note_replaced(self, before: ImageRecord | None, now: ImageRecord) -> None:
-        if before is None or before.sha256 is None or now.path is None or before.sha256 == now.sha256:
-            return
-        if before.path is None or _are_two_files(before.path, now.path):
+    def _note_replaced(self, before: ImageRecord, now: ImageRecord) -> None:
+        uploaded = before.fingerprint is None
+        other_bytes = before.sha256 is not None and before.sha256 != now.sha256
+        if uploaded or (other_bytes and _are_two_files(before.path, now.path)):
             self.replaced += 1
-            self.first_replaced = self.first_replaced or Replaced(now.id, before.path)
+            self.first_replaced = self.first_replaced or Replaced(now.id, None if uploaded else before.path)
+
+    def _note_edited(self, before: ImageRecord, now: ImageRecord) -> None:
+        told = (before.tags, before.caption, before.attributes)
+        if was_edited(before.fingerprint) and told != (now.tags, now.caption, now.attributes):
+            self.edited += 1
+            self.first_edited = (*self.first_edited, now.id)[:_EDITED_NAMED]
 
     def drop_replaced(self) -> None:
         """Remove the files of pictures that no image has any more. At the end of a run: until then a picture
@@ -189,8 +215,33 @@ class ImageStore:
         self._gone.clear()
 
 
-def _are_two_files(before: str, now: str) -> bool:
+def _with_edits(before: ImageRecord | None, now: ImageRecord) -> ImageRecord:
+    """What is to be stored: described as before, where neither the bytes nor what the source says of them
+    have changed.
+    """
+    mark = now.fingerprint
+    if before is None or mark is None or before.sha256 != now.sha256:
+        return now
+    if not says_the_same(before.fingerprint, mark):
+        return now
+    if is_unchanged(before.fingerprint, mark):
+        mark = before.fingerprint
+    elif was_edited(before.fingerprint):
+        mark = edited(mark)
+    return replace(
+        now,
+        tags=before.tags,
+        split=before.split,
+        caption=before.caption,
+        attributes=before.attributes,
+        fingerprint=mark,
+    )
+
+
+def _are_two_files(before: str | None, now: str | None) -> bool:
     """Whether both are there, and are not one file under two names. A picture that was moved is one file."""
+    if before is None or now is None:
+        return False
     try:
         return before != now and not Path(before).samefile(now)
     except (OSError, ValueError):

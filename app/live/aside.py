@@ -7,6 +7,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from graph_store.durable import refusing_unwritable
@@ -30,10 +31,11 @@ class Aside:
 
     def put(self, data: bytes) -> Callable[[], bytes]:
         """How to get them again. Raises Unwritable."""
+        size = len(data)
         with self._writing, refusing_unwritable(self._folder):
-            if len(data) <= self._room:
-                self._room -= len(data)
-                return lambda: data
+            if size <= self._room:
+                self._room -= size
+                return partial(bytes, data)
             if self._descriptor is None:
                 self._descriptor = self._unnamed()
             start, left = self._end, memoryview(data)
@@ -41,7 +43,8 @@ class Aside:
                 written = os.pwrite(self._descriptor, left, self._end)
                 self._end += written
                 left = left[written:]
-        return lambda: self._read(start, len(data))
+        # Not a lambda that asks for len(data): it would hold the bytes as well.
+        return partial(self._read, start, size)
 
     def _unnamed(self) -> int:
         with tempfile.TemporaryFile(dir=self._folder) as file:

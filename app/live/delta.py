@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from gnn.live import LivePictures
+from gnn.attachments import Attachments
+from gnn.live import LivePictures, rows_without
 from gnn.query import QueryEngine
 from graph_store.arrays import Float32Array, Int64Array
 from graph_store.catalog_changes import Changes
@@ -91,8 +92,11 @@ class Delta:
         rows = (engine.row_of(image_id) for image_id in changes.by_id)
         removed = {row for row in rows if row is not None}.union(self.pictures.removed.tolist())
         images = (*(self.images[place] for place in kept), *new)
-        unheard = removed - {image.unchanged for image in images}
-        pictures = self._joined(engine, kept, new, features)
+        unheard = np.array(sorted(removed - {image.unchanged for image in images}), dtype=np.int64)
+        # As a question is: only to what may still be heard.
+        attachments = replace(engine.attachments, kept=rows_without(unheard, len(engine.image_ids)))
+        anew = self._attached_otherwise(attachments, kept, unheard, features)
+        pictures = self._joined(engine, attachments, kept, anew, new, features)
         return Delta(
             since=self.since,
             revision=changes.revision,
@@ -106,38 +110,75 @@ class Delta:
                 features=_features_of(images, features),
                 carried=lambda place: images[place].carried,
                 removed=np.array(sorted(removed), dtype=np.int64),
-                unheard=np.array(sorted(unheard), dtype=np.int64),
+                unheard=unheard,
             ),
             replaced=sum(engine.row_of(image.record.id) is not None for image in images),
             meant=self.meant,
         )
 
+    def _attached_otherwise(
+        self, attachments: Attachments, kept: list[int], unheard: Int64Array, features: Float32Array
+    ) -> list[int]:
+        """Those of the kept places whose pictures get other neighbours with these rows unheard: the
+        neighbours follow from the catalogue alone, not from the order in which it was written.
+        """
+        before = self.pictures.unheard
+        gone, back = np.setdiff1d(unheard, before), np.setdiff1d(before, unheard)
+        places = np.array([place for place in kept if self.images[place].unchanged is None], dtype=np.int64)
+        similar = self.pictures.similar.take(places)
+        anew = np.zeros(len(places), dtype=np.bool_)
+        anew[similar.edge_rows()[np.isin(similar.indices, gone)]] = True
+        for start in range(0, len(places) if len(back) else 0, _AT_ONCE):
+            part = np.arange(start, min(start + _AT_ONCE, len(places)))
+            rows = [self.images[place].record.row for place in places[part]]
+            looks = np.array(features[rows], dtype=np.float32)
+            anew[part] |= attachments.may_join(looks, similar.take(part), back)
+        found: list[int] = places[anew].tolist()
+        return found
+
     def _joined(
-        self, engine: QueryEngine, kept: list[int], new: Sequence[DeltaImage], features: Float32Array
+        self,
+        engine: QueryEngine,
+        attachments: Attachments,
+        kept: list[int],
+        anew: list[int],
+        new: Sequence[DeltaImage],
+        features: Float32Array,
     ) -> tuple[Float32Array, Csr, Csr]:
-        """Embeddings, `similar` edges and tag edges of the kept pictures, then of the new ones."""
+        """Embeddings, `similar` edges and tag edges of the kept pictures, of which those in the places `anew`
+        are attached again, then of the new ones.
+        """
         before = self.pictures
-        embeddings = [before.embeddings[kept]]
-        similar, tags = [_taken(before.similar, kept)], [_taken(before.tags, kept)]
-        for start in range(0, len(new), _AT_ONCE):
-            vectors, joined, told = self._attached(engine, new[start : start + _AT_ONCE], features)
+        same = sorted(set(kept).difference(anew))
+        attached = [*(self.images[place] for place in anew), *new]
+        embeddings = [before.embeddings[same]]
+        similar, tags = [_taken(before.similar, same)], [_taken(before.tags, same)]
+        for start in range(0, len(attached), _AT_ONCE):
+            part = attached[start : start + _AT_ONCE]
+            vectors, joined, told = self._attached(engine, attachments, part, features)
             embeddings.append(vectors)
             similar.append(joined)
             tags.append(told)
-        return np.concatenate(embeddings), _stacked(similar), _stacked(tags)
+        vectors, joined, told = np.concatenate(embeddings), _stacked(similar), _stacked(tags)
+        if not anew:
+            return vectors, joined, told
+        places = [*same, *anew, *range(len(self.images), len(self.images) + len(new))]
+        order = np.argsort(places)
+        return vectors[order], joined.take(order), told.take(order)
 
     def _attached(
-        self, engine: QueryEngine, images: Sequence[DeltaImage], features: Float32Array
+        self,
+        engine: QueryEngine,
+        attachments: Attachments,
+        images: Sequence[DeltaImage],
+        features: Float32Array,
     ) -> tuple[Float32Array, Csr, Csr]:
         """The same of new ones. What is unchanged has those of the snapshot, so it scores as it did."""
         rows = np.array([image.unchanged for image in images if image.unchanged is not None], dtype=np.int64)
         changed = [image for image in images if image.unchanged is None]
-        own = [engine.row_of(image.record.id) for image in changed]
         told = self._tag_edges(engine, changed)
-        vectors, similar = engine.attachments.pictures(
-            np.array(features[[image.record.row for image in changed]], dtype=np.float32),
-            told,
-            np.array([-1 if row is None else row for row in own], dtype=np.int64),
+        vectors, similar = attachments.pictures(
+            np.array(features[[image.record.row for image in changed]], dtype=np.float32), told
         )
         place = np.argsort(np.argsort([image.unchanged is None for image in images], kind="stable"))
         return (

@@ -12,6 +12,7 @@ import structlog
 
 from app.catalogue_reader import CatalogueReader
 from app.ingest.blobs import is_whole_original, is_whole_thumbnail, original_path, thumbnail_path
+from app.ingest.fingerprint import edited
 from app.ingest.store import ENCODER_KEY
 from app.live.new_pictures import NewPicture, check_record
 from gnn.encoders.base import EncoderSpec, check_same_encoder
@@ -69,12 +70,14 @@ class CatalogueWriter:
         }
 
     def delete(self, ids: Sequence[str]) -> frozenset[str]:
-        """Remove images; returns those of the ids that were there."""
+        """Remove images; returns those of the ids that were there. An ingestion that stores one of them again
+        says so.
+        """
         catalog = self._catalogue.catalog
         with self._data_dir.writing(_PURPOSE, WAIT_SECONDS):
             before = catalog.find(ids)
             if before:
-                catalog.delete(before)
+                catalog.delete(before, remember=True)
                 self._drop_blobs(catalog, before.values())
         return frozenset(before)
 
@@ -85,7 +88,8 @@ class CatalogueWriter:
         attributes: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> ImageRecord:
         """Give an image other tags (None: those it has) and attributes; its picture stays, and so does what
-        ingestion remembers of its source: until that changes, a repeated ingestion leaves this alone.
+        ingestion remembers of its source: until what the source says or the picture in it changes, a repeated
+        ingestion leaves this alone, and then it says that an edit was lost.
 
         Raises NotFound, BadInput.
         """
@@ -96,6 +100,7 @@ class CatalogueWriter:
                 record,
                 tags=record.tags if tags is None else tags,
                 attributes=attributes(record.attributes),
+                fingerprint=edited(record.fingerprint),
             )
             check_record(changed)
             catalog.upsert([changed])

@@ -32,6 +32,8 @@ _WIDTH = 64
 _REGRESSED_WIDTH = 256
 _CHANCE = 20_000
 _FAINT = 1e-3
+_STILL_TAGGED = 0.9
+"""Common tags are left out where so many of the tagged images carry another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,13 +174,15 @@ def _units(has: Csr) -> Float32Array:
 
 
 def _told_apart(carried: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Without the tags that most images carry, which say nothing of a pair that shares them; as it was where
-    there are no others. carried: [images, tags] 0/1.
+    """Without the tags that most images carry, which say little of a pair that shares them; as it was where
+    other tags do not tell nearly all tagged images apart. Of two folders, the larger's images would be as if
+    they had no tag, and nothing be learnt but that those of the smaller agree. carried: [images, tags] 0/1.
     """
     apart = carried.copy()
     apart.data *= telling(carried)[apart.indices]
     apart.eliminate_zeros()
-    return apart if apart.nnz else carried
+    still = np.count_nonzero(np.diff(apart.indptr))
+    return apart if still >= _STILL_TAGGED * np.count_nonzero(np.diff(carried.indptr)) else carried
 
 
 def _binary(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

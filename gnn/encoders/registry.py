@@ -37,7 +37,7 @@ def image_encoder(
         )
     raise UnknownName(
         f"There is no image encoder {name!r}",
-        hint=f"Known: {NAME}, {INT8_NAME}, {_OPEN_CLIP_FORMS}, {PRECOMPUTED}.",
+        hint=f"Known: {NAME}, {INT8_NAME}, {_OPEN_CLIP_FORMS}, {PRECOMPUTED}[:LABEL].",
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 
 from app import keys
@@ -16,10 +19,11 @@ from app.api.application import create_app
 from app.api.local_names import LocalNames
 from app.key_ring import KeyRing
 from app.keys import create_key, digest_of, keys_path, matching, read_keys, revoke_key
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from graph_store.data_dir import DataDir
 from graph_store.errors import BadInput, CorruptFile, NotFound, UnknownName
-from tests.api.conftest import problem, serving
+from tests.api.conftest import png, problem, serving
+from tests.shapes import Shape
 
 SEARCH = {"tags": ["red"], "limit": 1}
 
@@ -216,6 +220,40 @@ def test_keys_that_appear_and_cannot_be_read_close_the_service_until_they_are_go
     assert not ring.closed
 
 
+def test_a_service_with_keys_stays_closed_when_their_file_is_gone(built_copy: DataDir, key: str) -> None:
+    ring = KeyRing(keys_path(built_copy), required=False)
+    aside = built_copy.root / "aside"
+    keys_path(built_copy).rename(aside)
+    ring.look()
+    assert ring.closed and ring.find(key.encode()) is not None
+    other = create_key(built_copy, "other", "read")
+    ring.look()
+    assert ring.find(other.encode()) is not None and ring.find(key.encode()) is None
+
+
+def test_a_file_of_keys_that_goes_while_it_is_read_opens_nothing(
+    built_copy: DataDir, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing(keys_path(built_copy), required=False)
+    create_key(built_copy, "other", "read")
+
+    def gone(path: Path) -> Any:
+        path.unlink(missing_ok=True)
+        return read_keys(path)
+
+    monkeypatch.setattr("app.key_ring.read_keys", gone)
+    ring.look()
+    ring.look()
+    assert ring.closed and ring.find(key.encode()) is not None
+
+
+def test_revoking_the_last_key_opens_a_running_service(built_copy: DataDir, key: str) -> None:
+    ring = KeyRing(keys_path(built_copy), required=False)
+    revoke_key(built_copy, "reader")
+    ring.look()
+    assert not ring.closed
+
+
 def test_a_key_is_never_in_the_log_but_its_name_is(
     guarded: TestClient, key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,25 +278,50 @@ def test_a_page_of_another_site_may_not_write_to_a_service_without_keys(
     with serving(built_copy.root) as client:
         for method, path in writes:
             problem(client.request(method, path, headers=headers), 403, "cross-site")
-        assert client.post("/v1/search", json=SEARCH, headers=headers).status_code == 200
         own = client.request("DELETE", "/v1/images/a", headers={"sec-fetch-site": "same-origin"})
         assert own.status_code == 404
     with serving(built_copy.root, cors_origins=["https://elsewhere.test"]) as client:
         assert client.request("DELETE", "/v1/images/a", headers=headers).status_code == 404
 
 
-OWN = ["localhost", "127.0.0.1:8000", "[::1]:8000", "shop.localhost:9", "LOCALHOST:8000", "shop:8000"]
-FOREIGN = ["rebound.test", "rebound.test:8000", "127.0.0.1.rebound.test", "192.0.2.1", "a@rebound.test", "["]
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_site_may_not_ask_a_service_without_keys(
+    built_data_dir: DataDir, indexed: list[Shape], site: str
+) -> None:
+    headers = {"sec-fetch-site": site, "origin": "https://elsewhere.test"}
+
+    def asked(client: TestClient) -> list[Any]:
+        picture = {"image": ("a.png", png(indexed[0]), "image/png")}
+        return [
+            client.post("/v1/search", json=SEARCH, headers=headers),
+            client.post("/v1/search/upload", files=picture, headers=headers),
+        ]
+
+    with serving(built_data_dir.root) as client:
+        for response in asked(client):
+            problem(response, 403, "cross-site")
+        assert client.get("/v1/index", headers=headers).status_code == 200
+    with serving(built_data_dir.root, cors_origins=["https://elsewhere.test"]) as client:
+        assert [response.status_code for response in asked(client)] == [200, 200]
+
+
+OWN = [
+    *("localhost", "127.0.0.1:8000", "[::1]:8000", "shop.localhost:9", "LOCALHOST:8000", "shop:8000"),
+    *("192.0.2.1", "192.0.2.1:8000", "[2001:db8::1]:8000"),
+]
+FOREIGN = ["rebound.test", "rebound.test:8000", "127.0.0.1.rebound.test", "a@rebound.test", "["]
 
 
 @pytest.mark.parametrize("host", OWN)
 def test_a_service_of_this_machine_goes_by_the_names_of_it(host: str) -> None:
     assert LocalNames("127.0.0.1").include(host.encode())
+    assert LocalNames("0.0.0.0", only=True).include(host.encode())
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 def test_a_service_of_this_machine_goes_by_no_other_name(host: str) -> None:
     assert not LocalNames("127.0.0.1").include(host.encode())
+    assert not LocalNames("0.0.0.0", only=True).include(host.encode())
     assert LocalNames("0.0.0.0").include(host.encode())
     assert LocalNames("::1", ["*"]).include(host.encode())
 
@@ -284,6 +347,22 @@ def test_a_page_whose_name_leads_to_this_machine_reads_nothing_from_a_service_wi
         assert client.get("/v1/index", headers=rebound | bearing(key)).status_code == 200
 
 
+def test_the_compose_file_lets_no_name_be_led_to_its_service_without_keys(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    service = yaml.safe_load((root / "docker-compose.yml").read_text())["services"]["imsage"]
+    image = re.findall(r"(IMSAGE_\w+)=(\S+)", (root / "Dockerfile").read_text())
+    for name, value in (*image, *service["environment"].items()):
+        if name.startswith("IMSAGE_") and name != "IMSAGE_DATA":
+            monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
+    settings = load_settings(data=built_copy.root)
+    assert settings.host == "0.0.0.0"
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
+        problem(client.get("/v1/index", headers={"host": "rebound.test:8000"}), 403, "cross-site")
+        assert client.get("/v1/index").status_code == 200
+
+
 def test_a_refused_preflight_is_a_problem(built_copy: DataDir) -> None:
     with serving(built_copy.root, cors_origins=["https://shop.test"]) as client:
 
@@ -304,3 +383,9 @@ def test_a_body_without_a_type_writes_nothing(built_copy: DataDir) -> None:
         problem(client.post("/v1/images/delete", content=b'{"ids": ["a"]}'), 415)
         problem(client.post("/v1/jobs", content=b'{"kind": "reindex"}'), 415)
         assert client.post("/v1/search", content=b'{"tags": ["red"]}').status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/search/batch", "/v1/tags/predict"])
+def test_a_page_has_to_say_of_which_type_its_question_is(client: TestClient, path: str) -> None:
+    response = client.post(path, content=b'{"tags": ["red"]}', headers={"origin": "http://elsewhere.test"})
+    problem(response, 415, "unsupported-media-type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from fastapi.testclient import TestClient
 
 import app.search_service
 import app.serving_state
+from app.api.bodies import parse
 from app.api.schemas import SearchOptions, SearchRequest
 from app.asked import question_of
 from app.live.state import LiveState
 from app.tag_completion import TagCompletion
 from graph_store.data_dir import DataDir
+from graph_store.tag_names import normalise_tag
 from tests.api.conftest import png, service_of, serving
 from tests.shapes import Shape
 
@@ -91,6 +94,34 @@ def test_many_results_and_what_explains_them_are_written_down_in_a_thread(
     answer = client.post("/v1/search", json={"image": {"id": indexed[0].id}, **more}).json()
     assert len(answer["hits"]) == more["limit"] and ("explain" in answer) == ("explain" in more)
     assert threads and all(name.startswith(thread) for name in threads)
+
+
+@pytest.mark.parametrize(("number", "in_a_thread"), [(10, False), (10_000, True)])
+def test_a_body_with_many_values_is_read_in_a_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int, in_a_thread: bool
+) -> None:
+    loops: list[bool] = []
+
+    def noted(*given: Any) -> Any:
+        loops.append(asyncio.events._get_running_loop() is not None)
+        return parse(*given)
+
+    monkeypatch.setattr("app.api.bodies.parse", noted)
+    # Refused once it is read: no condition may have more than a thousand.
+    body = {"tags": ["red"], "filter": {"must": [{"key": "year", "any": list(range(number))}]}}
+    assert client.post("/v1/search", json=body).status_code in (200, 422)
+    assert loops == [not in_a_thread]
+
+
+def test_the_names_of_tags_in_a_filter_are_gone_through_in_a_thread(
+    client: TestClient, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    for module in ("app.asked", "app.api.filter_schemas"):
+        monkeypatch.setattr(f"{module}.normalise_tag", noting(normalise_tag, threads), raising=False)
+    body = {"image": {"id": indexed[0].id}, "filter": {"must": [{"key": "tags", "any": ["red", "blue"]}]}}
+    assert client.post("/v1/search", json=body).is_success
+    assert len(threads) == 2 and all(name.startswith("search") for name in threads)
 
 
 def test_originals_are_read_apart_from_searches(

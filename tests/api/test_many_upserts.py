@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,7 +74,7 @@ async def test_pictures_of_slow_hosts_fail_by_themselves_and_the_others_are_stor
 
 
 @pytest.mark.asyncio
-async def test_what_is_kept_of_the_pictures_of_one_request_fills_no_memory(
+async def test_what_memory_has_no_room_for_of_the_pictures_of_one_request_waits_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_file: list[int] = []
@@ -90,6 +91,17 @@ async def test_what_is_kept_of_the_pictures_of_one_request_fills_no_memory(
     for one, colour in zip(found, range(1, 9), strict=True):
         assert isinstance(one, NewPicture) and one.original is not None
         assert one.original() == picture(colour)
+
+
+def test_what_is_in_the_file_is_not_in_memory_as_well(tmp_path: Path) -> None:
+    aside = Aside(tmp_path, in_memory=0)
+    tracemalloc.start()
+    try:
+        kept = [aside.put(bytes(2**20)) for _ in range(20)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 20 and held < 2**20
 
 
 def test_what_was_put_aside_is_there_as_long_as_somebody_may_ask_and_leaves_nothing(tmp_path: Path) -> None:

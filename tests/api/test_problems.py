@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import tempfile
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.bodies import parse
+from app.api.schemas import MOST_VALUES, BatchRequest, SearchRequest
+from app.request_errors import InvalidRequest
 from graph_store.data_dir import DataDir
 from tests.api.conftest import png, problem, serving
 from tests.shapes import Shape
@@ -67,6 +73,90 @@ def test_a_wrong_field_is_pointed_at(client: TestClient, body: dict[str, Any], p
     answer = problem(client.post("/v1/search", json=body), 422, "invalid-request")
     assert pointer in [error["pointer"] for error in answer["errors"]]
     assert answer["instance"] == "/v1/search"
+
+
+JSON_TYPE = {"content-type": "application/json"}
+
+
+def unknown_fields(number: int) -> bytes:
+    return json.dumps({f"{n:x}": 0 for n in range(number)}).encode()
+
+
+def batch_of(conditions: int, value: str, key: str = "a") -> bytes:
+    """A batch whose filters hold so many conditions, with a thousand values each."""
+    condition = f'{{"key":"{key}","any":[{",".join([value] * 1000)}]}}'
+    query = '{{"tags":["red"],"filter":{{"must":[{}]}}}}'
+    most = [min(100, conditions - first) for first in range(0, conditions, 100)]
+    queries = ",".join(query.format(",".join([condition] * number)) for number in most)
+    return f'{{"queries":[{queries}]}}'.encode()
+
+
+def test_of_many_wrong_parts_a_hundred_are_named_and_the_others_counted(client: TestClient) -> None:
+    response = client.post("/v1/search", content=unknown_fields(300), headers=JSON_TYPE)
+    errors = problem(response, 422, "invalid-request")["errors"]
+    assert [wrong["pointer"] for wrong in errors[:100]] == [f"/{n:x}" for n in range(100)]
+    assert len(errors) == 101 and errors[100]["detail"] == "200 more parts are wrong"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/search", unknown_fields(40_000)),
+        ("/v1/search/batch", batch_of(24, "[]")),
+        ("/v1/search/batch", batch_of(60, "[]")),
+        ("/v1/search", b'{"x":[' + b"[]," * 200_000 + b"[]]}"),
+    ],
+    ids=["unknown fields", "values that are none", "more of them", "lists in a list"],
+)
+def test_a_body_that_is_all_wrong_is_answered_shortly(client: TestClient, path: str, body: bytes) -> None:
+    response = client.post(path, content=body, headers=JSON_TYPE)
+    assert len(problem(response, 422, "invalid-request")["errors"]) <= 101
+    assert len(response.content) < 100_000
+
+
+def test_a_body_that_is_all_wrong_takes_little_memory() -> None:
+    body = batch_of(24, "[]")
+    tracemalloc.start(1)
+    try:
+        with pytest.raises(InvalidRequest):
+            parse(body, BatchRequest)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(body)
+
+
+def test_many_wrong_parameters_of_an_address_are_not_all_named(client: TestClient) -> None:
+    response = client.get("/v1/tags", params={f"p{n}": "" for n in range(300)})
+    assert len(problem(response, 422, "invalid-request")["errors"]) == 101
+
+
+def test_what_a_question_may_hold_in_all_has_a_limit_that_is_named(client: TestClient) -> None:
+    response = client.post("/v1/search/batch", content=batch_of(300, "1"), headers=JSON_TYPE)
+    errors = problem(response, 422, "invalid-request")["errors"]
+    assert len(errors) == 1 and errors[0]["pointer"] == "" and f"{MOST_VALUES:,}" in errors[0]["detail"]
+    parts = {"image": ("a.png", b"x"), "query": ("q", b"[" + b"0," * MOST_VALUES + b"0]")}
+    refused = problem(client.post("/v1/search/upload", files=parts), 422)
+    assert [wrong["pointer"] for wrong in refused["errors"]] == ["#form/query"]
+
+
+@pytest.mark.parametrize("text", ["," * 60_000, '\\",[{' * 60_000, "\\\\" + "[" * 60_000])
+def test_what_stands_in_a_string_counts_as_one_value(text: str) -> None:
+    body = f'{{"tags": ["red"], "filter": {{"must": [{{"key": "a", "match": "{text}"}}]}}}}'.encode()
+    read = parse(body, SearchRequest)
+    assert read.filter is not None and read.filter.must[0].match == json.loads(f'"{text}"')
+
+
+def test_the_largest_batch_that_is_let_through_is_read_at_once() -> None:
+    body = batch_of(49, '"\u00e9\u0301"', "tags")
+    begin = time.process_time()
+    parse(body, BatchRequest)
+    assert time.process_time() - begin < 1
+
+
+def test_a_write_may_hold_more_than_a_question(client: TestClient) -> None:
+    told = client.patch("/v1/images/nothing", json={"attributes": {"a": [0] * (MOST_VALUES + 1)}})
+    problem(told, 404, "not-found")
 
 
 def test_a_wrong_tag_to_store_is_pointed_at_where_the_request_has_it(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import time
@@ -21,6 +22,7 @@ from graph_store.durable import write_bytes
 from graph_store.milvus_server import IndexUnreachable
 from graph_store.snapshot import Snapshot, SnapshotWriter
 from tests.api.conftest import problem, service_of, serving
+from tests.graph_store.test_snapshot import failing_reads
 from tests.shapes import Shape
 
 
@@ -163,6 +165,21 @@ def test_a_cursor_is_gone_when_milvus_has_dropped_its_vectors_and_not_while_milv
         monkeypatch.setattr(service_of(client).states, "milvus", Server())
         asked = client.post("/v1/search", json={**body, "cursor": first["next_cursor"]})
         problem(asked, status, code)
+
+
+def test_a_cursor_is_not_gone_because_its_snapshot_cannot_be_read_just_now(
+    built_copy: DataDir, indexed: list[Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body: dict[str, Any] = {"image": {"id": indexed[0].id}, "limit": 5}
+    older = Snapshot.open(built_copy)
+    with serving(built_copy.root) as client:
+        _, with_cursor, second = two_pages(client, body)
+    commit_copy(built_copy)
+    with serving(built_copy.root) as client:
+        with monkeypatch.context() as blip:
+            failing_reads(blip, errno.EIO, older)
+            problem(client.post("/v1/search", json=with_cursor), 503, "unreadable-file")
+        assert client.post("/v1/search", json=with_cursor).json()["hits"] == second["hits"]
 
 
 def test_while_milvus_is_away_no_snapshot_is_read_as_a_whole_again_and_again(

@@ -26,6 +26,8 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     'year = "12"': {"must": [{"key": "year", "match": "12"}]},
     'author = "Doe, Jo"': {"must": [{"key": "author", "match": "Doe, Jo"}]},
     'author = "Doe, Jo", "Roe"': {"must": [{"key": "author", "any": ["Doe, Jo", "Roe"]}]},
+    "tags = 2019": {"must": [{"key": "tags", "match": "2019"}]},
+    'tags != true, "a, b"': {"must_not": [{"key": "tags", "any": ["true", "a, b"]}]},
     "title = god exists": {"must": [{"key": "title", "match": "god exists"}]},
     "serial = 1234567890123456789": {
         "must": [{"key": "serial", "any": [1234567890123456789, "1234567890123456789"]}]

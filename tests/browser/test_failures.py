@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.losing import losing_the_first
-from tests.browser.test_page import RED_CIRCLE, turn_dial
+from tests.browser.test_page import turn_dial
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -177,6 +177,32 @@ def test_a_question_that_failed_is_not_asked_again_once_there_is_another(visit: 
     expect(page.locator("#status")).to_contain_text("for triangle")
 
 
+def test_a_refused_place_of_the_dial_is_not_asked_again_over_a_newer_one(visit: Visit) -> None:
+    visit.expected_statuses = {503}
+    held: list[Route] = []
+
+    def wait_for(count: int) -> Route:
+        while len(held) < count:
+            page.wait_for_timeout(20)
+        return held[-1]
+
+    visit.page.clock.install()
+    page = visit.open("/?tag=circle")
+    page.route("**/v1/search", lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    turn_dial(page, 0.6)
+    refused = wait_for(1)
+    turn_dial(page, 0.9)  # waits for the answer to the one before
+    body = '{"type": "x", "title": "Busy", "status": 503, "detail": "Too many at once."}'
+    again = {"Retry-After": "1"}
+    refused.fulfill(status=503, body=body, content_type="application/problem+json", headers=again)
+    newest = wait_for(2)
+    page.clock.fast_forward(1000)
+    newest.continue_()
+    visit.settle()
+    assert visit.last_search()["visual_weight"] == 0.9
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_show_more_is_not_offered_while_another_question_waits_for_the_server(visit: Visit) -> None:
     visit.page.clock.install()
     page = visit.open("/?tag=circle&tag=red")
@@ -286,32 +312,3 @@ def test_what_the_server_holds_is_asked_for_again_once_it_answers(visit: Visit, 
     page = visit.open(address)
     expect(page.locator("#version")).to_contain_text("index ")
     assert len(tries) == 2
-
-
-VIEWS = [("/?tag=circle", "#grid .no-picture"), (f"/?image={RED_CIRCLE}&view=graph", ".node .no-picture")]
-
-
-@pytest.mark.parametrize(("address", "stand_in"), VIEWS)
-def test_a_picture_that_did_not_come_is_asked_for_again_with_the_next_answer(
-    visit: Visit, address: str, stand_in: str
-) -> None:
-    visit.page.clock.install()
-    visit.page.route("**/thumbnail", lambda route: route.abort())
-    page = visit.open(address)
-    expect(page.locator(stand_in).first).to_be_visible()
-    page.unroute("**/thumbnail")
-    page.clock.fast_forward(1000)  # one that does not come is left alone for so long
-    turn_dial(page, 0.9)
-    expect(page.locator(stand_in)).to_have_count(0)
-
-
-@pytest.mark.parametrize(("address", "stand_in"), VIEWS)
-def test_pictures_that_did_not_come_are_asked_for_again_when_the_network_is_back(
-    visit: Visit, address: str, stand_in: str
-) -> None:
-    visit.page.route("**/thumbnail", lambda route: route.abort())
-    page = visit.open(address)
-    expect(page.locator(stand_in).first).to_be_visible()
-    page.unroute("**/thumbnail")
-    page.evaluate("dispatchEvent(new Event('online'))")
-    expect(page.locator(stand_in)).to_have_count(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.test_page import RED_CIRCLE
 from tests.browser.visit import Visit
@@ -25,6 +25,10 @@ CUT_OFF = """([selector, around]) => {
   return Math.max(outer.left - (inner.left - ring), inner.right + ring - outer.right,
     outer.top - (inner.top - ring), inner.bottom + ring - outer.bottom);
 }"""
+
+# How far the focus reaches under the question, which stays at the top of the window, in pixels.
+UNDER_THE_QUESTION = """document.querySelector('.ask').getBoundingClientRect().bottom
+  - document.activeElement.getBoundingClientRect().top"""
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,72 @@ def test_the_last_picture_does_not_leave_the_focus_where_a_phone_opens_its_keybo
     page = visit.open(f"/?image={RED_CIRCLE}&tag=red")
     page.get_by_role("button", name="Remove the picture from the query").click()
     expect(page.get_by_role("button", name="Picture", exact=True)).to_be_focused()
+
+
+@pytest.mark.parametrize("name", ["Like result 3, too", "Unlike result 3"])
+def test_a_result_that_joins_the_question_leaves_the_focus_to_the_next_one(visit: Visit, name: str) -> None:
+    page = visit.open("/?tag=circle")
+    page.get_by_role("button", name=name).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#slot .query-picture")).to_have_count(1)
+    visit.be_quiet()
+    expect(page.locator("#grid li").nth(2).get_by_role("button", name=name)).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [
+        ("/?tag=circle", "#grid li:nth-child(9) .pick"),
+        ("/", ".tile-tag"),
+        ("/", ".plain-tags button"),
+        ("/", ".from-picture button"),
+    ],
+)
+def test_after_a_step_to_another_question_the_focus_is_on_its_first_result(
+    visit: Visit, address: str, where: str
+) -> None:
+    page = visit.open(address)
+    page.locator(where).first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid li").first.locator(".pick")).to_be_focused()
+    assert page.evaluate("scrollY") == 0
+
+
+def test_who_has_gone_elsewhere_meanwhile_keeps_the_focus_there(visit: Visit) -> None:
+    page = visit.open("/?tag=circle")
+    held: list[Route] = []
+    page.route("**/v1/search", lambda route: held.append(route))
+    page.locator("#grid .pick").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.locator("#entry").focus()
+    held[0].continue_()
+    visit.settle()
+    expect(page.locator("#entry")).to_be_focused()
+
+
+def test_after_a_step_to_a_picture_of_the_graph_the_focus_is_on_its_nearest(visit: Visit) -> None:
+    page = visit.open(f"/?image={RED_CIRCLE}&view=graph")
+    page.locator(".node.image button").nth(3).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => !location.search.includes('large-red-circle-0')")
+    visit.be_quiet()
+    expect(page.locator(".node.image button").first).to_be_focused()
+
+
+def test_a_suggestion_that_was_added_keeps_the_focus(visit: Visit) -> None:
+    page = visit.open(f"/?image={RED_CIRCLE}")
+    add = page.get_by_role("button", name="Add red", exact=True)
+    add.focus()
+    page.keyboard.press("Enter")
+    expect(add).to_be_disabled()
+    expect(add).to_be_focused()
+
+
+def test_what_has_the_focus_is_not_below_the_question(visit: Visit) -> None:
+    page = visit.open(f"/?image={RED_CIRCLE}&tag=red")
+    page.locator("#refine summary").click()
+    page.locator("#grid .pick").first.focus()
+    page.keyboard.press("End")
+    for _ in range(5):
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate(UNDER_THE_QUESTION) <= 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.hostile import HOSTILE_ID, HOSTILE_TAG
+from tests.browser.test_page import turn_dial
 from tests.browser.visit import Visit
 
 pytestmark = pytest.mark.browser
@@ -119,6 +120,23 @@ def test_the_dial_renumbers_the_neighbours(visit: Visit) -> None:
     before = page.evaluate(ranks)
     page.locator("#dial").evaluate("dial => { dial.value = 1; dial.dispatchEvent(new Event('input')); }")
     page.wait_for_function(f"before => ({ranks})() !== before", arg=before)
+
+
+def test_a_picture_that_the_graph_does_not_know_is_looked_up_once(visit: Visit) -> None:
+    visit.expected_statuses = {404}
+    looked_up: list[str] = []
+
+    def know_none(route: Route) -> None:
+        looked_up.append(route.request.url)
+        route.fulfill(status=404, body="{}", content_type="application/problem+json")
+
+    visit.page.route("**/neighbors", know_none)
+    page = visit.open("/?tag=triangle&view=graph")
+    turn_dial(page, 0.6)
+    visit.be_quiet()
+    turn_dial(page, 0.5)
+    visit.be_quiet()
+    assert looked_up and len(set(looked_up)) == len(looked_up)
 
 
 def test_arrow_keys_walk_the_neighbourhood(visit: Visit) -> None:

@@ -266,6 +266,92 @@ def test_what_the_server_holds_is_asked_for_again_with_the_jobs(visit: Visit) ->
     assert len(tries) == 2
 
 
+@pytest.mark.parametrize("num_old", [2, 5])
+def test_the_index_that_a_job_has_made_is_told_once_it_is_served(visit: Visit, num_old: int) -> None:
+    old = {"index_version": "000012-0badcafe", "created": "2026-01-31T09:00:00+00:00", "counts": {}}
+    new = {"index_version": "000013-0badcafe", "created": "2026-01-31T09:17:12+00:00", "counts": {}}
+    answers = iter([old] * num_old)
+    ended = job("succeeded", result={"index_version": new["index_version"], "counts": {}})
+    listed = [job()]
+    held: list[Route] = []
+    visit.page.clock.install()
+    visit.page.route("**/v1/index", lambda route: route.fulfill(json=next(answers, new)))
+    answer(visit.page, listed)
+    visit.page.route("**/v1/jobs/*/events", held.append)
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    expect(page.locator("#serving")).to_have_text("Serving index 000012-0badcafe.")
+    listed[:] = [ended]
+    held[0].fulfill(body=event(8, ended), content_type="text/event-stream")
+    expect(page.locator(".job-state")).to_have_text("Done")
+    page.clock.fast_forward(15_000)
+    expect(page.locator("#serving")).to_have_text("Serving index 000013-0badcafe.")
+
+
+def test_jobs_that_ran_while_nobody_looked_leave_no_hole_in_the_list(visit: Visit) -> None:
+    newest = 20
+
+    def list_page(route: Route) -> None:
+        cursor = parse_qs(urlsplit(route.request.url).query).get("cursor", [None])[0]
+        first = newest if cursor is None else int(cursor) - 1
+        numbers = range(first, max(0, first - 20), -1)
+        jobs = [job("succeeded", id=str(number), kind=f"kind {number}") for number in numbers]
+        route.fulfill(json={"jobs": jobs, "next_cursor": str(numbers[-1]) if numbers[-1] > 1 else None})
+
+    visit.page.clock.install()
+    visit.page.route("**/v1/jobs?*", list_page)
+    page = visit.open("/jobs")
+    expect(page.locator(".job h3").first).to_have_text("kind 20")
+    newest = 60
+    page.clock.fast_forward(15_000)
+    expect(page.locator(".job h3").first).to_have_text("kind 60")
+    page.get_by_role("button", name="Show older jobs").click()
+    expect(page.locator(".job h3")).to_have_text([f"kind {number}" for number in range(60, 20, -1)])
+
+
+@pytest.mark.parametrize("name", ["Reindex", "Train"])
+def test_the_button_that_started_a_job_keeps_the_focus(visit: Visit, name: str) -> None:
+    answer(visit.page, [])
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+    visit.page.route("**/v1/jobs", lambda route: route.fulfill(json=job(), status=202))
+    page = visit.open("/jobs")
+    button = page.get_by_role("button", name=name, exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_be_disabled()
+    expect(button).to_be_focused()
+
+
+def test_a_button_that_is_shown_as_disabled_orders_nothing(visit: Visit) -> None:
+    ordered: list[str] = []
+    answer(visit.page, [job()])
+    visit.page.route("**/v1/jobs/*/events", lambda route: route.abort())
+    visit.page.route("**/v1/jobs", lambda route: ordered.append(route.request.url))
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Reindex", exact=True).dispatch_event("click")
+    page.wait_for_timeout(200)
+    assert ordered == []
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_job_that_ends_under_the_focus_leaves_it_to_what_can_be_done_next(
+    visit: Visit, resumable: bool
+) -> None:
+    held: list[Route] = []
+    answer(visit.page, [job()])
+    visit.page.route("**/v1/jobs/*/events", held.append)
+    page = visit.page
+    page.goto(visit.url + "/jobs")
+    page.get_by_role("button", name="Cancel Reindex").focus()
+    told = event(8, job("canceled", resumable=resumable))
+    held[0].fulfill(body=told, content_type="text/event-stream")
+    expect(page.locator(".job-state")).to_have_text("Canceled")
+    after = page.get_by_role("button", name="Resume Reindex") if resumable else page.locator("#jobs")
+    expect(after).to_be_focused()
+
+
 def test_a_refusal_that_no_key_would_mend_asks_for_none(visit: Visit) -> None:
     visit.expected_statuses = {403}
     answer(visit.page, [])

@@ -16,6 +16,11 @@ from tests.copies import copy_of
 
 pytestmark = pytest.mark.browser
 
+# As Chromium does where all data of sites are blocked, in JavaScript.
+SHUT_STORAGE = """Object.defineProperty(window, 'sessionStorage', {
+  get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); },
+})"""
+
 
 @pytest.fixture(scope="module")
 def locked(built_data_dir: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
@@ -126,4 +131,19 @@ def test_a_key_that_may_only_read_starts_no_job_and_leads_to_another(locked_visi
     page.get_by_role("button", name="Reindex", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("may not write")
     page.get_by_role("button", name="Use another key").click()
+    expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()
+
+
+@pytest.mark.parametrize(("address", "shown"), [("/", "#start h1"), ("/jobs", "#none")])
+def test_where_the_browser_keeps_nothing_the_page_still_works(visit: Visit, address: str, shown: str) -> None:
+    visit.page.add_init_script(SHUT_STORAGE)
+    expect(visit.open(address).locator(shown)).to_be_visible()
+
+
+def test_where_the_browser_keeps_nothing_a_key_is_good_for_the_page(locked_visit: Visit, key: str) -> None:
+    locked_visit.page.add_init_script(SHUT_STORAGE)
+    page = locked_visit.open("/?tag=circle")
+    give(page, key)
+    expect(page.locator("#grid .pick").first).to_be_visible()
+    page.get_by_role("button", name="Forget the key").click()
     expect(page.get_by_role("dialog", name="This server asks for a key")).to_be_visible()

@@ -23,6 +23,7 @@ NOTHING = {
     "next_cursor": None,
 }
 FROM_THE_RIGHT = "\u05e7\u05e4\u05d4"
+TURNED_ROUND = ["\u202egpj", "gpj\u2067", "\u2069\u202egpj", "\u200fgpj"]
 # The right edge of the name in the line above the results, and the left edge of the time after it.
 EDGES = """([status, name]) => {
   const line = document.querySelector(status).firstChild;
@@ -190,3 +191,30 @@ def test_a_name_that_is_written_from_the_right_leaves_the_numbers_where_they_are
     expect(page.locator("#status")).to_contain_text("12 ms")
     end_of_the_name, time = page.evaluate(EDGES, ["#status", FROM_THE_RIGHT])
     assert end_of_the_name <= time
+
+
+@pytest.mark.parametrize("name", TURNED_ROUND)
+def test_a_name_with_signs_that_turn_the_direction_turns_nothing_beside_it(visit: Visit, name: str) -> None:
+    told = NOTHING | {"took_ms": {"total": 12.0}}
+    visit.page.route("**/v1/search", lambda route: route.fulfill(json=told))
+    page = visit.open(f"/?tag={quote(name)}&tag=beside")
+    expect(page.locator("#status")).to_contain_text("12 ms")
+    end_of_the_name, time = page.evaluate(EDGES, ["#status", "gpj"])
+    assert end_of_the_name <= time
+    end_of_the_next, time = page.evaluate(EDGES, ["#status", "beside"])
+    assert end_of_the_name < end_of_the_next <= time
+
+
+def test_an_index_that_came_meanwhile_is_told_with_its_first_answer(visit: Visit) -> None:
+    asked: list[str] = []
+
+    def old_at_first(route: Route) -> None:
+        asked.append(route.request.url)
+        told = route.fetch().json()
+        route.fulfill(json=told | {"index_version": "000000-0badcafe"} if len(asked) == 1 else told)
+
+    visit.page.route("**/v1/index", old_at_first)
+    with visit.page.expect_response("**/v1/search") as answered:
+        page = visit.open("/?tag=circle")
+    expect(page.locator("#version")).to_contain_text(answered.value.json()["index_version"])
+    assert len(asked) == 2

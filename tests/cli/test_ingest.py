@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from app.catalogue_reader import CatalogueReader
 from app.cli import run
 from app.cli.errors import FAILURE, INTERRUPTED, USAGE
 from app.images import PictureLimits
 from app.ingest.report import IngestReport
+from app.live.writer import CatalogueWriter
 from graph_store.data_dir import DataDir
+from graph_store.records import Tag
 from tests.ingest.conftest import records, tags_of
 from tests.ingest.test_keywords import jpeg_with_iptc
 from tests.shapes import all_shapes, draw
@@ -73,6 +76,46 @@ def test_pictures_that_replace_those_of_another_source_are_told_with_one_name(
     assert first == "Ingested: 1 seen = 1 stored + 0 unchanged + 0 skipped"
     assert second.startswith(f"{first}; 1 replaced the picture of another file")
     assert str(tmp_path / "shoot1" / "IMG_0001.png") in second and "a folder above both" in second
+
+
+def test_a_folder_that_is_read_by_its_list_is_told_with_the_number_of_pictures_not_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shape in zip(("a.png", "b.png", "c.png"), all_shapes(), strict=False):
+        draw(shape).save(tmp_path / name)
+    (tmp_path / "tags.jsonl").write_text('{"image": "a.png"}\n')
+    data = ["--data", str(tmp_path / "D")]
+
+    assert run(["ingest", str(tmp_path), *data]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Ingested: 1 seen = 1 stored + 0 unchanged + 0 skipped",
+        f"  read: what {tmp_path}/tags.jsonl lists; 2 picture files of the folder are not in it"
+        " (--format folder reads every file)",
+    ]
+
+    assert run(["ingest", str(tmp_path / "tags.jsonl"), *data]) == 0
+    assert "read:" not in capsys.readouterr().out
+
+
+def test_what_was_edited_and_removed_over_http_and_comes_from_the_source_again_is_told_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir, source = DataDir(tmp_path / "D"), tmp_path / "list.jsonl"
+    for name, shape in zip(("a.png", "b.png"), all_shapes(), strict=False):
+        draw(shape).save(tmp_path / name)
+    command = ["ingest", str(source), "--data", str(data_dir.root)]
+    source.write_text('{"image": "a.png"}\n{"image": "b.png"}\n')
+    assert run(command) == 0
+    server = CatalogueWriter(data_dir, CatalogueReader(data_dir))
+    server.describe("a.png", (Tag("edited"),), dict)
+    server.delete(["b.png"])
+    source.write_text('{"image": "a.png", "year": 2020}\n{"image": "b.png"}\n')
+
+    assert run(command) == 0
+
+    told = capsys.readouterr().out.splitlines()[1]
+    assert "; 1 had been edited over HTTP, as a.png (the source has changed since" in told
+    assert "; 1 had been removed over HTTP and are stored again, as b.png is (the source still has" in told
 
 
 def test_what_is_gone_from_the_source_is_told_with_one_name_and_pruned_when_asked(

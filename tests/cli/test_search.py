@@ -158,3 +158,33 @@ def test_what_was_stored_or_removed_since_the_reindex_is_known(
     assert search(built_copy, "--image-id", "copy", "-k", "1") == 0
     assert rows(capsys.readouterr().out)[0][0] == INDEXED.id
     assert search(built_copy, "--image-id", gone) == FAILURE
+
+
+def test_without_a_text_encoder_what_was_stored_or_removed_under_new_tags_is_known(
+    built_copy: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(built_copy, "--tag", "red", "-k", "2") == 0
+    gone, changed = (image_id for image_id, *_ in rows(capsys.readouterr().out))
+
+    def lost() -> Path:
+        raise FileNotFoundError("there are no weights")
+
+    monkeypatch.setattr("gnn.encoders.minilm.model_dir", lost)
+    with listening(create_app(Settings(data=built_copy.root))) as address, Client(address) as client:
+        client.update(changed, tags=["red", "news"])
+        client.delete([gone])
+        served = client.search(tags=["red"], limit=5)
+
+    capsys.readouterr()
+    assert search(built_copy, "--tag", "red", "-k", "5") == 0
+    told = capsys.readouterr()
+    assert [image_id for image_id, *_ in rows(told.out)] == [hit.id for hit in served.hits]
+    assert not told.err
+
+
+def test_what_was_written_since_the_reindex_and_cannot_be_read_is_told(
+    built_copy: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built_copy.catalog_path.write_text("no database")
+    assert search(built_copy, "--tag", "red") == 0
+    assert "imsage: what was written since the last reindex is left out: " in capsys.readouterr().err

@@ -198,3 +198,20 @@ def test_an_event_may_come_in_several_lines() -> None:
     job = events.feed("")
     assert job is not None and job.state == "failed"
     assert events.feed("") is None
+
+
+BAD_KEYS = ["Nacht-\u00fc", "a b", "a\nb", "", "k" * 256]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_an_idempotency_key_that_the_server_would_refuse_is_refused_before_it_is_sent(key: str) -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ValueError, match="idempotency_key"):
+        client.start_reindex(idempotency_key=key)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("key", BAD_KEYS)
+async def test_the_asynchronous_client_refuses_the_same_idempotency_keys(key: str) -> None:
+    async with AsyncClient("http://127.0.0.1:9") as client:
+        with pytest.raises(ValueError, match="idempotency_key"):
+            await client.resume_job("1", idempotency_key=key)

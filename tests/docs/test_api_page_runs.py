@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.api.application import create_app
@@ -16,7 +17,7 @@ from imsage import Client
 from tests.api.listening import listening
 from tests.docs.curl import curl_call, curl_lines
 from tests.docs.walking import SERVER_SHOWN, steps_of
-from tests.shapes import all_shapes, draw, is_test
+from tests.shapes import all_shapes, draw, is_test, untagged_ids
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 INDEXED = [shape for shape in all_shapes() if not is_test(shape.id)]
@@ -51,6 +52,22 @@ def of_ours(text: str) -> str:
     for shown, ours in OURS.items():
         text = text.replace(shown, ours)
     return text
+
+
+def test_a_picture_by_its_id_alone_is_answered_as_mixed_and_cannot_be_asked_as_mixed(address: str) -> None:
+    (told,) = [line for line in PAGE.splitlines() if line.startswith("| `attach` |")]
+    assert "With `auto` a picture of the index brings its own tags along" in told
+    assert "answered as `mixed`" in told and "422 without" in told
+
+    tagged = next(shape.id for shape in INDEXED if shape.id not in untagged_ids(all_shapes()))
+
+    def asked(attach: str) -> httpx.Response:
+        question = {"image": {"id": tagged}, "attach": attach}
+        return httpx.post(f"{address}/v1/search", json=question)
+
+    assert asked("auto").json()["attach"] == "mixed"
+    assert asked("mixed").status_code == 422
+    assert asked("image").json()["attach"] == "image"
 
 
 @JOBS_TAKE_LONG

@@ -43,6 +43,19 @@ def test_an_import_beside_keys_says_nothing_of_them(
     assert keys_path(restored).exists()
 
 
+@pytest.mark.parametrize(
+    ("page", "beginning"),
+    [("files.md", "# Files"), ("operations.md", "## Back-up"), ("tutorial.md", "## 7. Keep it safe")],
+)
+def test_every_page_that_speaks_of_keeping_a_catalogue_says_where_the_originals_are(
+    page: str, beginning: str
+) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    part = text[text.index(beginning) + 1 :].partition("\n## ")[0]
+    # The drawing of the folder has a note of its own.
+    assert "--keep-originals" in part.partition("```\nD/")[0]
+
+
 @pytest.mark.parametrize("page", ["files.md", "operations.md", "tutorial.md", "cli.md"])
 def test_every_page_about_archives_says_that_keys_are_not_in_them(page: str) -> None:
     paragraphs = (ROOT / "docs" / page).read_text(encoding="utf-8").split("\n\n")

@@ -205,6 +205,13 @@ def test_every_named_volume_is_declared(compose: dict[str, Any]) -> None:
     assert used == set(compose["volumes"])
 
 
+def test_the_volume_of_the_compose_file_is_filled_before_it_is_served() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    shown = [block for block in re.findall(r"```\n(.*?)```", page, re.DOTALL) if "docker compose up" in block]
+
+    assert shown == ["docker compose run --rm imsage demo --data /data --no-serve\ndocker compose up\n"]
+
+
 def test_every_dependency_is_a_service(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         assert set(service.get("depends_on", {})) <= set(compose["services"])

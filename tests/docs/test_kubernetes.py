@@ -84,6 +84,12 @@ def test_every_environment_variable_is_a_setting_with_a_value_that_can_be(pod: d
         settings_in(environment(container))
 
 
+@PODS
+def test_no_service_of_the_namespace_sets_our_variables(pod: dict[str, Any]) -> None:
+    # One named imsage would set IMSAGE_PORT=tcp://…
+    assert pod["enableServiceLinks"] is False
+
+
 def test_what_is_commented_out_is_a_setting_too() -> None:
     lines = [line.strip("# ") for file in FOLDER.glob("*.yaml") for line in file.read_text().splitlines()]
     spoken_of = {line.partition(":")[0] for line in lines if line.startswith(ENV_PREFIX)}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.walking import draw_pictures, steps_of, take
+from app.cli import run
+from tests.docs.walking import ROOT, draw_pictures, steps_of, take
+from tests.shapes import all_shapes, draw
 
 
 @pytest.fixture
@@ -25,6 +27,18 @@ def test_the_tutorial_does_what_it_says(folder: Path, capsys: pytest.CaptureFixt
     assert "37 seen = 0 stored + 36 unchanged + 1 skipped" in told
     assert "% dog" in told
     assert (folder / "sheet.png").is_file() and (folder / "my-data.tar").is_file()
+
+
+def test_pictures_without_any_tag_are_not_built_as_the_tutorial_warns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warned = " ".join((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split())
+    assert "at least one picture must have a tag" in warned
+
+    (tmp_path / "flat").mkdir()
+    draw(all_shapes()[0]).save(tmp_path / "flat" / "1.jpg")
+    assert run(["build", str(tmp_path / "flat"), "--data", str(tmp_path / "data")]) == 1
+    assert "has a tag" in capsys.readouterr().err
 
 
 def test_the_readme_does_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ SPEC = EncoderSpec("some/model", "ab" * 32, 16, "RGB")
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"efficientnet_lite0.*open_clip.*precomputed"):
+    with pytest.raises(UnknownName, match=r"efficientnet_lite0.*open_clip.*precomputed\[:LABEL\]"):
         image_encoder("resnet")
     with pytest.raises(UnknownName, match="minilm"):
         text_encoder("bert")

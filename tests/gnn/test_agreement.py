@@ -192,6 +192,15 @@ def test_right_edges_stay_where_all_images_share_their_only_tag() -> None:
     assert found.wrong_similar == 0
 
 
+@pytest.mark.parametrize("sizes", [[110, 90], [120, 80], [160, 40]])
+def test_right_edges_stay_where_one_of_two_folders_has_most_of_the_images(sizes: list[int]) -> None:
+    """Without the tag of that folder all its images would be as if they had none."""
+    folder = np.repeat(np.arange(len(sizes)), sizes)
+    data = data_of(np.arange(len(sizes)) == folder[:, np.newaxis], [f"folder {i}" for i in range(len(sizes))])
+    graph = build_graph(data.features, data.tags_of_image, data.tag_text, replace(DEFAULT.graph, related=0))
+    assert agree(graph, data.features, rounds=1).graph.similar.num_edges == graph.similar.num_edges
+
+
 def with_tags(graph: Graph, tags_of_image: Csr, num_tags: int) -> Graph:
     return replace(
         graph,

@@ -118,6 +118,17 @@ def test_what_was_measured_on_another_catalogue_is_not_taken_over(
     assert resumed(data, tmp_path) == (whole / "model.safetensors").read_bytes()
 
 
+def test_what_an_earlier_revision_of_the_search_measured_is_not_taken_over(
+    data: GraphData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(kernel_training, "REVISION", kernel_training.REVISION - 1)
+        interrupted(data, tmp_path, 1)
+    first = history(tmp_path)[0]["seconds"]
+    trained(data, tmp_path, epochs=1, resume=True)
+    assert history(tmp_path)[0]["seconds"] != first
+
+
 def test_a_shorter_search_goes_on_from_no_more_than_it_would_have_measured(
     data: GraphData, whole: Path, tmp_path: Path
 ) -> None:

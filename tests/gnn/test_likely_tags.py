@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,20 @@ def test_only_the_commonest_of_a_vast_vocabulary_have_slopes(
     likely = likely_of(naming_model(ground, Candidate()))
     table = ground.skeleton.get_buffer("tag_vectors")[:12, : ground.expected]
     assert torch.equal(likely.get_buffer("vectors")[:, : ground.expected], table)
+
+
+def test_learning_slopes_holds_no_column_of_a_tag_that_has_none(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_fit, "MOST_LIKELY_TAGS", 12)
+    tracemalloc.start()
+    try:
+        naming_model(ground, Candidate())
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    images, tags = len(ground.solved), ground.graph.num_tags
+    assert most < images * tags * np.dtype(np.float32).itemsize / 2
 
 
 def test_what_a_tag_says_of_its_own_is_told_and_never_expected(ground: Ground) -> None:

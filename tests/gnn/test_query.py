@@ -19,7 +19,8 @@ from gnn.query_types import AttachedEdges, QueryVectors, Slider
 from gnn.reindex import build_index
 from graph_store.csr import Csr
 from graph_store.errors import BadInput, EmptyQuery
-from tests.gnn.worlds import TAGS, drawn_data, trained
+from tests.gnn.test_told_pictures import Reader
+from tests.gnn.worlds import TAGS, WORDS, drawn_data, trained
 
 IN_ONE_WORLD = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -222,6 +223,16 @@ def test_text_that_names_tags_asks_for_those_tags(engine: QueryEngine) -> None:
     assert_array_equal(by_text.conceptual, by_tags.conceptual)
     assert by_text.attach == "tags"
     assert {asked for _, _, asked in by_text.edges.tags} == {"a large Red thing"}
+
+
+def test_a_tag_of_four_words_is_the_same_question_as_a_tag_and_as_a_text(tmp_path: Path) -> None:
+    data = replace(drawn_data(), tag_names=("a bat for baseball", *TAGS[1:]))
+    engine = QueryEngine(
+        build_index(trained(data, tmp_path), data), Reader(replace(WORDS, weights_sha256="words"))
+    )
+    named = engine.embed(Query(tags=tagged("a bat for baseball", "no tag")))
+    said = engine.embed(Query(tags=tagged("no tag"), text="a bat for baseball"))
+    assert_allclose(said.conceptual, named.conceptual, atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", "   ", None])

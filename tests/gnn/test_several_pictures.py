@@ -48,6 +48,13 @@ def test_indexed_pictures_ask_with_their_own_edges_weighed(engine: QueryEngine, 
     assert_allclose(together.conceptual, shares @ np.stack([one.conceptual for one in alone]), atol=1e-5)
 
 
+def test_only_the_ratio_of_the_weights_counts_however_small_they_are(engine: QueryEngine) -> None:
+    ones = engine.embed(several(engine, [2, 5], [1.0, 1.0], indexed=True))
+    tiny = engine.embed(several(engine, [2, 5], [1e-50, 1e-50], indexed=True))
+    assert_array_equal(tiny.visual, ones.visual)
+    assert_array_equal(tiny.conceptual, ones.conceptual)
+
+
 def test_a_tag_is_refused_as_much_whatever_pictures_are_unwanted_besides(engine: QueryEngine) -> None:
     tags = (QueryTag("red"), QueryTag("square", -1.0))
     alone = engine.embed(Query(tags=tags))

@@ -56,6 +56,11 @@ def test_a_text_that_is_too_long_for_a_tag_is_read_as_a_description(words: Words
     assert words.text(text.strip())
 
 
+def test_a_text_that_composing_makes_longer_than_a_tag_is_read_as_a_text(words: Words) -> None:
+    """These letters have no composed form: two characters stand for each."""
+    assert words.text("\u0958" * 200)
+
+
 @given(asked=st.sampled_from(["puppy", "automobile", "couch", "xyzzy", "crimson"]), weight=st.floats(0.01, 9))
 def test_the_weights_of_a_word_by_meaning_add_up_to_what_was_asked(
     words: Words, asked: str, weight: float

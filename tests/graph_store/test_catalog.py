@@ -130,6 +130,17 @@ def test_an_unknown_id_is_not_found_and_is_left_out_of_find(catalog: Catalog) ->
     assert catalog.delete(["image-7", "nobody"]) == 1
 
 
+def test_ingested_images_that_a_removal_remembers_are_told_by_the_upsert_that_stores_them_again(
+    catalog: Catalog,
+) -> None:
+    catalog.upsert([*(record(row, fingerprint="1:2:x") for row in range(2)), record(2)])
+    catalog.delete(["image-0"])
+    assert catalog.delete(["image-1", "image-2", "nobody"], remember=True) == 2
+
+    assert catalog.upsert([record(row) for row in range(3)]) == {"image-1"}
+    assert catalog.upsert([record(row) for row in range(3)]) == frozenset()
+
+
 def test_a_feature_row_is_never_given_to_a_second_image_until_an_empty_one_begins_anew(
     catalog: Catalog,
 ) -> None:

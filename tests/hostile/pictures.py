@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -35,14 +36,19 @@ def icon_of(inner: bytes) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
 
 
-def tiff_in_pieces(pieces: int, *, big: bool = False) -> bytes:
-    """A grey TIFF of 8 x `pieces` pixels in strips of one row, classic or BigTIFF."""
+def tiff_in_pieces(
+    pieces: int, *, big: bool = False, first: Sequence[tuple[int, int, int, int]] = ()
+) -> bytes:
+    """A grey TIFF of 8 x `pieces` pixels in strips of one row, classic or BigTIFF. `first`: more entries
+    (tag, type, count, value) in front of its directory.
+    """
     number, entry, head = ("Q", "<HHQQ", 16) if big else ("I", "<HHII", 8)
     wide = 16 if big else 4  # the type of a whole number of that size
     size = struct.calcsize(number)
     offsets, counts = head, head + size * pieces
     directory = counts + size * pieces
     tags = [
+        *first,
         (256, wide, 1, 8),
         (257, wide, 1, pieces),
         (258, 3, 1, 8),

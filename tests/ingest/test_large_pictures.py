@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from app import images, pixel_modes
 from app.image_headers import MOST_PIECES, MOST_SCANS, is_kept_whole
 from app.images import decode
-from app.ingest.keywords import xmp_keywords
+from app.ingest.keywords import embedded_keywords, xmp_keywords
 from app.pixel_modes import to_rgb
 from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
@@ -90,6 +91,14 @@ def test_an_icon_cannot_hide_a_picture_larger_than_its_directory_says() -> None:
     assert decode(_icon()).width == 32
 
 
+def test_an_icon_cannot_hide_a_picture_behind_one_that_is_not_in_the_file() -> None:
+    png = png_header(13_000, 13_000)
+    outside, inside = ((16, 16, 0, 0, 1, 32, len(png), start) for start in (0xFFFFFFF0, 6 + 2 * 16))
+    entries = struct.pack("<BBBBHHII", *outside) + struct.pack("<BBBBHHII", *inside)
+    with pytest.raises(BadInput, match="icon holds 13000 x 13000"):
+        decode(struct.pack("<HHH", 0, 1, 2) + entries + png)
+
+
 def _icon() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(buffer, "ICO", sizes=[(32, 32)])
@@ -103,12 +112,25 @@ def test_a_tiff_in_too_many_pieces_is_refused_before_they_are_counted_out(big: b
     assert decode(tiff_in_pieces(500, big=big)).height == 500
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_entry_whose_value_is_not_in_the_file_does_not_hide_the_pieces_of_a_tiff(count: int) -> None:
+    outside = (322, 16, count, 0xFFFFFFF0)
+    with pytest.raises(BadInput, match="cut into 100,001 pieces"):
+        decode(tiff_in_pieces(MOST_PIECES + 1, first=[outside]))
+
+
+def test_a_tiff_with_an_entry_that_has_no_value_is_read() -> None:
+    assert decode(tiff_in_pieces(500, first=[(322, 16, 0, 0xFFFFFFF0)])).height == 500
+
+
+def _scans() -> tuple[bytes, bytes, bytes]:
+    """A progressive JPEG without its end, the last scan of it, and the end."""
+    jpeg = _jpeg(60, 40, progressive=True)
+    return jpeg[:-2], jpeg[jpeg.rindex(b"\xff\xda") : -2], jpeg[-2:]
+
+
 def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_unpacked() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", progressive=True)
-    whole, end = buffer.getvalue()[:-2], buffer.getvalue()[-2:]
-    last = whole[whole.rindex(b"\xff\xda") :]
+    whole, last, end = _scans()
     most = MOST_SCANS - whole.count(b"\xff\xda")
 
     assert decode(whole + last * most + end).image.size == (60, 40)
@@ -117,6 +139,23 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_unpacked() -> None:
     # What stands behind the picture, such as a film, or beside it is not unpacked.
     beside = b"\xff\xee\x01\x02" + b"\xff\xda" * 128
     assert decode(whole[:2] + beside + whole[2:] + end + last * 200).image.size == (60, 40)
+
+
+def test_scans_behind_a_stream_of_tables_alone_are_counted() -> None:
+    whole, last, end = _scans()
+    tables = b"\xff\xd8\xff\xd9"
+    assert decode(tables + whole + end).image.size == (60, 40)
+    with pytest.raises(BadInput, match="too many scans"):
+        decode(tables + whole + last * MOST_SCANS + end)
+
+
+def test_scans_behind_what_is_passed_over_on_the_way_to_a_restart_are_counted() -> None:
+    whole, last, end = _scans()
+    restarts, header = b"\xff\xdd\0\4\0\1", last[: 2 + int.from_bytes(last[2:4], "big")]
+    # Taken for a block, it would go on for so many bytes that it hides all scans behind it.
+    passed_over = b"\xff\x02\xff\xff"
+    with pytest.raises(BadInput, match="too many scans"):
+        decode(whole + restarts + (header + passed_over) * (2 * MOST_SCANS) + end)
 
 
 @pytest.mark.parametrize("block", [b"\xff\xfe\x00\x02", b"\xff", b"\0"], ids=["comments", "filling", "zeros"])
@@ -153,9 +192,9 @@ def test_a_tiffs_tile_is_held_to_the_limit_and_counts_as_what_it_unpacks_to(kind
     assert room.asked == [1024 * 1024]
 
 
-def _jpeg(**options: Any) -> bytes:
+def _jpeg(width: int = 1200, height: int = 1100, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    noise("RGB", 1200, 1100).save(buffer, "JPEG", **options)
+    noise("RGB", width, height).save(buffer, "JPEG", **options)
     return buffer.getvalue()
 
 
@@ -173,6 +212,33 @@ def test_a_jpeg_is_kept_whole_when_a_scan_has_some_of_its_colours_only() -> None
     assert is_kept_whole(jpeg[: scan + 4] + b"\1" + jpeg[scan + 5 :])
     assert not any(is_kept_whole(jpeg[:end]) for end in range(scan))
     assert is_kept_whole(b"\xff\xd8" + b"\xff\xfe\0\2" * 100_000)
+
+
+def test_a_progressive_jpeg_behind_a_stream_of_tables_alone_is_kept_whole() -> None:
+    assert is_kept_whole(b"\xff\xd8\xff\xd9" + _jpeg(progressive=True))
+
+
+def test_an_icon_waits_for_its_turn_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    room, asked_before = CountedRoom(), []
+    load = PngImageFile.load
+
+    def noted(image: PngImageFile) -> Any:
+        asked_before.append(list(room.asked))
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", noted)
+    assert decode(_icon(), room=room).width == 32
+    assert asked_before[0] == room.asked == [32 * 32]
+
+
+def test_keywords_are_not_looked_for_in_an_icon_which_would_unpack_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unpacked(image: PngImageFile) -> None:
+        pytest.fail(f"{image.size} was unpacked")
+
+    monkeypatch.setattr(PngImageFile, "load", unpacked)
+    assert embedded_keywords(_icon()) == []
 
 
 def test_a_limit_above_pillows_own_is_the_one_that_holds(monkeypatch: pytest.MonkeyPatch) -> None:

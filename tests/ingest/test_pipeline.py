@@ -433,6 +433,77 @@ def test_nothing_is_pruned_that_may_come_back_or_when_nothing_is_left(
     assert set(records(data_dir)) == {"linked/1.png", "2.png"}
 
 
+def test_what_a_list_still_names_is_gone_when_its_file_is(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(3)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    (tmp_path / names[1]).unlink()
+
+    report = with_features(source, data_dir, names, prune=True)
+
+    assert (report.gone, report.first_gone) == (1, names[1])
+    assert [skip.item for skip in report.skipped] == [names[1]]
+    assert set(records(data_dir)) == {names[0], names[2]}
+
+
+def test_a_picture_that_a_list_names_and_that_cannot_be_used_is_not_gone(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(2)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    (tmp_path / names[0]).write_bytes(b"no picture")
+
+    assert with_features(source, data_dir, names, prune=True).gone == 0
+    assert set(records(data_dir)) == set(names)
+
+
+def test_pictures_of_other_sources_are_looked_for_by_the_folder_and_not_one_by_one(
+    tmp_path: Path, draw: Draw, data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [draw(f"shelf/{seed}.png", seed=seed).name for seed in range(4)]
+    rows = [{"image": f"shelf/{name}"} for name in names]
+    ids = [row["image"] for row in rows]
+    with_features(write_rows(tmp_path / "all.jsonl", rows[:3]), data_dir, ids)
+    (tmp_path / ids[0]).unlink()
+    looked_for: list[str] = []
+    lstat = Path.lstat
+
+    def noted(path: Path) -> os.stat_result:
+        looked_for.append(path.name)
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", noted)
+    report = with_features(write_rows(tmp_path / "new.jsonl", rows[3:]), data_dir, ids)
+
+    assert (report.gone, report.first_gone) == (1, ids[0])
+    assert not set(names[1:3]) & set(looked_for)
+
+
+def test_to_look_for_what_is_gone_and_to_remove_it_show_how_far_they_are(
+    tmp_path: Path, draw: Draw, data_dir: DataDir
+) -> None:
+    names = [draw(f"{seed}.png", seed=seed).name for seed in range(3)]
+    source = write_rows(tmp_path / "tags.jsonl", [{"image": name} for name in names])
+    with_features(source, data_dir, names)
+    write_rows(source, [{"image": names[0]}])
+    (tmp_path / names[1]).unlink()
+    done: dict[str, list[int]] = {}
+
+    class Shown:
+        @contextmanager
+        def phase(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+            done[name] = [total or 0]
+            yield done[name].append
+
+    with_features(source, data_dir, names, prune=True, progress=Shown())
+
+    assert done["Looking for what is gone"] == [2, 1, 1]
+    assert done["Removing what is gone"] == [1, 1]
+
+
 def test_what_was_uploaded_from_the_same_folder_is_not_gone_from_a_source(
     tmp_path: Path, draw: Draw, data_dir: DataDir
 ) -> None:
@@ -463,7 +534,7 @@ def test_an_uploaded_picture_that_an_ingested_one_replaces_is_counted(
 
     report = with_features(source, data_dir, names)
 
-    assert (report.stored, report.replaced, report.first_replaced) == (2, 1, Replaced("0.png", None))
+    assert (report.stored, report.replaced, report.first_replaced) == (2, 2, Replaced("0.png", None))
 
 
 def test_the_callers_limits_of_size_hold(tmp_path: Path, draw: Draw, data_dir: DataDir) -> None:
@@ -559,7 +630,8 @@ def test_a_catalogue_of_before_keywords_were_told_apart_is_not_read_again(
     ingest(tmp_path / "source", data_dir)
     with Catalog.open(data_dir.catalog_path) as catalog:
         record = catalog.get("1.jpg")
-        catalog.upsert([replace(record, fingerprint=str(record.fingerprint)[:-1])])
+        mark = str(record.fingerprint).rpartition("+:")[0]
+        catalog.upsert([replace(record, fingerprint=mark)])
 
     assert ingest(tmp_path / "source", data_dir).unchanged == 1
 

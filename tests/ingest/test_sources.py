@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from app.ingest.sources.coco import CocoSource
 from app.ingest.sources.csv import CsvSource, parse_row
 from app.ingest.sources.folder import FolderSource
 from app.ingest.sources.jsonl import JsonlSource, parse_line
+from app.ingest.sources.listed_folder import ListedFolder
 from graph_store.errors import BadInput, Exhausted, UnknownName, WrongUsage
 from graph_store.records import Skip, Tag
 from tests.ingest.conftest import Draw, write_rows
@@ -99,6 +100,21 @@ def test_a_bad_row_is_skipped_with_file_line_and_reason(values: dict[str, Any], 
 
     assert (found.source, found.line) == (str(PATH), 7)
     assert reason in found.reason
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1" * 300])
+def test_a_row_with_a_whole_number_that_cannot_be_stored_as_it_is_is_skipped(number: str) -> None:
+    text = f'{{"image": "a", "sku": [{{"n": {number}}}]}}'.encode()
+    assert "64 bits" in skip(parse_line(text, PATH, 7)).reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["18446744073709551615", "-9223372036854775808", '"18446744073709551616"', "18446744073709551616.0"],
+)
+def test_what_is_no_whole_number_beyond_64_bits_is_kept_as_it_is(text: str) -> None:
+    found = item(parse_line(f'{{"image": "a", "sku": {text}}}'.encode(), PATH, 7))
+    assert found.attributes == {"sku": json.loads(text)}
 
 
 @pytest.mark.parametrize(
@@ -296,6 +312,20 @@ def test_a_csv_in_another_alphabet_is_refused_with_how_to_save_it(tmp_path: Path
     for text in ("image,Größe\na.jpg,5\n".encode("latin-1"), "image,tags\na.jpg,x\n".encode("utf-16-le")):
         with pytest.raises(BadInput, match=r"not UTF-8 text.*CSV UTF-8"):
             csv(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["a.jpg,do".encode("utf-16-le") + b"\x00\xd8" + "g\n".encode("utf-16-le"), b"x"],
+    ids=["half a pair", "cut inside a character"],
+)
+def test_a_row_of_a_csv_in_damaged_utf16_is_skipped_and_not_altered(tmp_path: Path, row: bytes) -> None:
+    good = "image,tags\nb.jpg,dog\n".encode("utf-16")
+
+    one, other = csv(tmp_path, good + row)
+
+    assert names(item(one).tags) == ["dog"]
+    assert "not UTF-8 text" in skip(other).reason
 
 
 def test_an_address_in_place_of_a_path_is_skipped_as_what_it_is(tmp_path: Path) -> None:
@@ -606,6 +636,42 @@ def test_a_folder_with_its_own_list_is_read_by_that_list(tmp_path: Path) -> None
 
     assert isinstance(open_source(tmp_path), JsonlSource)
     assert isinstance(open_source(tmp_path, format="folder"), FolderSource)
+
+
+def test_the_pictures_of_a_folder_that_its_list_does_not_name_are_counted_by_their_names(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.jpg", "sub/b.JPG", "sub/c.webp", "sub/b.txt", "read.me", ".hidden.jpg", "data/t.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    rows: list[dict[str, Any] | str] = [
+        {"image": "sub/../a.jpg"},
+        {"image": "elsewhere.jpg"},
+        "no row",
+        {"id": "without a picture"},
+    ]
+    write_rows(tmp_path / "tags.jsonl", rows)
+    source = open_source(tmp_path, data_dir=tmp_path / "data")
+    assert isinstance(source, ListedFolder)
+
+    assert len(list(source)) == 4
+    assert (source.listing, source.unlisted()) == (tmp_path / "tags.jsonl", 2)
+
+
+def test_what_the_list_of_a_folder_leaves_out_is_not_told_where_the_folder_cannot_be_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "tags.jsonl", [{"image": "a.jpg"}])
+    source = open_source(tmp_path)
+    assert isinstance(source, ListedFolder)
+
+    def closed(top: str, onerror: Callable[[OSError], None]) -> Iterator[Any]:
+        onerror(PermissionError(errno.EACCES, "Permission denied", top))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", closed)
+
+    assert source.unlisted() is None
 
 
 def test_a_source_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -96,6 +100,57 @@ def test_a_damaged_snapshot_of_the_replica_is_mended(
 
     fetched = fetch_current(store, replica, keep=3, again=True)
     assert fetched is not None and fetched.files == 1 and contents(replica) == good
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, path: Path, kept: Path, number: int = errno.EIO) -> None:
+    """Let each read of a file fail, under whatever name. kept: one that keeps its place on the disk taken."""
+    os.link(path, kept)
+    real = hashlib.file_digest
+
+    def read(file: BinaryIO, kind: str) -> Any:
+        if os.path.samestat(os.fstat(file.fileno()), kept.stat()):
+            raise OSError(number, os.strerror(number))
+        return real(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", read)
+
+
+def test_a_file_of_the_replica_that_cannot_be_read_is_fetched_anew(
+    store: SnapshotStore, commit: Commit, replica: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(commit(), keep=3)
+    fetch_current(store, replica, keep=3)
+    good = contents(replica)
+    unreadable(monkeypatch, Snapshot.open(replica).path("tags.json"), tmp_path / "bad")
+
+    fetched = fetch_current(store, replica, keep=3, again=True)
+    assert fetched is not None and fetched.files == 1 and contents(replica) == good
+
+
+def test_a_newer_snapshot_is_fetched_though_a_file_that_both_have_cannot_be_read_here(
+    store: SnapshotStore, commit: Commit, replica: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(commit(), keep=3)
+    fetch_current(store, replica, keep=3)
+    unreadable(monkeypatch, Snapshot.open(replica).path("tags.json"), tmp_path / "bad")
+    newer = commit()
+    store.publish(newer, keep=3)
+
+    fetched = fetch_current(store, replica, keep=3)
+    assert fetched is not None and fetched.version == Snapshot.open(replica).version == newer.version
+
+
+def test_no_file_is_fetched_anew_because_no_file_handle_is_left(
+    store: SnapshotStore, commit: Commit, replica: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(commit(), keep=3)
+    fetch_current(store, replica, keep=3)
+    path = Snapshot.open(replica).path("tags.json")
+    unreadable(monkeypatch, path, tmp_path / "bad", errno.EMFILE)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        fetch_current(store, replica, keep=3, again=True)
+    assert path.samefile(tmp_path / "bad")
 
 
 def test_a_second_worker_leaves_what_the_first_has_fetched_meanwhile_in_its_place(

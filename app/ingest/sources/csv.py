@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import deque
@@ -21,7 +22,19 @@ _DELIMITERS = (",", ";", "\t")
 _NAMED_DELIMITER = re.compile(r'"?sep=([,;\t])"?\s*')
 """A line above the header by which Excel is told."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NO_TEXT = "imsage.no_text"
+"""How bytes that are no text are read: as a lone surrogate, so that their row is skipped by name. Python's
+own way to do so fails on UTF-16 that was cut inside a character.
+"""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
+
+
+def _no_text(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+codecs.register_error(_NO_TEXT, _no_text)
 
 
 class CsvSource:
@@ -46,9 +59,8 @@ class CsvSource:
         return self._path.parent
 
     def __iter__(self) -> Iterator[SourceItem | Skip]:
-        # Bytes that are no text become lone surrogates here, and their row is then skipped by name.
-        encoding, errors = ("utf-16", "replace") if self._is_utf16 else ("utf-8-sig", "surrogateescape")
-        with self._path.open(encoding=encoding, errors=errors, newline="") as file:
+        encoding = "utf-16" if self._is_utf16 else "utf-8-sig"
+        with self._path.open(encoding=encoding, errors=_NO_TEXT, newline="") as file:
             lines = _RowLines(Lines(file))
             delimiter = _delimiter(lines)
             reader = csv.reader(lines, strict=True, delimiter=delimiter)

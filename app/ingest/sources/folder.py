@@ -44,6 +44,12 @@ class FolderSource:
                 continue
             yield self._item(relative, sidecar)
 
+    def files(self) -> list[Path]:
+        """Every file that is not hidden, the texts beside pictures too. Raises BadInput when the folder
+        cannot be read.
+        """
+        return [self._root / relative for relative in self._files]
+
     def count(self) -> int:
         """How many files and folders that are skipped there are, sidecars not counted."""
         return len(self._closed) + len(self._files) - len(self._sidecar_files)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from graph_store.records import Skip
 
 _KNOWN = {"image", "id", "tags", "split", "caption"}
 _BOM = b"\xef\xbb\xbf"
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 class JsonlSource:
@@ -59,6 +62,12 @@ def parse_line(text: bytes, path: Path, line: int) -> SourceItem | Skip:
         row = orjson.loads(text)
     except ValueError as error:
         return Skip(source, line, f"the line is not valid JSON: {error}", _shown(text))
+    if _LONG_NUMBER.search(text):
+        # orjson makes a float of what does not fit into 64 bits, and so another number, without a word.
+        try:
+            json.loads(text, parse_int=_checked_whole_number)
+        except (ValueError, RecursionError) as error:
+            return Skip(source, line, f"the line cannot be stored as it is: {error}", _shown(text))
     if not isinstance(row, dict):
         return Skip(source, line, "the line is not a JSON object", _shown(text))
     image, image_id = row.get("image"), row.get("id")
@@ -79,6 +88,13 @@ def parse_line(text: bytes, path: Path, line: int) -> SourceItem | Skip:
         caption=row.get("caption"),
         attributes=attributes,
     )
+
+
+def _checked_whole_number(digits: str) -> int:
+    """Raises ValueError for one that an upsert refuses as well."""
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise ValueError(f"the whole number {digits[:30]} does not fit into 64 bits")
+    return int(digits)
 
 
 def _shown(text: bytes) -> str:
