@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
+from app.avif_sizes import avif_sizes, is_avif
 from graph_store.errors import BadInput
 
 MOST_PIECES = 100_000
@@ -15,7 +16,26 @@ MOST_SCANS = 100
 """Scans of a JPEG, which goes over its pixels once for each; a progressive one has ten or so. One of 95 bytes
 may be repeated without end: 64 MB held 50 minutes of work."""
 
+MOST_PPM_COMMENTS = 1_000
+"""Number signs in a PPM as text. Pillow copies up to a megabyte for each comment: 32 MB of nothing
+else are ten minutes of work."""
+
+MOST_SLOW_PPM_BYTES = 4 * 2**20
+"""Bytes of a PPM of which Pillow looks at one value after the other: a million in a second."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_KIND = re.compile(rb"\w{4}")
+_MOST_PNG_CHUNKS = 100_000
+"""Pillow goes over them one by one, a million in 6 seconds."""
+_AVIF_PICTURES = 4
+"""How many pictures of the largest size an AVIF may hold: one, its transparency, and some room for more."""
+_PPM = re.compile(rb"P[0-6fy]")
+"""What Pillow takes for a PPM, and looks for a header in, however far it has to go."""
+_PPM_GAP = rb"\s(?:\s|#[^\r\n]*+[\r\n])*+"
+_PPM_HEADER = re.compile(
+    rb"P([1-6f])" + _PPM_GAP + rb"\d{1,10}" + _PPM_GAP + rb"\d{1,10}(?:" + _PPM_GAP + rb"([^\s#]{1,10}))?\s"
+)
+_MOST_PPM_HEADER_BYTES = 64 * 2**10
 _ICON = b"\x00\x00\x01\x00"
 _CORE_HEADER_BYTES = 12
 _TIFF_PIECES = (273, 324)
@@ -43,14 +63,21 @@ _MOST_JPEG_BLOCKS = 10_000
 
 def check_hidden_sizes(data: bytes, max_pixels: int) -> int:
     """The pixels of the largest part that is unpacked in one piece, whatever the size of the picture: an
-    icon's largest picture, a TIFF's tile; 0 where there is none.
+    icon's largest picture, a TIFF's tile, all that an AVIF holds; 0 where there is none.
 
-    Raises BadInput for one of more than `max_pixels`, for a TIFF in too many pieces, and for a JPEG of too
-    many scans or blocks. A damaged header is left for the decoder to refuse.
+    Raises BadInput for one of more than `max_pixels`, for a TIFF in too many pieces, for a JPEG of too many
+    scans or blocks, for a PNG of too many chunks, and for a PPM that would take too long. Most damaged
+    headers are left for the decoder to refuse.
     """
     if data.startswith(_JPEG):
         _check_jpeg(data)
+    if _PPM.match(data):
+        _check_ppm(data)
+    if is_avif(data):
+        return _check_avif(data, max_pixels)
     try:
+        if data.startswith(_PNG):
+            _check_png(data, 0, _MOST_PNG_CHUNKS)
         if is_icon(data):
             return _check_icon(data, max_pixels)
         if data[:2] in (b"II", b"MM"):
@@ -111,16 +138,63 @@ def _check_jpeg(jpeg: bytes) -> None:
         raise BadInput("the JPEG is made of too many blocks")
 
 
+def _check_ppm(ppm: bytes) -> None:
+    header = _PPM_HEADER.match(ppm, 0, _MOST_PPM_HEADER_BYTES)
+    if header is None:
+        raise BadInput("it is not a picture of a known format, or its beginning is damaged")
+    kind, highest = header[1], header[2]
+    as_text = kind in b"123"
+    quick = kind in b"4f" or highest == b"255" or (highest == b"65535" and kind in b"56")
+    if as_text and ppm.count(b"#") > MOST_PPM_COMMENTS:
+        raise BadInput(f"the PPM has too many comments; at most {MOST_PPM_COMMENTS:,} are allowed")
+    if (as_text or not quick) and len(ppm) > MOST_SLOW_PPM_BYTES:
+        raise BadInput(
+            "a PPM as text, or of other than 8 or 16 bits, may have"
+            f" {MOST_SLOW_PPM_BYTES:,} bytes at most; convert it to PNG first"
+        )
+
+
+def _check_avif(avif: bytes, max_pixels: int) -> int:
+    everything = 0
+    for width, height in avif_sizes(avif):
+        if width * height > max_pixels:
+            raise BadInput(f"the AVIF holds {width} x {height} pixels; at most {max_pixels:,} are allowed")
+        everything += width * height
+    if everything > _AVIF_PICTURES * max_pixels:
+        raise BadInput(f"the pictures in the AVIF have {everything:,} pixels together, which is too many")
+    return everything
+
+
+def _check_png(data: bytes, start: int, most: int) -> int:
+    """How many chunks it has. Its size has to be the first of them, as Pillow goes by the last before the
+    pixels; other programs read no file of another order.
+    """
+    at, count = start + len(_PNG), 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if (kind == b"IHDR") != (count == 0):
+            raise BadInput("the PNG is damaged: its size has to be told at its beginning, and once")
+        count += 1
+        if count > most:
+            raise BadInput("the PNG is made of too many chunks")
+        if kind == b"IEND" or not _PNG_KIND.match(kind):
+            break
+        at += length + 12
+    return count
+
+
 def _check_icon(data: bytes, max_pixels: int) -> int:
     """An icon is a list of small pictures, each a PNG or a bitmap with a size of its own."""
     (count,) = struct.unpack_from("<H", data, 4)
-    largest = 0
+    largest, chunks = 0, 0
     for number in range(count):
         (start,) = struct.unpack_from("<I", data, 6 + 16 * number + 12)
         try:
             width, height = _size_at(data, start)
         except struct.error:
             continue  # It lies outside of the file, so no other is the worse for it.
+        if data.startswith(_PNG, start):
+            chunks += _check_png(data, start, _MOST_PNG_CHUNKS - chunks)
         if width * height > max_pixels:
             raise BadInput(f"the icon holds {width} x {height} pixels; at most {max_pixels:,} are allowed")
         largest = max(largest, width * height)

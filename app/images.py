@@ -175,6 +175,10 @@ def _open(data: bytes, max_pixels: int) -> Image:
         raise BadInput(
             f"the picture is {width} x {height} pixels; one side may be {MAX_RATIO:,} times the other at most"
         )
+    tile = opened.tile[0] if opened.format == "PPM" else None
+    if tile is not None and (tile.codec_name, tile.args) == ("ppm", ("RGB", 65_535)):
+        # Pillow would go over its values one by one, a million in a second, for the same eight bits of each.
+        opened.tile = [tile._replace(codec_name="raw", args=("RGB;16B", 0, 1))]
     return opened
 
 

@@ -152,8 +152,9 @@ class AsyncClient:
     ) -> Job:
         """Embed the whole catalogue into a new snapshot and swap it in, as a job of the server.
 
-        With an idempotency key, any text of yours, the call can be repeated without a second job. Without
-        one, a key is drawn for this call.
+        With an idempotency key, a text of yours, the call can be repeated without a second job. It is 1 to
+        255 printable ASCII characters without spaces; anything else is a ValueError. Without one, a key is
+        drawn for this call.
         """
         order = {"kind": "reindex", "full": full, "preset": preset}
         return await self._send(job_calls.start(order, idempotency_key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +13,12 @@ from imsage.answers import Job, Jobs
 from imsage.calls import Call, answer_as
 from imsage.reading import read
 
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
 
 def start(order: Mapping[str, Any], key: str | None) -> Call[Job]:
     """Start a job. With its key the call may be repeated without starting a second one; without one of the
-    caller's, a key is drawn.
+    caller's, a key is drawn. Raises ValueError for what can be no key.
     """
     wanted = {name: value for name, value in order.items() if value is not None}
     return Call("POST", "/v1/jobs", answer_as(Job), json=wanted, headers=_key(key), repeatable=False)
@@ -65,4 +68,6 @@ class JobEvents:
 
 
 def _key(key: str | None) -> dict[str, str]:
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise ValueError("idempotency_key must be 1 to 255 printable ASCII characters without spaces")
     return {"Idempotency-Key": secrets.token_hex(16) if key is None else key}

@@ -2,20 +2,29 @@
 import { describeIndex } from "./api.js";
 import { byId, element } from "./dom.js";
 
-let told = false;
+/** What GET /v1/index told last. */
+let told = null;
+/** The index of the latest answer to a question: another one than was told has come meanwhile. */
+let newest = null;
 let asking = false;
 let wanted = false;
 
-/** Asks and shows it, once. Fails in silence, for whatever else is asked tells what is wrong: call it again then. */
-export async function tellAbout() {
+const isTold = () => told !== null && (newest === null || told.index_version === newest);
+
+/**
+ * Asks and shows it, once for each index that answers; `version`: that of an answer. Fails in silence, for whatever
+ * else is asked tells what is wrong: call it again then.
+ */
+export async function tellAbout(version = newest) {
+  newest = version;
   wanted = true;
-  if (told || asking) return;
+  if (asking) return;
   asking = true;
-  while (wanted && !told) {
+  while (wanted && !isTold()) {
     wanted = false;
     try {
-      showAbout(await describeIndex());
-      told = true;
+      told = await describeIndex();
+      showAbout(told);
     } catch {
       // Once more only if it was called meanwhile.
     }

@@ -2,7 +2,7 @@
  * Conditions on attributes as a person types them, and as the API has them:
  *   year >= 2019 · licence = cc-by, cc0 · licence != unknown · place.country = "12" · author exists
  * A value in quotes is text, also where it looks like a number or holds a comma. "title = god exists" compares.
- * What a CSV keeps as text and JSON may have as a number (1e5, 16 digits and more, true) is found as either.
+ * A tag (key "tags") is text always. What a CSV keeps as text and JSON may have as a number (1e5, 16 digits and more, true) is found as either.
  */
 
 const COMPARED = /^\s*(.+?)\s*(>=|<=|!=|=|>|<)\s*(.+?)\s*$/u;
@@ -27,15 +27,18 @@ export function conditionOf(text) {
   const written = `${key} ${operator} ${value}`;
   const bound = BOUNDS[operator];
   if (bound) return { written, list: "must", condition: { key, range: { [bound]: meanings(value)[0] } } };
-  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean).flatMap(meanings);
+  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean).flatMap(key === "tags" ? text : meanings);
   if (!values.length) return null;
   const condition = values.length > 1 ? { key, any: values } : { key, match: values[0] };
   return { written, list: operator === "=" ? "must" : "must_not", condition };
 }
 
+const isQuoted = (written) => written.length > 1 && written.startsWith('"') && written.endsWith('"');
+const text = (written) => (isQuoted(written) ? written.slice(1, -1) : written);
+
 /** The values that a written one may stand for, the likeliest first. */
 function meanings(written) {
-  if (written.length > 1 && written.startsWith('"') && written.endsWith('"')) return [written.slice(1, -1)];
+  if (isQuoted(written)) return [text(written)];
   if (written === "true" || written === "false") return [written === "true", written];
   const number = Number(written);
   if (PLAIN.test(written)) return [number];

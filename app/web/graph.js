@@ -6,12 +6,14 @@ import { neighboursOf } from "./api.js";
 import { element, icon, isBrowsersOwn, percent, svgElement } from "./dom.js";
 import { layOut } from "./layout.js";
 import { inWords } from "./state.js";
-import { askAgain, thumbnailOr } from "./thumbnail.js";
+import { thumbnailOr } from "./thumbnail.js";
 
 const WIDE = { images: 10, tags: 14 };
 const NARROW = { images: 6, tags: 8 };
 const NARROW_PX = 640;
 const KEPT = 200;
+const NOT_THERE = 404;
+const NO_EDGES = { similar: [], tags: [] };
 const QUERY = "query";
 const imageKey = (id) => `image:${id}`;
 const tagKey = (name) => `tag:${name}`;
@@ -85,9 +87,10 @@ export class Graph {
     }
     try {
       return await this.#edgesOf.get(key);
-    } catch {
-      this.#edgesOf.delete(key);
-      return { similar: [], tags: [] };
+    } catch (error) {
+      // Of a picture that came after the index, the same index will know no more; other faults may pass.
+      if (error.status !== NOT_THERE) this.#edgesOf.delete(key);
+      return NO_EDGES;
     }
   }
 
@@ -106,14 +109,18 @@ export class Graph {
       this.#put(known, tagKey(tag.name), () => this.#tagNode(tag.name), (node) => describeTag(node, tag, asked));
     }
     const focused = document.activeElement;
+    const held = this.#section.contains(focused);
     this.#list(this.#parts.images, near.map(({ id }) => imageKey(id)));
     this.#list(this.#parts.tags, tags.map(({ name }) => tagKey(name)));
     this.#parts.note.textContent = near.some(({ joined }) => joined) || !near.length
       ? "Thicker lines join more closely. A number is the picture’s place among the results. Click a picture to go there, a tag to add it."
       : "Words alone have no pictures beside them in the graph: these are the first results. Click a picture to go there, a tag to add it.";
     this.#place();
-    // Moving a node in the document takes the focus away from it.
-    if (focused !== document.activeElement && this.#section.contains(focused)) focused.focus({ preventScroll: true });
+    // Moving a node in the document takes the focus away from it; one that is gone leaves it to the nearest picture.
+    if (held && focused !== document.activeElement) {
+      const next = focused.isConnected ? focused : this.#section.querySelector(".node button");
+      next?.focus({ preventScroll: true });
+    }
     this.#oneStop();
   }
 
@@ -285,7 +292,6 @@ function line({ from, to, kind, weight }, places, middleX, middleY) {
 function describeImage(node, { id, weight, joined }, rank, tags) {
   const button = node.firstChild;
   const badge = button.querySelector(".rank");
-  askAgain(button.firstChild);
   badge.textContent = rank === undefined ? "" : String(rank);
   badge.hidden = rank === undefined;
   button.setAttribute("aria-label", [

@@ -5,7 +5,7 @@
  */
 import { isolated } from "./bidi.js";
 import { decimal, element, fillBar, isBrowsersOwn, prefersStillness, splitBar } from "./dom.js";
-import { askAgain, thumbnailOr } from "./thumbnail.js";
+import { thumbnailOr } from "./thumbnail.js";
 
 const GLIDE = { duration: 240, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
@@ -33,9 +33,9 @@ export class Grid {
     return this.#cards.size === 0;
   }
 
-  /** Puts the focus on the result at `index`. */
-  focus(index) {
-    this.#list.children[index]?.querySelector(".pick").focus();
+  /** Puts the focus on the result at `index`; `options` as an element's own focus() has them. */
+  focus(index, options = {}) {
+    this.#list.children[index]?.querySelector(".pick").focus(options);
   }
 
   /** Grey tiles until the first answer comes. */
@@ -57,15 +57,26 @@ export class Grid {
       cards.set(hit.id, card);
     });
     const focused = document.activeElement;
+    const place = [...this.#list.children].findIndex((card) => card.contains(focused));
     this.#cards = cards;
     this.#arrange([...cards.values()].map((card) => card.node));
-    // Moving a node in the document takes the focus away from it.
-    if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
+    if (place >= 0 && focused !== document.activeElement) this.#refocus(focused, place);
     const marked = this.#list.querySelector("li.marked") ?? this.#list.firstElementChild;
     if (marked) this.#mark(marked);
     for (const glide of this.#glides) glide.cancel();
     this.#glides = straight ? [] : this.#glide(before);
     this.#shownAt = performance.now();
+  }
+
+  /** Moving a node takes the focus away from it; a card that is gone leaves it to the one that stands there now. */
+  #refocus(focused, place) {
+    if (this.#list.contains(focused)) {
+      focused.focus({ preventScroll: true });
+      return;
+    }
+    const control = [...focused.closest("li").querySelectorAll("button")].indexOf(focused);
+    const card = this.#list.children[Math.min(place, this.#list.children.length - 1)];
+    card?.querySelectorAll("button")[control]?.focus({ preventScroll: true });
   }
 
   /** The cards in their order; those that stand right already are not touched. */
@@ -105,7 +116,6 @@ export class Grid {
 
   #fill(card, hit, rank, full) {
     card.hit = hit;
-    askAgain(card.pick.firstChild);
     const tags = hit.tags.map((tag) => (typeof tag === "string" ? tag : tag.name));
     const called = tags.length ? tags.slice(0, 5).join(", ") : hit.id;
     card.pick.setAttribute("aria-label",

@@ -16,6 +16,10 @@ const PHASES = {
 };
 const CODES = /^(\d+)-bit codes$/;
 
+/** Whether a button does something. Disabled for the browser it would lose the focus, often that of the very click. */
+export const enable = (button, yes) => button.setAttribute("aria-disabled", String(!yes));
+export const isEnabled = (button) => button.getAttribute("aria-disabled") !== "true";
+
 export class JobCard {
   #listeners;
   #parts;
@@ -33,8 +37,8 @@ export class JobCard {
       counts: part("p", { class: "job-counts quiet" }),
       words: part("p", { class: "job-words" }),
       when: part("p", { class: "job-when quiet" }),
-      cancel: element("button", { type: "button", class: "tool strong", onclick: () => this.#listeners.cancel(this.#job) }, "Cancel"),
-      resume: element("button", { type: "button", class: "tool strong", onclick: () => this.#listeners.resume(this.#job) }, "Resume"),
+      cancel: this.#button("Cancel", (job) => this.#listeners.cancel(job)),
+      resume: this.#button("Resume", (job) => this.#listeners.resume(job)),
     };
     const { title, state, phase, bar, counts, words, when, cancel, resume } = this.#parts;
     this.node = element("li", { class: "job" },
@@ -42,11 +46,23 @@ export class JobCard {
       element("div", { class: "job-running" }, phase, counts, bar), words, when);
   }
 
+  #button(words, act) {
+    const button = element("button", {
+      type: "button",
+      class: "tool strong",
+      onclick: () => {
+        if (isEnabled(button)) act(this.#job);
+      },
+    }, words);
+    return button;
+  }
+
   show(job) {
     this.#job = job;
     const { title, state, words, when, cancel, resume } = this.#parts;
     const called = titleOf(job);
     const over = hasEnded(job);
+    const focused = [cancel, resume].find((button) => button === document.activeElement);
     this.node.dataset.state = job.interrupted ? "interrupted" : job.state;
     this.node.classList.toggle("active", !over);
     title.textContent = called;
@@ -56,15 +72,17 @@ export class JobCard {
     words.hidden = words.textContent === "";
     when.textContent = whenOf(job);
     cancel.hidden = over;
-    cancel.disabled = Boolean(job.cancel_requested);
+    enable(cancel, !job.cancel_requested);
     cancel.setAttribute("aria-label", `Cancel ${called}`);
     resume.hidden = !job.resumable;
     resume.setAttribute("aria-label", `Resume ${called}`);
+    // A button that goes leaves the focus to the other one, or to the list.
+    if (focused?.hidden) ([cancel, resume].find((button) => !button.hidden) ?? this.node.parentElement).focus();
   }
 
   /** Whether another job may be started now. */
   mayResume(yes) {
-    this.#parts.resume.disabled = !yes;
+    enable(this.#parts.resume, yes);
   }
 
   #showProgress(job, over, called) {

@@ -3,13 +3,16 @@ import { listenForNetwork, showAbout } from "./about.js";
 import { describeIndex, Problem } from "./api.js";
 import { byId } from "./dom.js";
 import { cancelJob, followJob, hasEnded, listJobs, newKey, resumeJob, startJob } from "./job_calls.js";
-import { JobCard, stateOf, titleOf } from "./job_card.js";
+import { enable, isEnabled, JobCard, stateOf, titleOf } from "./job_card.js";
 import { listenForForgetting } from "./key.js";
 import { ProblemPanel } from "./problem.js";
 
 /** Jobs that others start (the schedule, another user) show up after so long at the latest. */
 const LOOK_EVERY_MS = 15_000;
+/** A server notices an index soon after the job that made it has ended, and then opens it. */
+const NOTICED_AFTER_MS = [1000, 2000, 4000];
 const NOT_HERE = 404;
+const ORDERS = [byId("reindex"), byId("train")];
 
 const problems = new ProblemPanel(byId("problem"));
 const cards = new Map();
@@ -18,11 +21,15 @@ const followed = new Set();
 let older = null;
 /** What GET /v1/index told last. */
 let index = null;
+let numAsked = 0;
 
 listenForForgetting();
 listenForNetwork();
-byId("reindex").addEventListener("click", () => order((key) => startJob({ kind: "reindex" }, key)));
-byId("train").addEventListener("click", () => order((key) => startJob({ kind: "train" }, key)));
+for (const button of ORDERS) {
+  button.addEventListener("click", () => {
+    if (isEnabled(button)) order((key) => startJob({ kind: button.id }, key));
+  });
+}
 byId("more").addEventListener("click", () => void attempt(showOlder));
 setInterval(() => {
   if (!document.hidden && byId("problem").hidden) void attempt(look);
@@ -33,14 +40,21 @@ void about();
 /** The newest jobs. Whatever runs is followed. */
 async function look() {
   const { jobs, next_cursor: cursor } = await listJobs();
-  if (known.size === 0 || jobs.length === 0) older = cursor;
+  const apart = jobs.length > 0 && !jobs.some(({ id }) => known.has(id));
+  if (apart) {
+    // At first; or so many ran while nobody looked that there are others between these and those that are shown.
+    known.clear();
+    cards.clear();
+    byId("jobs").replaceChildren();
+  }
+  if (apart || jobs.length === 0) older = cursor;
   for (const job of [...jobs].reverse()) take(job, true);
   byId("jobs").setAttribute("aria-busy", "false");
   byId("none").hidden = cards.size > 0;
   byId("more").hidden = older === null;
   may(true);
   // It has not come yet, or another index may be served by now, made where this page sees no job.
-  if (index === null || byId("hint").textContent) void about();
+  if (index === null || byId("hint").textContent || isBehind()) void about();
 }
 
 async function showOlder() {
@@ -66,18 +80,33 @@ function take(job, onTop) {
   cards.get(job.id).show(job);
   // One runs at a time: while it does, another would be refused.
   const running = [...known.values()].some((other) => !hasEnded(other));
-  for (const name of ["reindex", "train"]) byId(name).disabled = running;
+  for (const button of ORDERS) enable(button, !running);
   for (const card of cards.values()) card.mayResume(!running);
   hint();
   if (before && before.state !== job.state) {
     byId("spoken").textContent = `${titleOf(job)}: ${stateOf(job)}`;
-    if (job.state === "succeeded") void about();
+    if (job.state === "succeeded") {
+      void about();
+      for (const pause of NOTICED_AFTER_MS) setTimeout(() => isBehind() && void about(), pause);
+    }
   }
   if (!hasEnded(job) && !followed.has(job.id)) void follow(job.id);
 }
 
+/** The newest of the jobs that succeeded. */
+function newestOf(jobs) {
+  return jobs.filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
+}
+
+/** Whether the index that was told last is older than the one that the newest reindexing has made. */
+function isBehind() {
+  const made = newestOf([...known.values()].filter(({ kind }) => kind === "reindex"));
+  const version = made?.result?.index_version;
+  return Boolean(version) && index !== null && version !== index.index_version && !(Date.parse(index.created) > Date.parse(made.ended));
+}
+
 function hint() {
-  const newest = [...known.values()].filter(({ state }) => state === "succeeded").sort((a, b) => numberOf(b) - numberOf(a))[0];
+  const newest = newestOf([...known.values()]);
   const waits = newest?.kind === "train" && index !== null && !isServed(newest);
   byId("hint").textContent = waits ? "The newest model is not served yet: reindex." : "";
 }
@@ -127,8 +156,8 @@ async function attempt(task) {
 
 /** Whether anything can be started at all. */
 function may(yes) {
-  if (!yes) for (const name of ["reindex", "train"]) byId(name).disabled = true;
-  else if (![...known.values()].some((job) => !hasEnded(job))) for (const name of ["reindex", "train"]) byId(name).disabled = false;
+  const running = [...known.values()].some((job) => !hasEnded(job));
+  for (const button of ORDERS) enable(button, yes && !running);
 }
 
 function withoutJobs() {
@@ -140,12 +169,16 @@ function withoutJobs() {
 }
 
 async function about() {
+  numAsked += 1;
+  const turn = numAsked;
   try {
-    index = await describeIndex();
+    const told = await describeIndex();
+    if (turn !== numAsked) return; // an answer that comes late may be older
+    index = told;
     showAbout(index);
     hint();
     byId("serving").textContent = index.index_version ? `Serving index ${index.index_version}.` : "";
   } catch {
-    byId("serving").textContent = ""; // the list of jobs tells what is wrong
+    if (turn === numAsked) byId("serving").textContent = ""; // the list of jobs tells what is wrong
   }
 }

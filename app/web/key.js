@@ -8,7 +8,27 @@ const NAME = "imsage.key";
 /** What a header can carry: anything else is a slip of the clipboard. */
 const SENDABLE = /^[\x21-\x7e]+$/;
 
-export const currentKey = () => sessionStorage.getItem(NAME);
+/** The key as long as this page lives, for browsers that keep nothing: where the storage is shut, reading it throws. */
+let held = null;
+
+export function currentKey() {
+  try {
+    return sessionStorage.getItem(NAME);
+  } catch {
+    return held;
+  }
+}
+
+/** `key`: null forgets it. */
+function keep(key) {
+  held = key;
+  try {
+    if (key === null) sessionStorage.removeItem(NAME);
+    else sessionStorage.setItem(NAME, key);
+  } catch {
+    // This page has it.
+  }
+}
 
 export const withKey = (headers = {}) => {
   const key = currentKey();
@@ -16,7 +36,7 @@ export const withKey = (headers = {}) => {
 };
 
 export function forgetKey() {
-  sessionStorage.removeItem(NAME);
+  keep(null);
   showKeyButtons();
 }
 
@@ -58,7 +78,7 @@ function prompt(detail) {
         wrong.textContent = "A key has no spaces and only plain letters, digits and signs.";
         return;
       }
-      sessionStorage.setItem(NAME, key);
+      keep(key);
       given = true;
     });
     dialog.addEventListener("close", () => {

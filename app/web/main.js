@@ -22,10 +22,15 @@ const problems = new ProblemPanel(byId("problem"));
 let startDrawn = false;
 
 const fromPicture = (id) => {
+  results.land();
   store.ask(from(id));
   window.scrollTo({ top: 0 });
 };
 const addTag = (name) => box.addTag(name);
+const startWithTag = (name) => {
+  results.land();
+  addTag(name);
+};
 const box = new SearchBox(store, {
   box: byId("box"), slot: byId("slot"), chips: byId("chips"), entry: byId("entry"), options: byId("options"),
   clear: byId("clear"), pick: byId("pick"),
@@ -48,7 +53,7 @@ const graph = new Graph(byId("graph"), { pick: fromPicture, tag: addTag });
 const results = new Results({
   section: byId("results"), row: byId("state-row"), status: byId("status"), spoken: byId("spoken"), legend: byId("legend"),
   blank: byId("blank"), more: byId("more"),
-}, { grid, graph }, problems, () => void tellAbout());
+}, { grid, graph }, problems, (version) => void tellAbout(version));
 const taking = new Taking(store, {
   taken: (image) => {
     store.ask({ image });
@@ -81,6 +86,11 @@ for (const view of ["grid", "graph"]) {
     if (store.query.view !== view) store.ask({ view });
   });
 }
+
+// What gets the focus is not to stand below the question, which stays at the top and grows.
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--question", `${target.offsetHeight}px`);
+}).observe(document.querySelector(".ask"));
 
 show(store.query, { moved: false, whole: true });
 void tellAbout();
@@ -118,7 +128,7 @@ function show(query, { moved, whole }) {
 /** `again`: it has failed before, and the problem stays until that is over. */
 async function showStart({ again = false } = {}) {
   try {
-    if (!startDrawn) await drawStart(byId("start"), { tag: addTag, image: fromPicture });
+    if (!startDrawn) await drawStart(byId("start"), { tag: startWithTag, image: fromPicture });
     startDrawn = true;
     if (again && isEmpty(store.query)) problems.hide();
     void tellAbout();

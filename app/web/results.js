@@ -19,6 +19,10 @@ export class Results {
   #hits = [];
   /** What they answer: while a question fails or is on its way, another one than is asked. */
   #query = null;
+  /** What was asked for last, also while it waits. */
+  #wanted = null;
+  /** Whether the focus goes to the answer, once it is there. */
+  #landing = false;
   /** Which page each hit came with, {limit, cursor}: "why" asks for that page again. */
   #pageOf = new Map();
   #next = null;
@@ -26,7 +30,7 @@ export class Results {
 
   /**
    * `parts`: the elements {section, row, status, spoken, legend, blank, more}; `views`: {grid, graph};
-   * `problems`: the ProblemPanel; `answered()` is called when another question has been answered.
+   * `problems`: the ProblemPanel; `answered(version)` is called with the index of every answer to a question.
    */
   constructor(parts, views, problems, answered) {
     this.#parts = parts;
@@ -48,9 +52,13 @@ export class Results {
   /** Another question: what ran for the one before is dropped. */
   ask(query) {
     this.#problems.stopRetrying();
-    return this.#latest.replace(async (signal, answered) => {
-      if (await this.#load(query, PAGE, signal, answered)) this.#answered();
-    });
+    this.#wanted = query;
+    return this.#latest.replace((signal, answered) => this.#load(query, PAGE, signal, answered));
+  }
+
+  /** What has the focus leaves the page for the question that is asked now: the focus goes to the answer. */
+  land() {
+    this.#landing = true;
   }
 
   /**
@@ -59,6 +67,7 @@ export class Results {
    */
   rerank(query) {
     this.#problems.stopRetrying();
+    this.#wanted = query;
     const limit = () => Math.min(MOST, Math.max(PAGE, this.#hits.length));
     return this.#latest.queue((signal, answered) => this.#load(query, limit(), signal, answered));
   }
@@ -71,12 +80,14 @@ export class Results {
 
   stop() {
     this.#latest.cancel();
+    this.#wanted = null;
+    this.#landing = false;
     this.#forget();
     this.#views.graph.clear();
     this.#say("");
   }
 
-  /** Whether there is an answer; what went wrong is shown. */
+  /** Shows the answer, or what went wrong. */
   async #load(query, limit, signal, answered = () => {}) {
     const graph = query.view === "graph";
     try {
@@ -92,12 +103,26 @@ export class Results {
       this.#parts.section.dataset.view = query.view;
       if (graph) void this.#views.graph.show(query, answer, signal);
       this.#describe(query, answer);
-      return true;
+      this.#land(graph);
+      this.#answered(answer.index_version);
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      this.#fail(query, error);
-      return false;
+      // A newer question waits: it tells what is wrong by itself, and asking this one again would end it.
+      if (query === this.#wanted) this.#fail(error);
     }
+  }
+
+  /** To the first result; not away from where the user has gone meanwhile. */
+  #land(graph) {
+    const { section } = this.#parts;
+    const focused = document.activeElement;
+    const landing = this.#landing && (focused === document.body || section.contains(focused));
+    this.#landing = false;
+    if (!landing) return;
+    // The graph is drawn later, and keeps a focus that is in it.
+    if (graph || !this.#hits.length) {
+      if (focused === document.body) section.focus({ preventScroll: true });
+    } else this.#views.grid.focus(0, { preventScroll: true });
   }
 
   async #append(query, signal) {
@@ -142,7 +167,7 @@ export class Results {
     this.#say(found);
   }
 
-  #fail(query, error) {
+  #fail(error) {
     // The next page of what is there is not what is waited for.
     this.#next = null;
     this.#parts.more.hidden = true;
@@ -153,7 +178,10 @@ export class Results {
       this.#parts.row.hidden = true;
     }
     this.#say("");
-    this.#problems.show(error, () => void this.ask(query));
+    // By then another question may be wanted, such as after a step back while a key is asked for.
+    this.#problems.show(error, () => {
+      if (this.#wanted !== null) void this.ask(this.#wanted);
+    });
   }
 
   #forget() {

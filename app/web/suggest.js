@@ -46,20 +46,23 @@ export class Suggestions {
 
   #button(tag, predicted) {
     const { name } = tag;
-    return element("li", {}, element("button", {
+    const button = element("button", {
       type: "button",
       class: "add-tag",
       "data-tag": name,
       "aria-label": predicted ? `Add ${name}, likely at ${percent(tag.score)}` : `Add ${name}`,
-      onclick: () => this.#add(name),
-    }, icon("plus"), name, predicted ? element("small", {}, percent(tag.score)) : null));
+      onclick: () => {
+        if (button.getAttribute("aria-disabled") !== "true") this.#add(name);
+      },
+    }, icon("plus"), name, predicted ? element("small", {}, percent(tag.score)) : null);
+    return element("li", {}, button);
   }
 
-  /** A suggestion that is in the query already has nothing to add. */
+  /** A suggestion that is in the query already has nothing to add. Disabled it would lose the focus that added it. */
   #mark(tags) {
     const asked = new Set(tags.map(({ name }) => name.toLowerCase()));
     for (const button of this.#parts.list.querySelectorAll("button")) {
-      button.disabled = asked.has(button.dataset.tag.toLowerCase());
+      button.setAttribute("aria-disabled", String(asked.has(button.dataset.tag.toLowerCase())));
     }
   }
 }

@@ -8,7 +8,7 @@ import { currentKey, whenKeyIsGiven } from "./key.js";
 
 const KEPT = 600;
 const NEAR = "300px";
-/** How long a picture that did not come is left alone; every try that fails doubles it. */
+/** How long a picture that did not come is left alone before it is asked for again; every try that fails doubles it. */
 const FIRST_REST_MS = 1000;
 const LONGEST_REST_MS = 60_000;
 
@@ -35,7 +35,7 @@ export function thumbnail(id, attributes = {}) {
   return image;
 }
 
-/** Stand-in → {from, again}: `again()` puts another try in its place, from then on. */
+/** Stand-in → a function that puts another try in its place. */
 const missing = new WeakMap();
 
 /** The thumbnail of `id`; what `standIn()` makes takes its place while it cannot be had. */
@@ -43,31 +43,33 @@ export function thumbnailOr(standIn, id, attributes = {}, rest = FIRST_REST_MS) 
   const image = thumbnail(id, attributes);
   const keyed = currentKey() !== null;
   const again = (longer) => thumbnailOr(standIn, id, attributes, longer);
-  image.addEventListener("error", () => {
+  image.addEventListener("error", ({ detail: problem }) => {
     if (!keyed && currentKey() !== null) {
       image.replaceWith(again(rest)); // the key came while this one was on its way without it
       return;
     }
     const instead = standIn();
     instead.classList.add("missing");
-    missing.set(instead, {
-      from: performance.now() + rest,
-      again: () => instead.replaceWith(again(Math.min(LONGEST_REST_MS, rest * 2))),
-    });
+    missing.set(instead, () => instead.replaceWith(again(Math.min(LONGEST_REST_MS, rest * 2))));
     image.replaceWith(instead);
+    // An <img> does not say why; where it is known, only what may pass is tried: each try could ask for another key.
+    if (problem?.passes ?? true) askInTime(instead, rest);
   });
   return image;
 }
 
-/** Another try, where `node` stands in for a picture and has done so for a while. */
-export function askAgain(node) {
-  const one = missing.get(node);
-  if (one && performance.now() >= one.from) one.again();
+/** Another try after a rest, while `node` still stands in for the picture; in a tab that nobody looks at, later. */
+function askInTime(node, rest) {
+  setTimeout(() => {
+    if (!node.isConnected) return;
+    if (document.hidden) askInTime(node, rest);
+    else missing.get(node)();
+  }, rest);
 }
 
 /** What kept pictures away is over. */
 function askForAll() {
-  for (const node of document.querySelectorAll(".missing")) missing.get(node)?.again();
+  for (const node of document.querySelectorAll(".missing")) missing.get(node)?.();
 }
 window.addEventListener("online", askForAll);
 whenKeyIsGiven(askForAll);
@@ -75,8 +77,8 @@ whenKeyIsGiven(askForAll);
 async function show(image, id) {
   try {
     image.src = await blobOf(id);
-  } catch {
-    image.dispatchEvent(new Event("error"));
+  } catch (problem) {
+    image.dispatchEvent(new CustomEvent("error", { detail: problem }));
   }
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmDecoder
 
 from app import images, pixel_modes
-from app.image_headers import MOST_PIECES, MOST_SCANS, is_kept_whole
+from app.image_headers import MOST_PIECES, MOST_PPM_COMMENTS, MOST_SCANS, is_kept_whole
 from app.images import decode
 from app.ingest.keywords import embedded_keywords, xmp_keywords
 from app.pixel_modes import to_rgb
 from app.unpacking import UnpackingRoom
 from graph_store.errors import BadInput
-from tests.hostile.pictures import icon_of, png_header, tiff_in_pieces, tiff_of_one_tile
+from tests.hostile.pictures import icon_of, png_chunk, png_header, tiff_in_pieces, tiff_of_one_tile
 
 MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I", "F", "I;16"]
 
@@ -167,6 +168,71 @@ def test_a_jpeg_of_too_many_blocks_before_its_pixels_is_refused(block: bytes) ->
     assert decode(first + block * 1_000 + rest).image.size == (40, 60)
     with pytest.raises(BadInput, match="too many blocks"):
         decode(first + block * 100_001 + rest)
+
+
+def _whole_png(*, before: bytes = b"", first: bytes = b"", behind: bytes = b"") -> bytes:
+    """A PNG of 16 x 16 with chunks in front of its size, and before and behind its pixels."""
+    buffer = io.BytesIO()
+    Image.new("L", (16, 16)).save(buffer, "PNG")
+    png = buffer.getvalue()
+    pixels, end = png.index(b"IDAT") - 4, png.index(b"IEND") - 4
+    return png[:8] + first + png[8:pixels] + before + png[pixels:end] + behind + png[end:]
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+@pytest.mark.parametrize("wrap", [bytes, icon_of], ids=["alone", "in an icon"])
+def test_a_png_of_too_many_chunks_is_refused_before_it_is_opened(
+    place: str, wrap: Callable[[bytes], bytes]
+) -> None:
+    empty = png_chunk(b"abCd", b"")
+    assert decode(wrap(_whole_png(**{place: empty * 1_000}))).width == 16
+    with pytest.raises(BadInput, match="too many chunks"):
+        decode(wrap(_whole_png(**{place: empty * 100_000})))
+
+
+@pytest.mark.parametrize("wrap", [bytes, icon_of], ids=["alone", "in an icon"])
+def test_a_png_tells_its_size_first_and_once(wrap: Callable[[bytes], bytes]) -> None:
+    size = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 3000, 3000, 8, 0, 0, 0, 0))
+    pretended = png_chunk(b"tEXt", struct.pack(">II", 16, 16) + b"\0x")
+    for png in (_whole_png(before=size), _whole_png(first=pretended)):
+        with pytest.raises(BadInput, match="its size has to be told at its beginning, and once"):
+            decode(wrap(png), max_pixels=1_000_000)
+
+
+def test_a_ppm_of_comments_is_refused_before_they_are_passed_over() -> None:
+    def ppm(comments: int) -> bytes:
+        return b"P2\n64 64\n255\n" + b"#\n" * comments + b"1 " * 4096
+
+    assert decode(ppm(MOST_PPM_COMMENTS)).width == 64
+    with pytest.raises(BadInput, match="too many comments; at most 1,000"):
+        decode(ppm(MOST_PPM_COMMENTS + 1))
+
+
+@pytest.mark.parametrize("header", [b"P1 3000 2000 ", b"P3 1000 2000 255 ", b"P5 3000 2000 254 "])
+def test_a_ppm_that_takes_a_step_for_each_value_is_read_up_to_a_size(header: bytes) -> None:
+    small = header.replace(b"000 ", b"0 ")
+    assert decode(small + b"1 " * 60_000).width in (10, 30)
+    with pytest.raises(BadInput, match="4,194,304 bytes at most; convert it to PNG first"):
+        decode(header + b"1 " * 6_000_000)
+
+
+@pytest.mark.parametrize("header", [b"P4 6000 6000 ", b"P6 1000 2000 255 ", b"P5 1000 3000 65535\n"])
+def test_a_large_ppm_that_is_taken_as_a_whole_is_read(header: bytes) -> None:
+    assert decode(header + b"1" * 9_000_000).width in (1000, 6000)
+
+
+def test_a_ppm_of_16_bits_is_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PpmDecoder, "decode", lambda *_: pytest.fail("it was read value by value"))
+    values = (np.arange(36) * 1_800).astype(">u2")
+    decoded = decode(b"P6\n# by hand\n6 2\n65535\n" + values.tobytes())
+    assert decoded.image.tobytes() == bytes(int(value) >> 8 for value in values)
+
+
+@pytest.mark.parametrize("filling", [b" ", b"#c\n"])
+def test_a_ppm_whose_header_does_not_end_is_refused(filling: bytes) -> None:
+    assert decode(b"P5 " + filling * 100 + b"1 1 255 x").width == 1
+    with pytest.raises(BadInput, match="not a picture of a known format, or its beginning is damaged"):
+        decode(b"P5 " + filling * 100_000 + b"1 1 255 x")
 
 
 class CountedRoom(UnpackingRoom):
