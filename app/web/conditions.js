@@ -27,18 +27,18 @@ export function conditionOf(text) {
   const written = `${key} ${operator} ${value}`;
   const bound = BOUNDS[operator];
   if (bound) return { written, list: "must", condition: { key, range: { [bound]: meanings(value)[0] } } };
-  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean).flatMap(key === "tags" ? text : meanings);
+  const values = (value.match(VALUE) ?? []).map((one) => one.trim()).filter(Boolean).flatMap(key === "tags" ? asText : meanings);
   if (!values.length) return null;
   const condition = values.length > 1 ? { key, any: values } : { key, match: values[0] };
   return { written, list: operator === "=" ? "must" : "must_not", condition };
 }
 
 const isQuoted = (written) => written.length > 1 && written.startsWith('"') && written.endsWith('"');
-const text = (written) => (isQuoted(written) ? written.slice(1, -1) : written);
+const asText = (written) => (isQuoted(written) ? written.slice(1, -1) : written);
 
 /** The values that a written one may stand for, the likeliest first. */
 function meanings(written) {
-  if (isQuoted(written)) return [text(written)];
+  if (isQuoted(written)) return [asText(written)];
   if (written === "true" || written === "false") return [written === "true", written];
   const number = Number(written);
   if (PLAIN.test(written)) return [number];

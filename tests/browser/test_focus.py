@@ -97,11 +97,11 @@ def test_the_last_picture_does_not_leave_the_focus_where_a_phone_opens_its_keybo
 @pytest.mark.parametrize("name", ["Like result 3, too", "Unlike result 3"])
 def test_a_result_that_joins_the_question_leaves_the_focus_to_the_next_one(visit: Visit, name: str) -> None:
     page = visit.open("/?tag=circle")
-    page.get_by_role("button", name=name).focus()
+    page.get_by_role("button", name=name, exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#slot .query-picture")).to_have_count(1)
     visit.be_quiet()
-    expect(page.locator("#grid li").nth(2).get_by_role("button", name=name)).to_be_focused()
+    expect(page.locator("#grid li").nth(2).get_by_role("button", name=name, exact=True)).to_be_focused()
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_the_index_that_a_job_has_made_is_told_once_it_is_served(visit: Visit, n
     visit.page.clock.install()
     visit.page.route("**/v1/index", lambda route: route.fulfill(json=next(answers, new)))
     answer(visit.page, listed)
-    visit.page.route("**/v1/jobs/*/events", held.append)
+    visit.page.route("**/v1/jobs/*/events", lambda route: held.append(route))
     page = visit.page
     page.goto(visit.url + "/jobs")
     expect(page.locator("#serving")).to_have_text("Serving index 000012-0badcafe.")
@@ -341,7 +341,7 @@ def test_a_job_that_ends_under_the_focus_leaves_it_to_what_can_be_done_next(
 ) -> None:
     held: list[Route] = []
     answer(visit.page, [job()])
-    visit.page.route("**/v1/jobs/*/events", held.append)
+    visit.page.route("**/v1/jobs/*/events", lambda route: held.append(route))
     page = visit.page
     page.goto(visit.url + "/jobs")
     page.get_by_role("button", name="Cancel Reindex").focus()
