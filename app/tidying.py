@@ -53,10 +53,12 @@ def tidy_up(data_dir: DataDir, always: bool = False) -> bool:
 
 
 def tidy_up_or_say(data_dir: DataDir) -> None:
-    """The same for a server, which serves also from a directory that cannot be written."""
+    """The same for a server, which serves also from a directory that cannot be written, for whatever reason
+    the system has.
+    """
     try:
         tidy_up(data_dir)
-    except ImsageError as error:
+    except (ImsageError, OSError) as error:
         structlog.get_logger().error("not_tidied_up", reason=str(error))
 
 

@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ WRITE_TIMEOUT_SECONDS = 10.0
 """How long one write waits for another: many times what one takes."""
 
 _RETRY_SECONDS = 0.002
+_NOTE_BYTES = 256
 
 
 class _Held:
@@ -175,8 +176,9 @@ class DataDir:
                 untidy = not new and not _is_orderly(_noted(held.descriptor))
                 _note(held.descriptor, pid=os.getpid(), purpose=purpose, untidy=untidy)
             yield
-            # Only after an orderly end: what a killed holder noted stays, and tells the next one.
-            with refusing_unwritable(path):
+            # Only after an orderly end: what a killed holder noted stays, and tells the next one. So it does
+            # when the end cannot be noted, which is no reason to call what was done undone.
+            with suppress(OSError):
                 untidy = bool(_noted(held.descriptor).get("untidy", True))
                 _note(held.descriptor, **({"untidy": True} if untidy else {"boot": _boot()}))
         finally:
@@ -236,5 +238,5 @@ def _noted(descriptor: int) -> dict[str, Any]:
 
 
 def _note(descriptor: int, **told: Any) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(told).encode(), 0)
+    """Write over the note that is there; of one length, so that a disk that fills has room for the next."""
+    os.pwrite(descriptor, json.dumps(told).encode().ljust(_NOTE_BYTES), 0)

@@ -49,6 +49,17 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def remove_aside(directory: Path) -> None:
+    """Remove a directory that has its temporary name already. What is left of it because somebody maps its
+    files (NFS keeps those under another name) is for the next writer, who tries again.
+    """
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+            raise
+
+
 def disk_is_full(path: Path) -> bool:
     """Whether the disk on which `path` lies, or is to lie, has no room for a few pages."""
     return shutil.disk_usage(path.parent).free < _FEW_PAGES

@@ -21,7 +21,7 @@ from graph_store.array_files import load_array, save_array
 from graph_store.arrays import AnyArray
 from graph_store.checksums import sha256_of_bytes, sha256_of_file, sha256_of_files
 from graph_store.data_dir import DataDir
-from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, write_bytes
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, remove_aside, write_bytes
 from graph_store.errors import CorruptFile, ImsageError, NotFound, NothingToServe
 from graph_store.snapshot_files import (
     MANIFEST,
@@ -321,7 +321,7 @@ def _remove(data_dir: DataDir, doomed: list[str]) -> None:
             # Renamed first: a kill in the middle leaves a temporary directory, never half a snapshot.
             aside = data_dir.snapshots_dir / f"{TEMPORARY}pruned-{version}"
             (data_dir.snapshots_dir / version).rename(aside)
-            shutil.rmtree(aside)
+            remove_aside(aside)
         if doomed:
             fsync_dir(data_dir.snapshots_dir)
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from graph_store.data_dir import DataDir
-from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable
+from graph_store.durable import fsync_dir, fsync_file, refusing_unwritable, remove_aside
 from graph_store.errors import CorruptFile
 from graph_store.snapshot_files import (
     TEMPORARY,
@@ -72,7 +72,7 @@ def finish_interrupted(data_dir: DataDir) -> None:
                     directory.rename(data_dir.snapshots_dir / f"{TEMPORARY}{version}")
             note.unlink(missing_ok=True)
         for left_over in data_dir.snapshots_dir.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(left_over)
+            remove_aside(left_over)
 
 
 def _named(data_dir: DataDir) -> str | None:

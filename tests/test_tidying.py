@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app import tidying
 from app.ingest.blobs import original_path, thumbnail_path
-from app.tidying import tidy_up
+from app.tidying import tidy_up, tidy_up_or_say
 from app.verify import verify_data_dir
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
@@ -68,6 +70,16 @@ def test_a_service_that_starts_removes_everything_that_nobody_refers_to(built_co
     assert next(built_copy.features_dir.glob("*.f32")).stat().st_size == size
     assert not built_copy.untidy
     assert verify_data_dir(built_copy, SilentProgress()) == []
+
+
+def test_a_service_starts_though_what_was_left_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(_: DataDir) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(tidying, "tidy_up", stale)
+    tidy_up_or_say(DataDir(tmp_path))
 
 
 def test_what_file_managers_leave_among_the_blobs_is_passed_over(built_copy: DataDir) -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 STAGES = ("decode", "encode", "attach", "search", "total")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_VERSION = "imsage_index_version"
 
 _BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
+
+
+class _OfAllWorkers(Collector):
+    """What all workers have counted, without the snapshots that none of them serves any more."""
+
+    def collect(self) -> Iterator[Metric]:
+        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # it has no annotations
+        for metric in collector.collect():  # type: ignore[no-untyped-call]
+            if metric.name == _VERSION:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
 
 
 class Metrics:
@@ -52,7 +65,7 @@ class Metrics:
             "follow its store, as /readyz tells.",
         )
         self._version = Gauge(
-            "imsage_index_version",
+            _VERSION,
             "1 for the snapshot that is served.",
             ["version"],
             registry=self._registry,
@@ -90,18 +103,23 @@ class Metrics:
         self._degraded.set(int(degraded))
         if self._served != version:
             if self._served:
-                self._version.labels(self._served).set(0)
+                self._leave(self._served)
             self._served = version
         if version:
             self._version.labels(version).set(1)
+
+    def _leave(self, version: str) -> None:
+        if MULTIPROCESS_VARIABLE in os.environ:
+            self._version.labels(version).set(0)  # a series of several workers cannot be removed
+        else:
+            self._version.remove(version)
 
     def exposition(self) -> bytes:
         """Everything in the text format of Prometheus."""
         if MULTIPROCESS_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
-        # It registers itself.
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
+        registry.register(_OfAllWorkers())
         for collector in self._shared:
             registry.register(collector)
         return generate_latest(registry)

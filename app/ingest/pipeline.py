@@ -35,6 +35,7 @@ __all__ = ["IngestReport", "ingest"]
 _BATCHES_A_COMMIT = 8
 """A commit waits for the disk, so it is worth some batches; a kill loses at most the work of so many."""
 _RUNS_KEY = "ingest_runs"
+_RUNS_KEPT = 100
 _RUNS_WITH_SKIPS = 3
 """The last run's are shown; those before it are for who looks into the catalogue."""
 
@@ -81,7 +82,8 @@ def ingest(
     data_dir.create()
     with data_dir.lock("ingest"), Catalog.open(data_dir.catalog_path, create=True) as catalog:
         runs = list(catalog.meta(_RUNS_KEY) or [])
-        run = f"ingest-{len(runs) + 1:06d}"
+        last = int(str(runs[-1]["run"]).removeprefix("ingest-")) if runs else 0
+        run = f"ingest-{last + 1:06d}"
         work = _Run(
             recipe=recipe,
             engine=engine,
@@ -98,7 +100,7 @@ def ingest(
         work.store.drop_replaced()
         counts = {"seen": report.seen, "stored": report.stored, "unchanged": report.unchanged}
         runs.append({"run": run, "source": str(source), **counts})
-        catalog.set_meta(_RUNS_KEY, runs)
+        catalog.set_meta(_RUNS_KEY, runs[-_RUNS_KEPT:])
         catalog.keep_skips([str(each["run"]) for each in runs[-_RUNS_WITH_SKIPS:]])
     if report.seen == 0:
         raise BadInput(f"The source {source} holds no images")

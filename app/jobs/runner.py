@@ -228,6 +228,7 @@ class JobRunner:
             )
         except OSError as error:
             detail = f"Its process cannot be started: {error}"
+            self.store.release_key(job.id)  # who asked is told to try again, and shall get a job then
             self.store.finish(
                 job.id, "failed", error={"type": "urn:imsage:problem:internal-error", "detail": detail}
             )

@@ -164,6 +164,10 @@ class JobStore:
             raise JobEnded(f"Job {job_id} has {job.state} already, so there is nothing to cancel")
         return job
 
+    def release_key(self, job_id: str) -> Job:
+        """Its Idempotency-Key is free again: whoever came with it is told that there is no such job."""
+        return self._change(job_id, "idempotency_key = NULL")
+
     def finish(
         self,
         job_id: str,

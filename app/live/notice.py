@@ -34,8 +34,9 @@ class ChangeNotice:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                # Several processes may do so at once: the bytes that are there stay as they are.
-                os.truncate(descriptor, _BYTES)
+                # Several processes may do so at once: the bytes that are there stay as they are. The room is
+                # taken now: a store into a hole would end the process when the disk is full.
+                os.posix_fallocate(descriptor, 0, _BYTES)
                 self._map = mmap.mmap(descriptor, _BYTES)
             finally:
                 os.close(descriptor)

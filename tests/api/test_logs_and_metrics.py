@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 from fastapi.testclient import TestClient
 from structlog.testing import LogCapture
 
+from app.api.metrics import MULTIPROCESS_VARIABLE
 from gnn.reindex import reindex
 from graph_store.catalog import Catalog
 from graph_store.data_dir import DataDir
@@ -42,6 +48,22 @@ def upsert(client: TestClient, **pictures: bytes) -> None:
 
 def gauge(client: TestClient, name: str) -> float:
     return samples(client)[(name, ())]
+
+
+@pytest.mark.parametrize("several_workers", [False, True])
+def test_only_the_snapshot_that_is_served_has_a_series(
+    several_workers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "from app.api.metrics import Metrics\nmetrics = Metrics()\n"
+        "for name in ('first', 'second'):\n    metrics.serving(name, 1, 1, 0, False)\n"
+        "print(metrics.exposition().decode())"
+    )
+    if several_workers:  # what prometheus_client reads as it is imported
+        monkeypatch.setenv(MULTIPROCESS_VARIABLE, str(tmp_path))
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert re.findall(r'version="(\w+)"', told) == ["second"]
 
 
 def test_what_is_logged_in_a_thread_names_the_request(built_copy: DataDir) -> None:

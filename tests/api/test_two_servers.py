@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,12 @@ def test_whoever_opens_a_notice_sees_the_number_that_is_there(built_copy: DataDi
     assert first.number == second.number != before
     first.close()
     second.close()
+
+
+def test_the_room_of_a_notice_is_taken_when_it_is_made(tmp_path: Path) -> None:
+    # A store into a hole would end the process on a full disk, without a word.
+    ChangeNotice(tmp_path / "changes.notice").close()
+    assert (tmp_path / "changes.notice").stat().st_blocks > 0
 
 
 def _png() -> bytes:

@@ -23,7 +23,7 @@ NOTHING = {
     "next_cursor": None,
 }
 FROM_THE_RIGHT = "\u05e7\u05e4\u05d4"
-TURNED_ROUND = ["\u202egpj", "gpj\u2067", "\u2069\u202egpj", "\u200fgpj"]
+TURNED_ROUND = ["\u202egpj", "\u2069\u202egpj"]
 # The right edge of the name in the line above the results, and the left edge of the time after it.
 EDGES = """([status, name]) => {
   const line = document.querySelector(status).firstChild;

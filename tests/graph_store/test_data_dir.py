@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -89,6 +90,25 @@ def test_a_killed_writer_is_remembered_until_somebody_has_tidied_up(tmp_path: Pa
     with data_dir.lock("tidy up"), data_dir.writing("tidy up"):
         data_dir.mark_tidy("tidy up")
     assert not data_dir.untidy
+
+
+def test_a_write_that_is_done_stays_done_when_its_end_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data_dir = DataDir(tmp_path)
+    with data_dir.writing("serve"):
+        monkeypatch.setattr(os, "pwrite", full)
+    assert data_dir.untidy
+
+
+def test_a_note_takes_no_more_room_than_the_one_before(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    with data_dir.writing("serve"):
+        before = data_dir.write_lock_path.stat().st_size
+    assert data_dir.write_lock_path.stat().st_size == before
 
 
 def test_a_writer_that_failed_is_remembered_too(tmp_path: Path) -> None:

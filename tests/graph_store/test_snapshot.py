@@ -26,6 +26,7 @@ from graph_store.snapshot import (
     verify_all,
 )
 from graph_store.snapshot_files import UnreadableFile, versions
+from graph_store.swap import finish_interrupted
 
 MANIFEST = {
     "encoder": {"name": "efficientnet_lite0", "dim": 4},
@@ -318,6 +319,28 @@ def test_the_current_snapshot_stays_though_newer_ones_are_whole(data_dir: DataDi
     data_dir.current_path.write_text(f"{made[0].version}\n")
     assert set(keep_whole(data_dir, 1)) == {made[1].version, made[2].version}
     assert versions(data_dir) == [made[0].version, made[3].version]
+
+
+def test_a_snapshot_of_which_nfs_keeps_mapped_files_goes_with_the_next_writer(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed, current = write(data_dir, 1), write(data_dir, 2)
+    remove = os.rmdir
+
+    def mapped(path: str, **options: Any) -> None:
+        """A removed file that somebody maps is kept under another name, so its folder is not empty."""
+        if str(path).endswith("graph"):
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        remove(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", mapped)
+        assert prune(data_dir, 1) == [doomed.version]
+        finish_interrupted(data_dir)
+    assert versions(data_dir) == [current.version]
+
+    finish_interrupted(data_dir)
+    assert [path.name for path in data_dir.snapshots_dir.iterdir()] == [current.version]
 
 
 def test_nothing_is_pruned_while_it_is_not_known_what_is_current(data_dir: DataDir) -> None:

@@ -603,6 +603,21 @@ def test_what_runs_have_skipped_does_not_add_up_for_ever(tmp_path: Path, data_di
         assert [len(catalog.skips(run)) for run in runs] == [0, 0, 1, 1, 1]
 
 
+def test_the_list_of_runs_does_not_grow_for_ever_and_names_still_rise(
+    tmp_path: Path, data_dir: DataDir
+) -> None:
+    source = write_rows(tmp_path / "tags.jsonl", [{"id": "a"}])
+    with_features(source, data_dir, ["a"])
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        catalog.set_meta("ingest_runs", [{"run": f"ingest-{number:06d}"} for number in range(1, 151)])
+    with_features(source, data_dir, ["a"])
+    with_features(source, data_dir, ["a"])
+    with Catalog.open(data_dir.catalog_path) as catalog:
+        runs = [run["run"] for run in catalog.meta("ingest_runs")]
+
+    assert len(runs) == 100 and runs[-2:] == ["ingest-000151", "ingest-000152"]
+
+
 class CutShort(LocalIngest):
     """As a kill ends it, after eight skips were committed: `ingest` commits by eight batches."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -130,6 +132,22 @@ def test_two_requests_with_one_key_at_once_get_one_job(
     replay = runner.submit(REINDEX, "tonight")
 
     assert replay is not None and replay.replayed and replay.job.id == made[0].id
+
+
+def test_a_start_that_was_refused_leaves_its_key_for_the_next_try(
+    runner: JobRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_handles(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", no_handles)
+        with pytest.raises(OSError, match="Too many open files"):
+            runner.submit(REINDEX, "tonight")
+    run("pass", monkeypatch)
+    again = runner.submit(REINDEX, "tonight")
+
+    assert again is not None and not again.replayed
 
 
 def test_a_package_of_our_name_in_the_working_directory_is_in_no_jobs_way(
