@@ -126,7 +126,7 @@ def lay_ground(
     # A tag's own part can be told, not expected: fitted, it would be the noise of all of them together.
     parts = [functional.pad(sets[:, : basis.expected], (0, basis.width - basis.expected))]
     if not basis.exact:
-        skeleton.get_buffer("asking").copy_(asking_map(unit(sets)))
+        skeleton.get_buffer("asking").copy_(asking_map(sets))
     if view is not None:
         parts.insert(0, skeleton.embed_sets(sets)[:, : skeleton.config.jaccard_rank] / gains[:, None])
     targets = torch.cat(parts, dim=1)

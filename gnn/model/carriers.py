@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from gnn.model.kernel_sage import KernelSage
+from gnn.model.kernels import unit
 
 _RIDGE = 1e-3
 _ALONE = 0.1
 _ASKING_RIDGE = 0.03
+_SETS_AT_ONCE = 8192
 
 
 def carrier_directions(model: KernelSage, jaccard: float) -> Tensor | None:
@@ -49,12 +51,14 @@ def carrier_directions(model: KernelSage, jaccard: float) -> Tensor | None:
     return directions.float().contiguous()
 
 
-def asking_map(views: Tensor) -> Tensor:
-    """The inverse of the module's docstring, [tag_width, tag_width], from images' tag views φ [n, tag_width];
-    in parts of the mean eigenvalue, so that directions of no image are not blown up.
+def asking_map(sets: Tensor) -> Tensor:
+    """The inverse of the module's docstring, [tag_width, tag_width], from images' sets [n, tag_width], whose
+    directions φ are; λ in parts of the mean eigenvalue, so that what no image has is not blown up.
     """
-    views = views.double()
-    gram = views.T @ views
+    gram = torch.zeros(sets.shape[1], sets.shape[1], dtype=torch.float64)
+    for part in torch.split(sets, _SETS_AT_ONCE):
+        views = unit(part)
+        gram += views.T @ views
     level = gram.trace() / len(gram)
     if not float(level):
         return torch.eye(len(gram))
